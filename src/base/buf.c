@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/buf.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+
+#define BUF_FIRST_BYTES 64
+
+void buf_init(struct buf *b, size_t max_bytes)
+{
+	*b = (struct buf){ .max_bytes = max_bytes };
+}
+
+void buf_finish(struct buf *b)
+{
+	if (b != NULL) {
+		free(b->block);
+		buf_init(b, b->max_bytes);
+	}
+}
+
+char *buf_detach(struct buf *b)
+{
+	char *text;
+
+	if (b->data == b->block && b->block != NULL) {
+		text = b->block;
+		buf_init(b, b->max_bytes);
+	} else {
+		text = mem_spandup(buf_span(b));
+		buf_finish(b);
+	}
+	return text;
+}
+
+/* Makes room for len bytes and the terminator behind data + b->len. */
+static void make_room(struct buf *b, size_t len)
+{
+	size_t need = b->len + len + 1;
+	size_t head = (size_t)(b->data - b->block);
+
+	if (head + need <= b->block_len) {
+		return;
+	}
+	if (need <= b->block_len && head >= b->len) {
+		memmove(b->block, b->data, b->len);
+		b->data = b->block;
+		return;
+	}
+	size_t grown = b->block_len * 2 > BUF_FIRST_BYTES ? b->block_len * 2 : BUF_FIRST_BYTES;
+
+	if (grown > b->max_bytes + 1) {
+		grown = b->max_bytes + 1;
+	}
+	if (grown < need) {
+		grown = need;
+	}
+	if (head > 0) {
+		memmove(b->block, b->data, b->len);
+	}
+	b->block = mem_resize(b->block, grown, 1);
+	b->block_len = grown;
+	b->data = b->block;
+}
+
+char *buf_reserve(struct buf *b, size_t len)
+{
+	if (len > buf_room(b)) {
+		return NULL;
+	}
+	make_room(b, len);
+	return b->data + b->len;
+}
+
+void buf_added(struct buf *b, size_t len)
+{
+	b->len += len;
+	b->data[b->len] = '\0';
+}
+
+int buf_add(struct buf *b, const void *bytes, size_t len)
+{
+	char *room = buf_reserve(b, len);
+
+	if (room == NULL) {
+		return ERR_FULL;
+	}
+	if (len > 0) {
+		memcpy(room, bytes, len);
+	}
+	buf_added(b, len);
+	return 0;
+}
+
+int buf_add_span(struct buf *b, struct span s)
+{
+	return buf_add(b, s.ptr, s.len);
+}
+
+int buf_add_text(struct buf *b, const char *text)
+{
+	return buf_add(b, text, strlen(text));
+}
+
+int buf_add_char(struct buf *b, char c)
+{
+	return buf_add(b, &c, 1);
+}
+
+int buf_vprintf(struct buf *b, const char *format, va_list args)
+{
+	va_list again;
+
+	va_copy(again, args);
+	int len = vsnprintf(NULL, 0, format, again);
+	va_end(again);
+	char *room = len >= 0 ? buf_reserve(b, (size_t)len) : NULL;
+
+	if (room == NULL) {
+		return ERR_FULL;
+	}
+	vsnprintf(room, (size_t)len + 1, format, args);
+	buf_added(b, (size_t)len);
+	return 0;
+}
+
+int buf_printf(struct buf *b, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	int status = buf_vprintf(b, format, args);
+
+	va_end(args);
+	return status;
+}
+
+void buf_consume(struct buf *b, size_t len)
+{
+	ENSURE(len <= b->len);
+	b->len -= len;
+	b->data = b->len > 0 ? b->data + len : b->block;
+}
+
+void buf_truncate(struct buf *b, size_t len)
+{
+	ENSURE(len <= b->len);
+	b->len = len;
+	if (b->data != NULL) {
+		b->data[len] = '\0';
+	}
+}
+
+void buf_clear(struct buf *b)
+{
+	b->data = b->block;
+	buf_truncate(b, 0);
+}
+
+struct span buf_span(const struct buf *b)
+{
+	return (struct span){ b->data, b->len };
+}
+
+const char *buf_text(const struct buf *b)
+{
+	return b->data != NULL && b->len > 0 ? b->data : "";
+}
+
+size_t buf_room(const struct buf *b)
+{
+	return b->max_bytes - b->len;
+}

@@ -1,0 +1,491 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The only user of yyjson. struct json is a yyjson_doc and struct json_value a yyjson_val: the
+ * casts here are the door. The writer is ours, so that it streams into a bounded buf.
+ */
+#include "base/json.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <yyjson.h>
+
+#include "base/mem.h"
+
+static yyjson_val *val_of(const struct json_value *v)
+{
+	return (yyjson_val *)(uintptr_t)v;
+}
+
+static const struct json_value *of_val(const yyjson_val *v)
+{
+	return (const struct json_value *)v;
+}
+
+/* Deepest nesting of brackets outside strings; the text need not be valid. */
+static bool is_too_deep(struct span text)
+{
+	size_t depth = 0;
+	bool in_string = false;
+
+	for (size_t i = 0; i < text.len; i++) {
+		char c = text.ptr[i];
+
+		if (in_string) {
+			i += c == '\\';
+			in_string = c != '"';
+		} else if (c == '"') {
+			in_string = true;
+		} else if (c == '[' || c == '{') {
+			if (++depth > JSON_DEPTH_MAX) {
+				return true;
+			}
+		} else if (c == ']' || c == '}') {
+			depth -= depth > 0;
+		}
+	}
+	return false;
+}
+
+struct json *json_parse(struct span text, struct err *err)
+{
+	yyjson_read_err why;
+
+	if (is_too_deep(text)) {
+		err_set(err, ERR_INVALID, "JSON is nested deeper than %d", JSON_DEPTH_MAX);
+		return NULL;
+	}
+	yyjson_doc *doc = yyjson_read_opts((char *)(uintptr_t)text.ptr, text.len,
+					   YYJSON_READ_NOFLAG, NULL, &why);
+	if (doc == NULL) {
+		err_set(err, ERR_INVALID, "not JSON at byte %zu: %s", why.pos, why.msg);
+	}
+	return (struct json *)doc;
+}
+
+void json_destroy(struct json *json)
+{
+	yyjson_doc_free((yyjson_doc *)json);
+}
+
+const struct json_value *json_root(const struct json *json)
+{
+	return of_val(yyjson_doc_get_root((yyjson_doc *)(uintptr_t)json));
+}
+
+enum json_type json_type(const struct json_value *v)
+{
+	switch (yyjson_get_type(val_of(v))) {
+	case YYJSON_TYPE_NULL:
+		return JSON_NULL;
+	case YYJSON_TYPE_BOOL:
+		return JSON_BOOL;
+	case YYJSON_TYPE_NUM:
+		return JSON_NUMBER;
+	case YYJSON_TYPE_STR:
+		return JSON_STRING;
+	case YYJSON_TYPE_ARR:
+		return JSON_ARRAY;
+	case YYJSON_TYPE_OBJ:
+		return JSON_OBJECT;
+	default:
+		return JSON_NONE;
+	}
+}
+
+const char *json_type_name(enum json_type type)
+{
+	static const char *const names[] = { "nothing", "null",	 "a boolean", "a number",
+					     "a string", "a list", "an object" };
+
+	return names[type];
+}
+
+const struct json_value *json_get(const struct json_value *object, const char *key)
+{
+	return of_val(yyjson_obj_get(val_of(object), key));
+}
+
+size_t json_count(const struct json_value *array_or_object)
+{
+	yyjson_val *v = val_of(array_or_object);
+
+	return yyjson_is_ctn(v) ? yyjson_get_len(v) : 0;
+}
+
+bool json_to_bool(const struct json_value *v, bool *ret)
+{
+	if (!yyjson_is_bool(val_of(v))) {
+		return false;
+	}
+	*ret = yyjson_get_bool(val_of(v));
+	return true;
+}
+
+bool json_to_i64(const struct json_value *v, int64_t *ret)
+{
+	yyjson_val *val = val_of(v);
+
+	if (yyjson_is_sint(val) || (yyjson_is_uint(val) && yyjson_get_uint(val) <= INT64_MAX)) {
+		*ret = yyjson_get_sint(val);
+		return true;
+	}
+	if (yyjson_is_real(val)) {
+		double real = yyjson_get_real(val);
+
+		if (real == floor(real) && fabs(real) < 9007199254740992.0) {
+			*ret = (int64_t)real;
+			return true;
+		}
+	}
+	return false;
+}
+
+bool json_to_double(const struct json_value *v, double *ret)
+{
+	if (!yyjson_is_num(val_of(v))) {
+		return false;
+	}
+	*ret = yyjson_get_num(val_of(v));
+	return true;
+}
+
+bool json_to_span(const struct json_value *v, struct span *ret)
+{
+	if (!yyjson_is_str(val_of(v))) {
+		return false;
+	}
+	*ret = (struct span){ yyjson_get_str(val_of(v)), yyjson_get_len(val_of(v)) };
+	return true;
+}
+
+bool json_bool_at(const struct json_value *object, const char *key, bool fallback)
+{
+	json_to_bool(json_get(object, key), &fallback);
+	return fallback;
+}
+
+int64_t json_i64_at(const struct json_value *object, const char *key, int64_t fallback)
+{
+	json_to_i64(json_get(object, key), &fallback);
+	return fallback;
+}
+
+double json_double_at(const struct json_value *object, const char *key, double fallback)
+{
+	json_to_double(json_get(object, key), &fallback);
+	return fallback;
+}
+
+const char *json_text_at(const struct json_value *object, const char *key, const char *fallback)
+{
+	struct span s;
+
+	return json_to_span(json_get(object, key), &s) ? s.ptr : fallback;
+}
+
+struct json_iter json_iter(const struct json_value *array_or_object)
+{
+	yyjson_val *v = val_of(array_or_object);
+	size_t left = json_count(array_or_object);
+
+	return (struct json_iter){ array_or_object, left > 0 ? of_val(unsafe_yyjson_get_first(v)) : NULL,
+				   left };
+}
+
+bool json_next(struct json_iter *it, struct span *ret_key, const struct json_value **ret_value)
+{
+	yyjson_val *v = val_of(it->next);
+
+	if (it->left == 0) {
+		return false;
+	}
+	*ret_key = (struct span){ NULL, 0 };
+	if (yyjson_is_obj(val_of(it->container))) {
+		*ret_key = (struct span){ yyjson_get_str(v), yyjson_get_len(v) };
+		v++;
+	}
+	*ret_value = of_val(v);
+	it->left--;
+	it->next = of_val(unsafe_yyjson_get_next(v));
+	return true;
+}
+
+/* Writing */
+
+void jsonw_init(struct json_writer *w, struct buf *out)
+{
+	*w = (struct json_writer){ .out = out, .first = true };
+}
+
+static void put(struct json_writer *w, const char *bytes, size_t len)
+{
+	if (w->status == 0) {
+		w->status = buf_add(w->out, bytes, len);
+	}
+}
+
+static void new_line(struct json_writer *w)
+{
+	if (w->pretty) {
+		put(w, "\n", 1);
+		for (int i = 0; i < w->depth; i++) {
+			put(w, "  ", 2);
+		}
+	}
+}
+
+/* What stands before a value or key: nothing, a comma, an indent. */
+static void separate(struct json_writer *w)
+{
+	if (w->after_key) {
+		w->after_key = false;
+		return;
+	}
+	if (!w->first) {
+		put(w, ",", 1);
+	}
+	if (w->depth > 0) {
+		new_line(w);
+	}
+	w->first = false;
+}
+
+static void begin(struct json_writer *w, char opener, char closer)
+{
+	separate(w);
+	put(w, &opener, 1);
+	ENSURE(w->depth < JSONW_DEPTH_MAX);
+	w->closers[w->depth++] = closer;
+	w->first = true;
+}
+
+void jsonw_object(struct json_writer *w)
+{
+	begin(w, '{', '}');
+}
+
+void jsonw_array(struct json_writer *w)
+{
+	begin(w, '[', ']');
+}
+
+void jsonw_end(struct json_writer *w)
+{
+	ENSURE(w->depth > 0 && !w->after_key);
+	w->depth--;
+	if (!w->first) {
+		new_line(w);
+	}
+	put(w, &w->closers[w->depth], 1);
+	w->first = false;
+}
+
+/* One escaped character at p; returns how many bytes of the input it took. */
+static size_t put_escaped(struct json_writer *w, const char *p, size_t left)
+{
+	char text[8];
+	unsigned char c = (unsigned char)*p;
+	const char *short_form = c == '"'    ? "\\\""
+				 : c == '\\' ? "\\\\"
+				 : c == '\n' ? "\\n"
+				 : c == '\r' ? "\\r"
+				 : c == '\t' ? "\\t"
+					     : NULL;
+
+	if (short_form != NULL) {
+		put(w, short_form, 2);
+		return 1;
+	}
+	if (c < 0x20 || c == 0x7f) {
+		snprintf(text, sizeof(text), "\\u%04x", c);
+		put(w, text, 6);
+		return 1;
+	}
+	for (size_t len = 2; len <= 4 && len <= left; len++) {
+		if (span_is_utf8((struct span){ p, len })) {
+			put(w, p, len);
+			return len;
+		}
+	}
+	put(w, "\xef\xbf\xbd", 3);
+	return 1;
+}
+
+static void put_string(struct json_writer *w, struct span s)
+{
+	size_t plain = 0; /* start of the run that needs no escape */
+	size_t at = 0;
+
+	put(w, "\"", 1);
+	while (at < s.len) {
+		unsigned char c = (unsigned char)s.ptr[at];
+
+		if (c >= 0x20 && c < 0x7f && c != '"' && c != '\\') {
+			at++;
+			continue;
+		}
+		put(w, s.ptr + plain, at - plain);
+		at += put_escaped(w, s.ptr + at, s.len - at);
+		plain = at;
+	}
+	put(w, s.ptr + plain, at - plain);
+	put(w, "\"", 1);
+}
+
+void jsonw_key_span(struct json_writer *w, struct span key)
+{
+	separate(w);
+	put_string(w, key);
+	put(w, ": ", w->pretty ? 2 : 1);
+	w->after_key = true;
+}
+
+void jsonw_key(struct json_writer *w, const char *key)
+{
+	jsonw_key_span(w, span_of(key));
+}
+
+void jsonw_raw(struct json_writer *w, struct span json)
+{
+	separate(w);
+	put(w, json.ptr, json.len);
+}
+
+void jsonw_null(struct json_writer *w)
+{
+	jsonw_raw(w, SPAN_LIT("null"));
+}
+
+void jsonw_bool(struct json_writer *w, bool v)
+{
+	jsonw_raw(w, v ? SPAN_LIT("true") : SPAN_LIT("false"));
+}
+
+void jsonw_i64(struct json_writer *w, int64_t v)
+{
+	char text[24];
+
+	snprintf(text, sizeof(text), "%lld", (long long)v);
+	jsonw_raw(w, span_of(text));
+}
+
+void jsonw_u64(struct json_writer *w, uint64_t v)
+{
+	char text[24];
+
+	snprintf(text, sizeof(text), "%llu", (unsigned long long)v);
+	jsonw_raw(w, span_of(text));
+}
+
+void jsonw_double(struct json_writer *w, double v, int decimals)
+{
+	char text[352];
+
+	if (!isfinite(v)) {
+		jsonw_null(w);
+		return;
+	}
+	snprintf(text, sizeof(text), "%.*f", decimals, v);
+	jsonw_raw(w, span_of(text));
+}
+
+void jsonw_span(struct json_writer *w, struct span s)
+{
+	separate(w);
+	put_string(w, s);
+}
+
+void jsonw_text(struct json_writer *w, const char *text)
+{
+	if (text == NULL) {
+		jsonw_null(w);
+	} else {
+		jsonw_span(w, span_of(text));
+	}
+}
+
+static void put_container(struct json_writer *w, const struct json_value *v)
+{
+	struct json_iter it = json_iter(v);
+	const struct json_value *child;
+	struct span key;
+
+	while (json_next(&it, &key, &child)) {
+		if (key.ptr != NULL) {
+			jsonw_key_span(w, key);
+		}
+		jsonw_value(w, child);
+	}
+	jsonw_end(w);
+}
+
+void jsonw_value(struct json_writer *w, const struct json_value *v)
+{
+	size_t len = 0;
+	char *text;
+
+	switch (json_type(v)) {
+	case JSON_OBJECT:
+		jsonw_object(w);
+		put_container(w, v);
+		return;
+	case JSON_ARRAY:
+		jsonw_array(w);
+		put_container(w, v);
+		return;
+	case JSON_NONE:
+	case JSON_NULL:
+	case JSON_BOOL:
+	case JSON_NUMBER:
+	case JSON_STRING:
+		break;
+	}
+	text = json_type(v) != JSON_NONE ? yyjson_val_write(val_of(v), YYJSON_WRITE_NOFLAG, &len)
+					 : NULL;
+	jsonw_raw(w, text != NULL ? (struct span){ text, len } : SPAN_LIT("null"));
+	free(text);
+}
+
+void jsonw_member_text(struct json_writer *w, const char *key, const char *text)
+{
+	jsonw_key(w, key);
+	jsonw_text(w, text);
+}
+
+void jsonw_member_span(struct json_writer *w, const char *key, struct span s)
+{
+	jsonw_key(w, key);
+	jsonw_span(w, s);
+}
+
+void jsonw_member_i64(struct json_writer *w, const char *key, int64_t v)
+{
+	jsonw_key(w, key);
+	jsonw_i64(w, v);
+}
+
+void jsonw_member_u64(struct json_writer *w, const char *key, uint64_t v)
+{
+	jsonw_key(w, key);
+	jsonw_u64(w, v);
+}
+
+void jsonw_member_bool(struct json_writer *w, const char *key, bool v)
+{
+	jsonw_key(w, key);
+	jsonw_bool(w, v);
+}
+
+void jsonw_member_double(struct json_writer *w, const char *key, double v, int decimals)
+{
+	jsonw_key(w, key);
+	jsonw_double(w, v, decimals);
+}
+
+int jsonw_end_all(struct json_writer *w)
+{
+	while (w->depth > 0) {
+		jsonw_end(w);
+	}
+	return w->status;
+}

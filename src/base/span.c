@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/span.h"
+
+#include <strings.h>
+
+#include "base/err.h"
+
+bool span_is_nocase(struct span s, const char *text)
+{
+	return strlen(text) == s.len && strncasecmp(s.ptr, text, s.len) == 0;
+}
+
+bool span_has_prefix(struct span s, const char *prefix)
+{
+	size_t len = strlen(prefix);
+
+	return s.len >= len && memcmp(s.ptr, prefix, len) == 0;
+}
+
+bool span_has_suffix(struct span s, const char *suffix)
+{
+	size_t len = strlen(suffix);
+
+	return s.len >= len && memcmp(s.ptr + s.len - len, suffix, len) == 0;
+}
+
+size_t span_find(struct span s, const char *needle)
+{
+	size_t len = strlen(needle);
+
+	for (size_t i = 0; i + len <= s.len; i++) {
+		if (memcmp(s.ptr + i, needle, len) == 0) {
+			return i;
+		}
+	}
+	return s.len;
+}
+
+size_t span_find_char(struct span s, char c)
+{
+	const char *found = s.len > 0 ? memchr(s.ptr, c, s.len) : NULL;
+
+	return found != NULL ? (size_t)(found - s.ptr) : s.len;
+}
+
+struct span span_from(struct span s, size_t from)
+{
+	if (from > s.len) {
+		from = s.len;
+	}
+	return (struct span){ s.ptr + from, s.len - from };
+}
+
+static bool is_blank(char c)
+{
+	return c == ' ' || c == '\t';
+}
+
+struct span span_trim(struct span s)
+{
+	while (s.len > 0 && is_blank(s.ptr[0])) {
+		s = span_from(s, 1);
+	}
+	while (s.len > 0 && is_blank(s.ptr[s.len - 1])) {
+		s.len--;
+	}
+	return s;
+}
+
+struct span span_split(struct span *rest, char sep)
+{
+	size_t at = span_find_char(*rest, sep);
+	struct span field = { rest->ptr, at };
+
+	if (at == rest->len) {
+		*rest = (struct span){ NULL, 0 };
+	} else {
+		*rest = span_from(*rest, at + 1);
+	}
+	return field;
+}
+
+int span_to_u64(struct span s, uint64_t max, uint64_t *ret_value)
+{
+	uint64_t value = 0;
+
+	if (s.len == 0) {
+		return ERR_INVALID;
+	}
+	for (size_t i = 0; i < s.len; i++) {
+		if (s.ptr[i] < '0' || s.ptr[i] > '9') {
+			return ERR_INVALID;
+		}
+		uint64_t digit = (uint64_t)(s.ptr[i] - '0');
+		if (value > (max - digit) / 10 || digit > max) {
+			return ERR_INVALID;
+		}
+		value = value * 10 + digit;
+	}
+	*ret_value = value;
+	return 0;
+}
+
+/* Length of the well-formed sequence at p, or 0. */
+static size_t utf8_sequence(const unsigned char *p, size_t left)
+{
+	unsigned char low = 0x80, high = 0xbf;
+	size_t len;
+
+	if (p[0] < 0x80) {
+		return 1;
+	} else if (p[0] >= 0xc2 && p[0] <= 0xdf) {
+		len = 2;
+	} else if (p[0] >= 0xe0 && p[0] <= 0xef) {
+		len = 3;
+		low = p[0] == 0xe0 ? 0xa0 : 0x80;
+		high = p[0] == 0xed ? 0x9f : 0xbf;
+	} else if (p[0] >= 0xf0 && p[0] <= 0xf4) {
+		len = 4;
+		low = p[0] == 0xf0 ? 0x90 : 0x80;
+		high = p[0] == 0xf4 ? 0x8f : 0xbf;
+	} else {
+		return 0;
+	}
+	if (left < len || p[1] < low || p[1] > high) {
+		return 0;
+	}
+	for (size_t i = 2; i < len; i++) {
+		if (p[i] < 0x80 || p[i] > 0xbf) {
+			return 0;
+		}
+	}
+	return len;
+}
+
+bool span_is_utf8(struct span s)
+{
+	size_t at = 0;
+
+	while (at < s.len) {
+		size_t len = utf8_sequence((const unsigned char *)s.ptr + at, s.len - at);
+		if (len == 0) {
+			return false;
+		}
+		at += len;
+	}
+	return true;
+}

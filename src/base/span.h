@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A span is a borrowed run of bytes: pointer and length, no terminator, no ownership.
+ * It stays valid as long as what it points into; inside a callback, until the callback returns.
+ */
+#ifndef BASE_SPAN_H
+#define BASE_SPAN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+struct span {
+	const char *ptr;
+	size_t len;
+};
+
+/* For printf("%.*s", SPAN_ARG(s)). */
+#define SPAN_ARG(s) (int)(s).len, (s).ptr
+
+/* A span over a string literal. */
+#define SPAN_LIT(literal) ((struct span){ (literal), sizeof(literal) - 1 })
+
+static inline struct span span_of(const char *text)
+{
+	return (struct span){ text, text != NULL ? strlen(text) : 0 };
+}
+
+static inline bool span_equal(struct span a, struct span b)
+{
+	return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
+}
+
+static inline bool span_is(struct span s, const char *text)
+{
+	return span_equal(s, span_of(text));
+}
+
+/* Like span_is, ignoring the case of ASCII letters (RFC 9110 field names). */
+bool span_is_nocase(struct span s, const char *text);
+
+bool span_has_prefix(struct span s, const char *prefix);
+bool span_has_suffix(struct span s, const char *suffix);
+
+/* Index of the first occurrence, or s.len when there is none. */
+size_t span_find(struct span s, const char *needle);
+size_t span_find_char(struct span s, char c);
+
+/* The bytes from `from` (clamped) to the end. */
+struct span span_from(struct span s, size_t from);
+
+/* Without leading and trailing spaces and tabs. */
+struct span span_trim(struct span s);
+
+/*
+ * Cuts *rest at the first `sep`: returns what stood before it and moves *rest behind it.
+ * Without a `sep` returns all of *rest and leaves *rest empty with ptr NULL, so that
+ * `while (rest.ptr != NULL)` visits every field, empty ones included.
+ */
+struct span span_split(struct span *rest, char sep);
+
+/*
+ * Whole-span decimal number without sign, blank or leading '+': 0, or ERR_INVALID when it is
+ * not one or exceeds max. *ret_value is untouched on failure.
+ */
+int span_to_u64(struct span s, uint64_t max, uint64_t *ret_value);
+
+/* Whether all bytes are well-formed UTF-8 (Unicode 15, table 3-7). */
+bool span_is_utf8(struct span s);
+
+#endif
