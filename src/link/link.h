@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A link is one controller's way to the agent of one host. Three kinds, one interface:
+ * a UNIX socket on the same machine, an ssh child, and the Host API over HTTP.
+ *
+ * A link keeps itself up: it dials, says hello, pings, and dials again with backoff after a loss.
+ * After on_up it says the full state of every server once (on_server each, then on_synced), then
+ * every change. Callbacks come from the loop, never from inside a call; the last statement of
+ * whoever makes them.
+ */
+#ifndef LINK_LINK_H
+#define LINK_LINK_H
+
+#include "base/err.h"
+#include "io/loop.h"
+#include "wire/server.h"
+
+struct link;
+
+struct link_callbacks {
+	void (*on_up)(void *user);
+	void (*on_host)(void *user, const struct host_info *host);
+	void (*on_server)(void *user, const struct server *server);
+	void (*on_removed)(void *user, const char *id); /* no longer in the registry */
+	void (*on_synced)(void *user);
+	/* One line of a server's log; dropped > 0: that many were lost before it. */
+	void (*on_log)(void *user, const char *id, struct span line, uint64_t dropped);
+	/* Lost, or could not be made: why, in one sentence. Tried again by itself. */
+	void (*on_down)(void *user, const struct err *why);
+};
+
+enum link_verb { LINK_START, LINK_STOP, LINK_RESTART, LINK_CREDENTIALS, LINK_RELOAD };
+
+struct link_request {
+	enum link_verb verb;
+	const char *const *ids; /* borrowed during the call */
+	size_t count;		/* 0: all enabled (start), all running (stop) */
+	uint32_t drain_ms;	/* stop, restart */
+	uint32_t deadline_ms;
+};
+
+struct link_result { /* of one model */
+	char id[SERVER_ID_MAX_BYTES];
+	struct err err;	     /* code 0: done */
+	char key[64];	     /* LINK_CREDENTIALS: the engine's key of this start */
+	char address[64];    /* ... and where the engine listens, numeric */
+	uint16_t port;
+};
+
+struct link_reply {
+	struct err err; /* code 0: done; else why the request as a whole failed */
+	const struct link_result *results;
+	size_t count;
+};
+
+/* Exactly once per link_send, also when the link is lost (ERR_UNAVAILABLE) or closed. */
+typedef void link_reply_fn(void *user, const struct link_reply *reply);
+
+void link_send(struct link *link, const struct link_request *request, link_reply_fn *on_reply,
+	       void *user);
+/* Logs of these models from now on, with the last `tail` lines first; replaces the former set. */
+void link_follow_logs(struct link *link, const char *const *ids, size_t count, uint32_t tail);
+
+bool link_is_up(const struct link *link);
+void link_close(struct link *link); /* frees later; NULL is fine */
+
+#endif

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The machine's memory. Linux: /proc/meminfo and the cgroup's limit (a container sees its own);
+ * macOS: host_statistics64, hw.memsize, iogpu.wired_limit_mb, kern.memorystatus_vm_pressure_level.
+ */
+#ifndef OS_MEMORY_H
+#define OS_MEMORY_H
+
+#include <stdint.h>
+
+enum memory_pressure { MEMORY_NORMAL, MEMORY_WARN, MEMORY_CRITICAL };
+
+struct memory {
+	uint64_t total_bytes;
+	uint64_t available_bytes;      /* without swapping */
+	uint64_t gpu_wired_limit_bytes; /* what a GPU with unified memory may wire; 0: no such limit */
+	enum memory_pressure pressure;
+};
+
+/* 0 or -errno. */
+int memory_read(struct memory *ret_memory);
+
+#endif

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Processes of this machine. A pid alone names nothing, because pids are used again: a process is a
+ * pid and the moment it started (struct proc). Sources: Linux /proc and pidfd_open(2); macOS
+ * libproc (proc_pidinfo, proc_pid_rusage).
+ */
+#ifndef OS_PROC_H
+#define OS_PROC_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define PROC_NAME_MAX_BYTES 64
+
+struct proc {
+	pid_t pid;
+	uint64_t started; /* opaque, equal for the same process only; unit differs by platform */
+};
+
+/* 0, or -ESRCH when no such process runs (a zombie does not run). */
+int proc_identify(pid_t pid, struct proc *ret_proc);
+
+bool proc_is_alive(struct proc p);
+
+/* Signals exactly that process: -ESRCH when it is gone or the pid belongs to another one. */
+int proc_signal(struct proc p, int signum);
+/* The same for the whole process group that p leads; p itself may already be gone. */
+int proc_signal_group(struct proc p, int signum);
+
+/* Memory that the process keeps from others: Linux RSS, macOS phys_footprint. 0 or -errno. */
+int proc_memory(pid_t pid, uint64_t *ret_bytes);
+
+/* Short name of the program ("python3"); "?" when it cannot be told. */
+void proc_name(pid_t pid, char name[PROC_NAME_MAX_BYTES]);
+
+/* A descriptor that becomes readable when p ends, or -errno (-ENOSYS where there is none). */
+int proc_watch(struct proc p);
+
+/* In a fresh child: be killed when the parent dies, where the system can do that (Linux). */
+void proc_die_with_parent(void);
+
+/* Absolute path of the running program. 0 or -errno. */
+int proc_self_path(char *path, size_t room);
+
+#endif
