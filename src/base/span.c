@@ -80,6 +80,22 @@ struct span span_split(struct span *rest, char sep)
 	return field;
 }
 
+void span_copy(struct span s, char *text, size_t room)
+{
+	size_t len = s.len;
+
+	if (len >= room) {
+		len = room - 1;
+		while (len > 0 && ((unsigned char)s.ptr[len] & 0xc0) == 0x80) {
+			len--;
+		}
+	}
+	if (len > 0) {
+		memcpy(text, s.ptr, len);
+	}
+	text[len] = '\0';
+}
+
 int span_to_u64(struct span s, uint64_t max, uint64_t *ret_value)
 {
 	uint64_t value = 0;

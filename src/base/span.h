@@ -66,6 +66,12 @@ struct span span_split(struct span *rest, char sep);
  */
 int span_to_u64(struct span s, uint64_t max, uint64_t *ret_value);
 
+/*
+ * Copies s into text[room], terminated. What does not fit is cut off at the start of a UTF-8
+ * sequence, so that a clipped name stays a name. room >= 1.
+ */
+void span_copy(struct span s, char *text, size_t room);
+
 /* Whether all bytes are well-formed UTF-8 (Unicode 15, table 3-7). */
 bool span_is_utf8(struct span s);
 
