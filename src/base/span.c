@@ -48,7 +48,7 @@ struct span span_from(struct span s, size_t from)
 	if (from > s.len) {
 		from = s.len;
 	}
-	return (struct span){ s.ptr + from, s.len - from };
+	return (struct span){ from > 0 ? s.ptr + from : s.ptr, s.len - from };
 }
 
 static bool is_blank(char c)
