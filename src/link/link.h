@@ -13,7 +13,7 @@
 
 #include "base/err.h"
 #include "io/loop.h"
-#include "wire/server.h"
+#include "wire/messages.h"
 
 struct link;
 
@@ -21,6 +21,8 @@ struct link_callbacks {
 	void (*on_up)(void *user);
 	void (*on_host)(void *user, const struct host_info *host);
 	void (*on_server)(void *user, const struct server *server);
+	/* How far a load is, between two on_server; both negative: not known. */
+	void (*on_progress)(void *user, const char *id, float fraction, int32_t eta_ms);
 	void (*on_removed)(void *user, const char *id); /* no longer in the registry */
 	void (*on_synced)(void *user);
 	/* One line of a server's log; dropped > 0: that many were lost before it. */
@@ -29,27 +31,17 @@ struct link_callbacks {
 	void (*on_down)(void *user, const struct err *why);
 };
 
-enum link_verb { LINK_START, LINK_STOP, LINK_RESTART, LINK_CREDENTIALS, LINK_RELOAD };
-
 struct link_request {
-	enum link_verb verb;
+	enum verb verb; /* START, STOP, RESTART, CREDENTIALS, RELOAD, SHUTDOWN */
 	const char *const *ids; /* borrowed during the call */
 	size_t count;		/* 0: all enabled (start), all running (stop) */
 	uint32_t drain_ms;	/* stop, restart */
 	uint32_t deadline_ms;
 };
 
-struct link_result { /* of one model */
-	char id[SERVER_ID_MAX_BYTES];
-	struct err err;	     /* code 0: done */
-	char key[64];	     /* LINK_CREDENTIALS: the engine's key of this start */
-	char address[64];    /* ... and where the engine listens, numeric */
-	uint16_t port;
-};
-
-struct link_reply {
+struct link_reply { /* start, restart, stop: once every model got there or failed */
 	struct err err; /* code 0: done; else why the request as a whole failed */
-	const struct link_result *results;
+	const struct result *results;
 	size_t count;
 };
 
@@ -61,7 +53,22 @@ void link_send(struct link *link, const struct link_request *request, link_reply
 /* Logs of these models from now on, with the last `tail` lines first; replaces the former set. */
 void link_follow_logs(struct link *link, const char *const *ids, size_t count, uint32_t tail);
 
+/* Why it is down, for an error to somebody who needs it; code 0 while it is up. */
+const struct err *link_error(const struct link *link);
 bool link_is_up(const struct link *link);
 void link_close(struct link *link); /* frees later; NULL is fine */
+
+/* For implementers: each kind of link embeds this first and fills ops. */
+struct link_ops {
+	void (*send)(struct link *link, const struct link_request *request, link_reply_fn *on_reply,
+		     void *user);
+	void (*follow_logs)(struct link *link, const char *const *ids, size_t count, uint32_t tail);
+	void (*close)(struct link *link);
+};
+
+struct link {
+	const struct link_ops *ops;
+	struct err down; /* code 0: up */
+};
 
 #endif

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What both ends of the ssh gate and of the control channel must agree on. Plain constants without
+ * any other header: ronzal-gate includes nothing else of ours.
+ */
+#ifndef WIRE_CONSTANTS_H
+#define WIRE_CONSTANTS_H
+
+/* The two byte strings that the restricted ssh key may ask for. */
+#define WIRE_SSH_START "start-metal-servers"
+#define WIRE_SSH_STOP "stop-metal-servers"
+
+/* The control channel: newline-delimited JSON. A side speaks WIRE_VERSION and the one before. */
+#define WIRE_VERSION 1
+#define WIRE_VERSION_MIN 1
+#define WIRE_LINE_MAX_BYTES 65536  /* the newline included */
+#define WIRE_NOISE_MAX_BYTES 65536 /* foreign output before the first line (login scripts print) */
+#define WIRE_IDS_MAX 128	   /* models named in one request; more: ask for all */
+
+#define WIRE_SILENCE_MS 2000	 /* no hello for that long: the one-shot form */
+#define WIRE_PING_MS 5000	 /* a controller says ping that often */
+#define WIRE_PING_GRACE_MS 15000 /* without one for that long the other side is gone */
+
+/* Sockets in the run folder. */
+#define WIRE_AGENT_SOCKET "agent.sock"	   /* the user's: every verb */
+#define WIRE_CONTROL_SOCKET "control.sock" /* what comes through ssh: see VERB_TABLE */
+
+#endif

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The messages of the control channel: one JSON object a line, `{"type":"start","seq":7,...}`.
+ * A controller sends requests, the agent sends events. Encoding adds the newline; decoding takes a
+ * line without it. Unknown members are ignored and missing ones have a neutral value, so that
+ * versions N and N±1 understand each other; an unknown type is ERR_VERSION.
+ */
+#ifndef WIRE_MESSAGES_H
+#define WIRE_MESSAGES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/json.h"
+#include "wire/constants.h"
+#include "wire/server.h"
+
+#define WIRE_CONTROLLER_MAX_BYTES 64
+#define WIRE_KEY_MAX_BYTES 64
+#define WIRE_ADDRESS_MAX_BYTES 64
+
+/* Requests: X(name, type, allowed on control.sock) */
+#define VERB_TABLE(X) \
+	X(HELLO, "hello", true) \
+	X(START, "start", true) \
+	X(STOP, "stop", true) \
+	X(RESTART, "restart", true) \
+	X(CREDENTIALS, "credentials", true) \
+	X(SUBSCRIBE, "subscribe", true) \
+	X(PING, "ping", true) \
+	X(RELOAD, "reload", true) \
+	X(SHUTDOWN, "shutdown", false)
+
+#define VERB_ENUM(name, type, restricted) VERB_##name,
+enum verb { VERB_TABLE(VERB_ENUM) };
+#undef VERB_ENUM
+
+const char *verb_name(enum verb verb);
+bool verb_is_restricted(enum verb verb); /* true: control.sock accepts it */
+
+/* hello.once: no dialogue; do this with every model, report, say bye with the exit code. */
+enum once { ONCE_NO, ONCE_START, ONCE_STOP };
+
+/*
+ * ids: models by id, borrowed from the caller (encoding) or owned by doc (decoding); none means all
+ * that are enabled (start), run (stop, restart, credentials) or exist (subscribe).
+ */
+struct request {
+	enum verb verb;
+	uint64_t seq;			      /* the reply carries it; 0: no reply wanted */
+	uint32_t version, version_min;	      /* hello */
+	char controller[WIRE_CONTROLLER_MAX_BYTES]; /* hello; "": a visitor, who holds no lease */
+	char who[WIRE_CONTROLLER_MAX_BYTES];  /* hello: shown to people ("backend") */
+	enum once once;			      /* hello */
+	const char *const *ids;
+	size_t id_count;
+	bool none;	      /* subscribe: to no model from now on */
+	uint32_t drain_ms;    /* stop, restart */
+	uint32_t deadline_ms; /* ... the whole stop; 0: the agent's default */
+	uint32_t tail;	      /* subscribe: last lines that come first */
+	struct json *doc;     /* private: of a decoded one */
+};
+
+/* 0 or ERR_FULL: the line would exceed WIRE_LINE_MAX_BYTES; `out` is as before then. */
+int request_encode(const struct request *r, struct buf *out);
+/* 0, ERR_INVALID naming the member, or ERR_VERSION; on success request_finish it. */
+int request_decode(struct span line, struct request *ret_request, struct err *err);
+void request_finish(struct request *r);
+
+/* Events */
+#define EVENT_TABLE(X) \
+	X(HELLO, "hello") \
+	X(HOST, "host") \
+	X(SERVER, "server") \
+	X(REMOVED, "removed") \
+	X(SYNCED, "synced") \
+	X(PROGRESS, "progress") \
+	X(LOG, "log") \
+	X(REPLY, "reply") \
+	X(BYE, "bye")
+
+#define EVENT_ENUM(name, type) EVENT_##name,
+enum event_type { EVENT_TABLE(EVENT_ENUM) };
+#undef EVENT_ENUM
+
+const char *event_name(enum event_type type);
+
+/* What a request came to for one model. */
+struct result {
+	char id[SERVER_ID_MAX_BYTES];
+	struct err err;			      /* code 0: done */
+	char key[WIRE_KEY_MAX_BYTES];	      /* credentials: the engine's key of this start */
+	char address[WIRE_ADDRESS_MAX_BYTES]; /* ... where it listens, numeric */
+	uint16_t port;
+};
+
+struct event {
+	enum event_type type;
+	union {
+		struct { /* the first line that the agent says */
+			uint32_t version, version_min;
+			uint64_t generation; /* grows with each controller that attaches */
+			char agent[64];	     /* the agent's version, for people */
+			bool restricted;     /* this is control.sock */
+		} hello;
+		struct host_info host;
+		struct server server;
+		struct {
+			char id[SERVER_ID_MAX_BYTES];
+		} removed;
+		struct { /* of a load, between two server events */
+			char id[SERVER_ID_MAX_BYTES];
+			float fraction; /* 0..1; negative: not known */
+			int32_t eta_ms; /* negative: not known */
+		} progress;
+		struct {
+			char id[SERVER_ID_MAX_BYTES];
+			struct span line; /* borrowed (encoding), owned by doc (decoding) */
+			uint64_t dropped; /* lines lost before this one */
+		} log;
+		struct { /* start, stop, restart: once the last model got there or failed */
+			uint64_t seq;
+			struct err err; /* code 0: all done; else what is wrong, in one sentence */
+			const struct result *results; /* failures first; at most WIRE_IDS_MAX */
+			size_t result_count;
+		} reply;
+		struct { /* the last line */
+			int exit; /* for the one-shot form: the process's exit code */
+			struct err err;
+		} bye;
+	};
+	struct json *doc;	/* private: of a decoded one */
+	struct result *results; /* private */
+};
+
+/* 0 or ERR_FULL, `out` as before. A reply that is too long loses results from its end instead. */
+int event_encode(const struct event *e, struct buf *out);
+int event_decode(struct span line, struct event *ret_event, struct err *err);
+void event_finish(struct event *e);
+
+/*
+ * Whether two sides understand each other; else ERR_VERSION and one sentence that says which one to
+ * upgrade. `other` names the peer ("the agent on the host").
+ */
+int wire_versions_agree(uint32_t version, uint32_t version_min, const char *other, struct err *err);
+
+#endif
