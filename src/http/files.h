@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A folder of files for browsers, read into memory once at the start: requests touch no disk, and a
+ * path that is not in the table does not exist, so there is nothing to traverse.
+ *
+ * Beside `x.js`, `x.js.br` and `x.js.gz` are its compressed forms, chosen by Accept-Encoding. Each
+ * file has an ETag from its content. Names with a hash (`index-Bx3kQ9aZ.js`) are cached for ever,
+ * others are asked for again.
+ */
+#ifndef HTTP_FILES_H
+#define HTTP_FILES_H
+
+#include "http/server.h"
+
+#define FILES_COUNT_MAX 512
+#define FILES_TOTAL_MAX_BYTES (32u << 20)
+
+struct files;
+
+struct files_options {
+	const char *folder;
+	bool fall_back_to_index; /* a path without a dot that is not there gets /index.html */
+	const struct h1_field *fields; /* added to each answer (CSP ...); borrowed for its life */
+	size_t field_count;
+};
+
+/* NULL and an err that names the file. Links and special files are left out. */
+struct files *files_load(const struct files_options *options, struct err *err);
+void files_destroy(struct files *f);
+
+/* Answers GET and HEAD (405 otherwise, 404 when it is not there). Ends the exchange. */
+void files_serve(const struct files *f, struct exchange *x);
+
+#endif

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * HTTP/1.1 messages (RFC 9112), strictly: heads are judged by llhttp and then by us, bodies are
+ * unframed by us. Pure: bytes in, values out, no I/O; this file is llhttp's only door.
+ *
+ * What is refused although others let it pass: bare CR or LF anywhere, line folding, control
+ * bytes, Content-Length that is not one plain number given once, any Transfer-Encoding but a
+ * single `chunked`, both of them together, either in the wrong version, versions other than 1.0
+ * and 1.1. Trailers are checked and dropped, chunk extensions too.
+ */
+#ifndef HTTP_H1_H
+#define HTTP_H1_H
+
+#include "base/buf.h"
+#include "base/err.h"
+
+#define H1_HEAD_MAX_BYTES 32768
+#define H1_LINE_MAX_BYTES 8192 /* a field line, and the target of a request */
+#define H1_FIELDS_MAX 100
+#define H1_CHUNK_EXTENSIONS_MAX_BYTES 16384 /* per body, all extensions together */
+#define H1_TRAILERS_MAX_BYTES 8192
+#define H1_FRAME_MAX_BYTES 18 /* a chunk's size line: 16 digits and CRLF */
+
+/* Methods that are known here; any other is ERR_METHOD. */
+#define H1_METHOD_TABLE(X) X(GET) X(HEAD) X(POST) X(PUT) X(PATCH) X(DELETE) X(OPTIONS)
+#define H1_METHOD_ENUM(name) H1_##name,
+enum h1_method { H1_METHOD_TABLE(H1_METHOD_ENUM) };
+#undef H1_METHOD_ENUM
+
+const char *h1_method_name(enum h1_method method);
+
+enum h1_framing {
+	H1_NO_BODY,
+	H1_LENGTH,	/* content_length bytes */
+	H1_CHUNKED,
+	H1_UNTIL_CLOSE, /* responses only */
+};
+
+struct h1_field {
+	struct span name, value; /* as received; the value without blanks around it */
+};
+
+/* A parsed head: one block of memory, spans point into it. */
+struct h1_head {
+	enum h1_method method;	 /* requests */
+	struct span target;	 /* requests: as received, at most H1_LINE_MAX_BYTES */
+	int status;		 /* responses: 100..599 */
+	int minor;		 /* HTTP/1.minor: 0 or 1 */
+	bool keep_alive;	 /* the sender means to go on; never in 1.0 */
+	bool expects_continue;	 /* Expect: 100-continue */
+	bool wants_upgrade;	 /* Connection: upgrade, or an Upgrade field */
+	enum h1_framing framing; /* a response's as if to GET: see h1_has_no_body */
+	uint64_t content_length; /* the field's value, 0 without */
+	size_t field_count;
+	const struct h1_field *fields;
+};
+
+/* Where a head ends. Resumable: bytes may come one by one. Zeroed is the start. */
+struct h1_scan {
+	size_t bytes;	    /* seen so far, the end included once it is found */
+	size_t line_bytes;  /* of the line at hand */
+	size_t lines;	    /* complete ones, the empty last one not counted */
+	bool after_cr;
+};
+
+/*
+ * Looks at more bytes of a head. 1: the head is complete, and is the first s->bytes bytes of all
+ * that was shown. 0: more is needed. Negative: refused as early as possible, with the sentence:
+ * ERR_INVALID, or ERR_FULL for a limit (with lines == 0 it was the first line: 414, else 431).
+ */
+int h1_scan(struct h1_scan *s, struct span more, struct err *err);
+
+/* A whole head as h1_scan found it; NULL and ERR_INVALID, ERR_METHOD. free() it. */
+struct h1_head *h1_parse_request(struct span head, const struct h1_scan *s, struct err *err);
+struct h1_head *h1_parse_response(struct span head, const struct h1_scan *s, struct err *err);
+
+/* The first field of that name, or ptr NULL. Names match without regard to case. */
+struct span h1_get(const struct h1_head *head, const char *name);
+size_t h1_count(const struct h1_head *head, const char *name);
+/* Whether a comma-separated field (all of that name) has the element, without regard to case. */
+bool h1_lists(const struct h1_head *head, const char *name, const char *element);
+/* Fields that concern one connection (RFC 9110 7.6.1) and are never forwarded. */
+bool h1_is_hop_by_hop(const struct h1_head *head, struct span name);
+
+/* A response that has no body whatever its fields say: to HEAD, 1xx, 204, 304. */
+bool h1_has_no_body(const struct h1_head *response, enum h1_method asked);
+
+/* A body being unframed. */
+struct h1_body {
+	enum h1_framing framing;
+	uint64_t left;	     /* of the length or the chunk */
+	uint8_t state;	     /* private: place in the chunk grammar */
+	uint8_t digits;	     /* private */
+	uint16_t extensions; /* private: bytes so far */
+	uint16_t trailers;   /* private: bytes so far */
+	uint16_t trailer_line; /* private */
+};
+
+void h1_body_init(struct h1_body *b, enum h1_framing framing, uint64_t content_length);
+bool h1_body_is_done(const struct h1_body *b); /* always false for H1_UNTIL_CLOSE */
+/*
+ * Takes from the front of *input up to and including one run of body bytes, which it gives as
+ * *ret_piece (a part of *input; empty when only framing was left). 0, or ERR_INVALID for a body
+ * that is not well framed. Never takes bytes behind the end of the body.
+ */
+int h1_body_next(struct h1_body *b, struct span *input, struct span *ret_piece, struct err *err);
+
+/* Writing heads. Bytes that are not allowed in a field become spaces. */
+void h1_add_request_line(struct buf *out, enum h1_method method, struct span target);
+void h1_add_status_line(struct buf *out, int status);
+void h1_add_field(struct buf *out, const char *name, struct span value);
+void h1_add_fields(struct buf *out, const struct h1_field *fields, size_t count);
+void h1_add_end(struct buf *out);
+
+#endif

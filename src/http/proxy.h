@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Relays one exchange to one upstream request, both ways, with at most one read's worth of bytes
+ * waiting on either side: who is slow slows the other.
+ *
+ * The request is rebuilt: own framing, only the fields that the caller names. The answer loses its
+ * hop-by-hop fields, Server and Access-Control-*, and gets our framing. An answer that the upstream
+ * breaks off ends uncleanly, after whatever on_broken adds. A client that leaves closes the
+ * upstream's connection at once.
+ *
+ * proxy_start takes over the exchange, its callbacks included. Hooks see everything pass and copy
+ * nothing; on_done is the last, exactly once, and the exchange is gone by then.
+ */
+#ifndef HTTP_PROXY_H
+#define HTTP_PROXY_H
+
+#include "http/client.h"
+#include "http/server.h"
+
+struct proxy_result {
+	struct err err;	  /* code 0: complete. ERR_CANCELED: the client left. Else the upstream's fault */
+	int status;	  /* relayed, or 0 when no answer of the upstream was */
+	uint64_t bytes;	  /* of body relayed */
+	bool sent;	  /* bytes of the request had reached the upstream's connection */
+};
+
+struct proxy_hooks {
+	/* The answer's head, before it is relayed. */
+	void (*on_head)(void *user, const struct h1_head *head);
+	void (*on_body)(void *user, struct span piece);
+	/*
+	 * Nothing was answered yet and the upstream failed. True: the hook has taken the exchange back
+	 * (to answer it, or to try another upstream) and the proxy is gone, without on_done. False:
+	 * the proxy answers with exchange_fail.
+	 */
+	bool (*on_fail)(void *user, struct exchange *x, const struct err *why, bool sent);
+	/* Broken off in mid-stream: bytes put into `last` are still delivered (an error event). */
+	void (*on_broken)(void *user, const struct err *why, struct buf *last);
+	void (*on_done)(void *user, const struct proxy_result *result);
+}; /* each may be NULL */
+
+#define PROXY_LAST_MAX_BYTES 2048 /* what on_broken may add */
+
+struct proxy_options {
+	struct client *client;
+	struct client_address to;
+	enum h1_method method;
+	struct span target;
+	const char *const *pass; /* names of request fields that go along, NULL-terminated */
+	const struct h1_field *fields; /* and these in addition */
+	size_t field_count;
+	/* The body: this (living as long as the exchange), or streamed from the exchange. */
+	struct span body;
+	bool stream_body;
+	uint64_t body_max_bytes; /* of a streamed one; above: 413 */
+	const struct h1_field *reply_fields; /* added to the answer; copied when it begins: must live */
+	size_t reply_field_count;
+	uint64_t connect_ms, first_byte_ms, idle_ms; /* 0: client.h's defaults */
+	const struct proxy_hooks *hooks; /* borrowed, may be NULL */
+	void *user;
+};
+
+struct proxy;
+
+struct proxy *proxy_start(struct exchange *x, const struct proxy_options *options);
+/*
+ * Ends it from our side: what on_broken would add is `last` (may be empty), then an unclean end;
+ * before an answer began, exchange_fail(why). on_done comes from inside this call.
+ */
+void proxy_stop(struct proxy *p, const struct err *why, struct span last);
+
+#endif

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Server-sent events (WHATWG HTML, section 9.2): a parser for accounting, and a writer on top of an
+ * exchange.
+ */
+#ifndef HTTP_SSE_H
+#define HTTP_SSE_H
+
+#include "http/server.h"
+#include "io/timer.h"
+
+/*
+ * Parser: feed bytes as they come; on_event gets each event whose blank line has come. Events that
+ * lie whole in one piece with one data line are not copied. One whose data exceeds max_bytes is
+ * skipped and counted. Comments, id and retry are passed over.
+ */
+struct sse_event {
+	struct span type; /* "message" when the stream names none */
+	struct span data; /* data lines joined by LF; borrowed until return */
+};
+
+struct sse_parser {
+	size_t max_bytes;
+	uint64_t events;  /* delivered */
+	uint64_t skipped; /* too long */
+	void (*on_event)(void *user, const struct sse_event *event);
+	void *user;
+	struct buf line; /* private: an unfinished line; its memory is freed when empty */
+	struct buf data; /* private: data lines of the event at hand */
+	struct buf type; /* private */
+	bool has_data, is_skipping, line_is_too_long, after_cr, is_begun;
+};
+
+void sse_parser_init(struct sse_parser *p, size_t max_bytes,
+		     void (*on_event)(void *user, const struct sse_event *event), void *user);
+void sse_parser_finish(struct sse_parser *p);
+void sse_parse(struct sse_parser *p, struct span more);
+
+/* One event as text: "event: type\ndata: ...\n\n"; type NULL leaves that line away. 0, ERR_FULL. */
+int sse_write(struct buf *out, const char *type, struct span data);
+
+/*
+ * Writer: an event stream to one client. Takes over the exchange. A comment goes out when nothing
+ * else did for heartbeat_ms. Its queue is the exchange's: sse_send says ERR_FULL instead of growing
+ * and the caller decides what to drop or to join; on_drain says when to go on.
+ */
+struct sse_stream;
+
+struct sse_callbacks {
+	void (*on_close)(void *user); /* the client left: the stream is gone on return */
+	void (*on_drain)(void *user); /* may be NULL */
+};
+
+struct sse_stream *sse_start(struct loop *loop, struct exchange *x, uint64_t heartbeat_ms,
+			     const struct sse_callbacks *callbacks, void *user);
+int sse_send(struct sse_stream *s, const char *type, struct span data); /* 0 or ERR_FULL */
+size_t sse_room(const struct sse_stream *s);
+void sse_end(struct sse_stream *s); /* a clean end; no on_close */
+
+#endif
