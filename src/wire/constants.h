@@ -10,6 +10,12 @@
 #define WIRE_SSH_START "start-metal-servers"
 #define WIRE_SSH_STOP "stop-metal-servers"
 
+/* The script behind each, beside the gate, and the exit codes that ssh hands back (its own: 255). */
+#define WIRE_SSH_START_SCRIPT "start-host-llama-servers.sh"
+#define WIRE_SSH_STOP_SCRIPT "stop-host-llama-servers.sh"
+#define WIRE_EXIT_REFUSED 4 /* ERR_DENIED: the command is neither of the two */
+#define WIRE_EXIT_BROKEN 14 /* ERR_IO: the installed copy is damaged */
+
 /* The control channel: newline-delimited JSON. A side speaks WIRE_VERSION and the one before. */
 #define WIRE_VERSION 1
 #define WIRE_VERSION_MIN 1
