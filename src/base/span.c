@@ -162,3 +162,27 @@ bool span_is_utf8(struct span s)
 	}
 	return true;
 }
+
+size_t span_distance(struct span a, struct span b)
+{
+	size_t row[SPAN_DISTANCE_MAX_BYTES + 1]; /* row[j]: distance of a[0..i) and b[0..j) */
+	size_t a_len = a.len < SPAN_DISTANCE_MAX_BYTES ? a.len : SPAN_DISTANCE_MAX_BYTES;
+	size_t b_len = b.len < SPAN_DISTANCE_MAX_BYTES ? b.len : SPAN_DISTANCE_MAX_BYTES;
+
+	for (size_t j = 0; j <= b_len; j++) {
+		row[j] = j;
+	}
+	for (size_t i = 1; i <= a_len; i++) {
+		size_t diagonal = row[0];
+
+		row[0] = i;
+		for (size_t j = 1; j <= b_len; j++) {
+			size_t change = diagonal + (strncasecmp(&a.ptr[i - 1], &b.ptr[j - 1], 1) != 0);
+			size_t drop = (row[j] < row[j - 1] ? row[j] : row[j - 1]) + 1;
+
+			diagonal = row[j];
+			row[j] = change < drop ? change : drop;
+		}
+	}
+	return row[b_len];
+}

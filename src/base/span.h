@@ -72,6 +72,13 @@ int span_to_u64(struct span s, uint64_t max, uint64_t *ret_value);
  */
 void span_copy(struct span s, char *text, size_t room);
 
+/*
+ * How many letters must be changed, added or dropped to turn one into the other, letters of either
+ * case being the same (Levenshtein). Both are cut at SPAN_DISTANCE_MAX_BYTES first.
+ */
+#define SPAN_DISTANCE_MAX_BYTES 128
+size_t span_distance(struct span a, struct span b);
+
 /* Whether all bytes are well-formed UTF-8 (Unicode 15, table 3-7). */
 bool span_is_utf8(struct span s);
 
