@@ -17,64 +17,13 @@
 
 #include "base/err.h"
 #include "base/json.h"
+#include "model/settings.h"
 
 #define REGISTRY_FILE_MAX_BYTES (4u << 20)
 #define REGISTRY_MODELS_MAX 1000
 #define REGISTRY_ID_MAX_BYTES 129 /* 128 characters and the terminator */
 #define REGISTRY_ALIASES_MAX 8
 #define REGISTRY_PROBLEMS_MAX 64
-
-/*
- * The typed settings: X(field, json name, kind, minimum, maximum, sentence for help and the page).
- * Kinds: INT, BOOL, TRI (on|off|auto), KV (a cache type's name). One table feeds the reader, the
- * writer, `ronzal set`, the settings form and the API.
- */
-#define SETTING_TABLE(X) \
-	X(n_gpu_layers, "n_gpu_layers", INT, 0, 999, "layers on the GPU; unset: all") \
-	X(ctx_size, "ctx_size", INT, 0, 16777216, "context in tokens; 0: the model's own") \
-	X(n_threads, "n_threads", INT, 1, 1024, "CPU threads; unset: the engine's choice") \
-	X(batch_size, "batch_size", INT, 1, 65536, "tokens per prompt batch") \
-	X(parallel, "parallel", INT, 1, 64, "slots; the context is divided by them") \
-	X(flash_attention, "flash_attention", TRI, 0, 2, "flash attention") \
-	X(cache_type_k, "cache_type_k", KV, 0, 0, "type of the K cache") \
-	X(cache_type_v, "cache_type_v", KV, 0, 0, "type of the V cache") \
-	X(cache_ram_mib, "cache_ram_mib", INT, 0, 1048576, "prompt cache in main memory, MiB") \
-	X(mmap, "mmap", BOOL, 0, 1, "map the file instead of reading it") \
-	X(mlock, "mlock", BOOL, 0, 1, "pin the weights in memory") \
-	X(embeddings, "embeddings", BOOL, 0, 1, "serve embeddings only") \
-	X(reranking, "reranking", BOOL, 0, 1, "serve reranking only") \
-	X(require_gpu, "require_gpu", BOOL, 0, 1, "a start that ends on the CPU is a failed start")
-
-#define SETTING_UNSET INT32_MIN
-
-#define SETTING_FIELD(field, json, kind, min, max, help) int32_t field;
-struct settings {
-	SETTING_TABLE(SETTING_FIELD) /* SETTING_UNSET, or the value; TRI: 0 off, 1 on, 2 auto */
-};
-#undef SETTING_FIELD
-
-enum setting_kind { SETTING_INT, SETTING_BOOL, SETTING_TRI, SETTING_KV };
-
-struct setting_row {
-	const char *name;
-	enum setting_kind kind;
-	int32_t min, max;
-	const char *help;
-	size_t offset; /* in struct settings */
-};
-
-extern const struct setting_row setting_rows[];
-extern const size_t setting_row_count;
-
-const struct setting_row *setting_find(struct span name); /* NULL: unknown */
-int32_t setting_get(const struct settings *s, const struct setting_row *row);
-void setting_put(struct settings *s, const struct setting_row *row, int32_t value);
-/* From text ("8192", "on", "q8_0", "default" = unset). ERR_INVALID with the bounds. */
-int setting_parse(const struct setting_row *row, struct span text, int32_t *ret_value,
-		  struct err *err);
-/* "8192", "on", "q8_0"; "default" when unset. */
-void setting_print(const struct setting_row *row, int32_t value, char *text, size_t room);
-void setting_write(struct json_writer *w, const struct setting_row *row, int32_t value);
 
 struct model {
 	char id[REGISTRY_ID_MAX_BYTES];
@@ -84,10 +33,11 @@ struct model {
 	char *family, *quantization; /* NULL when not said */
 	double size_params;		  /* billions; 0: not said */
 	bool enabled;
-	uint16_t port; /* 0: not said, the registry assigns one */
+	uint16_t port; /* assigned when the file says none; 0 only in what registry_add is given */
 	struct settings settings;
 	char *aliases[REGISTRY_ALIASES_MAX];
 	int alias_count;
+	size_t entry; /* private: which member of the file, counted from 1; 0: added since */
 };
 
 struct registry_problem {
@@ -102,6 +52,8 @@ struct registry {
 	struct registry_problem problems[REGISTRY_PROBLEMS_MAX];
 	size_t problem_count; /* may exceed REGISTRY_PROBLEMS_MAX: then the rest is only counted */
 	struct json *doc;     /* private: what was read, for unknown fields */
+	bool *refused;	      /* private: per member of the file: kept as it is by a rewrite */
+	size_t capacity;      /* private: of models */
 };
 
 /*
@@ -127,10 +79,17 @@ const char *registry_nearest(const struct registry *r, struct span id);
  * that is taken, ERR_FULL when no port is free.
  */
 int registry_add(struct registry *r, const struct model *m, struct err *err);
-int registry_remove(struct registry *r, const char *id); /* 0 or ERR_NOT_FOUND */
+/* Also of a refused one, which no longer is in the file then. 0 or ERR_NOT_FOUND. */
+int registry_remove(struct registry *r, const char *id);
+/* Frees what a model made by hand owns; those of a registry are the registry's. */
+void model_finish(struct model *m);
 
-/* The whole file as text: known fields from the models, unknown ones from what was read. */
-void registry_write(const struct registry *r, struct buf *out);
+/*
+ * The whole file as text: known fields from the models, unknown ones and refused models from what
+ * was read. What did not change is written as it was read, but assigned ports are written down.
+ * 0 or ERR_FULL.
+ */
+int registry_write(const struct registry *r, struct buf *out);
 /* registry_write + fs_replace. */
 int registry_save(const struct registry *r, const char *path, struct err *err);
 
