@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The list itself: finding, adding, removing. Reading is registry_read.c, writing registry_write.c.
+ */
+#include "model/registry.h"
+
+#include <ctype.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <strings.h>
+
+#include "base/mem.h"
+#include "model/registry_fields.h"
+
+#define NEAR_PREFIX_MIN_BYTES 3 /* shorter ones say nothing */
+
+#define FIELD_ROW(name, kind, member, max) { name, FIELD_##kind, offsetof(struct model, member), max },
+const struct field field_rows[] = { FIELD_TABLE(FIELD_ROW) };
+#undef FIELD_ROW
+
+const size_t field_row_count = ARRAY_LEN(field_rows);
+
+bool registry_id_is_valid(struct span id)
+{
+	if (id.len == 0 || id.len >= REGISTRY_ID_MAX_BYTES || !isalnum((unsigned char)id.ptr[0])) {
+		return false;
+	}
+	for (size_t i = 0; i < id.len; i++) {
+		unsigned char c = (unsigned char)id.ptr[i];
+
+		if (c >= 0x80 || (!isalnum(c) && strchr("._-", c) == NULL)) {
+			return false;
+		}
+	}
+	return true;
+}
+
+/* C0, DEL, C1, and what reorders or breaks a line on a screen (U+200E/F, U+2028-202E, U+2066-2069). */
+static bool has_controls(struct span text)
+{
+	for (size_t i = 0; i < text.len; i++) {
+		unsigned char c = (unsigned char)text.ptr[i];
+		unsigned char next = i + 1 < text.len ? (unsigned char)text.ptr[i + 1] : 0;
+		unsigned char last = i + 2 < text.len ? (unsigned char)text.ptr[i + 2] : 0;
+
+		if (c < 0x20 || c == 0x7f || (c == 0xc2 && next >= 0x80 && next <= 0x9f)) {
+			return true;
+		}
+		if (c == 0xe2 && ((next == 0x80 && (last == 0x8e || last == 0x8f ||
+						    (last >= 0xa8 && last <= 0xae))) ||
+				  (next == 0x81 && last >= 0xa6 && last <= 0xa9))) {
+			return true;
+		}
+	}
+	return false;
+}
+
+const char *field_text_fault(struct span text, size_t max_bytes)
+{
+	if (text.len == 0) {
+		return "is empty";
+	}
+	if (text.len > max_bytes) {
+		return "is too long";
+	}
+	if (!span_is_utf8(text) || has_controls(text)) {
+		return "holds control characters";
+	}
+	return NULL;
+}
+
+const char *field_path_fault(struct span path)
+{
+	struct span rest = path;
+	const char *fault = field_text_fault(path, FIELD_PATH_MAX_BYTES);
+
+	if (fault != NULL) {
+		return fault;
+	}
+	if (path.ptr[0] != '/' || path.ptr[path.len - 1] == '/') {
+		return "must be the absolute path of a file";
+	}
+	while (rest.ptr != NULL) {
+		if (span_is(span_split(&rest, '/'), "..")) {
+			return "must not hold '..'";
+		}
+	}
+	return NULL;
+}
+
+char *model_made_name(const char *file_path)
+{
+	const char *slash = strrchr(file_path, '/');
+	struct span stem = span_of(slash != NULL ? slash + 1 : file_path);
+
+	if (stem.len > 5 && span_is_nocase(span_from(stem, stem.len - 5), ".gguf")) {
+		stem.len -= 5;
+	}
+	if (stem.len > FIELD_NAME_MAX_BYTES) {
+		stem.len = FIELD_NAME_MAX_BYTES;
+		while (stem.len > 0 && !span_is_utf8(stem)) {
+			stem.len--;
+		}
+	}
+	return mem_spandup(stem);
+}
+
+void model_finish(struct model *m)
+{
+	if (m == NULL) {
+		return;
+	}
+	free(m->name);
+	free(m->file_path);
+	free(m->mmproj_path);
+	free(m->family);
+	free(m->quantization);
+	for (int i = 0; i < m->alias_count; i++) {
+		free(m->aliases[i]);
+	}
+	*m = (struct model){ 0 };
+}
+
+void registry_init_empty(struct registry *r, uint16_t port_min, uint16_t port_max)
+{
+	*r = (struct registry){ .port_min = port_min, .port_max = port_max };
+}
+
+void registry_finish(struct registry *r)
+{
+	if (r == NULL) {
+		return;
+	}
+	for (size_t i = 0; i < r->count; i++) {
+		model_finish(&r->models[i]);
+	}
+	free(r->models);
+	free(r->refused);
+	json_destroy(r->doc);
+	*r = (struct registry){ 0 };
+}
+
+struct model *registry_find(const struct registry *r, struct span id_or_alias)
+{
+	for (size_t i = 0; i < r->count; i++) {
+		if (span_is_nocase(id_or_alias, r->models[i].id)) {
+			return &r->models[i];
+		}
+	}
+	for (size_t i = 0; i < r->count; i++) {
+		for (int a = 0; a < r->models[i].alias_count; a++) {
+			if (span_is_nocase(id_or_alias, r->models[i].aliases[a])) {
+				return &r->models[i];
+			}
+		}
+	}
+	return NULL;
+}
+
+const char *registry_nearest(const struct registry *r, struct span id)
+{
+	const char *nearest = NULL;
+	size_t best = id.len / 3 + 1; /* so many slips are still a slip */
+
+	if (id.len == 0 || id.len >= REGISTRY_ID_MAX_BYTES) {
+		return NULL;
+	}
+	for (size_t i = 0; i < r->count; i++) {
+		const char *candidate = r->models[i].id;
+		size_t distance = span_distance(id, span_of(candidate));
+
+		if (id.len >= NEAR_PREFIX_MIN_BYTES && strncasecmp(candidate, id.ptr, id.len) == 0) {
+			distance = 1;
+		}
+		if (distance <= best && (nearest == NULL || distance < best)) {
+			best = distance;
+			nearest = candidate;
+		}
+	}
+	return nearest;
+}
+
+bool registry_port_is_taken(const struct registry *r, uint16_t port)
+{
+	for (size_t i = 0; i < r->count; i++) {
+		if (r->models[i].port == port) {
+			return true;
+		}
+	}
+	return false;
+}
+
+uint16_t registry_free_port(const struct registry *r, uint16_t from)
+{
+	for (uint32_t port = from; port <= r->port_max; port++) {
+		if (!registry_port_is_taken(r, (uint16_t)port)) {
+			return (uint16_t)port;
+		}
+	}
+	return 0;
+}
+
+void registry_append(struct registry *r, const struct model *m)
+{
+	if (r->count == r->capacity) {
+		r->capacity = r->capacity > 0 ? r->capacity * 2 : 8;
+		r->models = mem_resize(r->models, r->capacity, sizeof(r->models[0]));
+	}
+	r->models[r->count++] = *m;
+}
+
+static int check_texts(const struct model *m, struct err *err)
+{
+	for (size_t i = 0; i < field_row_count; i++) {
+		const struct field *f = &field_rows[i];
+		const char *fault = NULL;
+		char *text;
+
+		if (f->kind != FIELD_TEXT && f->kind != FIELD_PATH) {
+			continue;
+		}
+		memcpy(&text, (const char *)m + f->offset, sizeof(text));
+		if (text != NULL) {
+			fault = f->kind == FIELD_PATH ? field_path_fault(span_of(text))
+						      : field_text_fault(span_of(text), f->max_bytes);
+		}
+		if (fault != NULL) {
+			return err_set(err, ERR_INVALID, "adding %s: its %s %s", m->id, f->name, fault);
+		}
+	}
+	return 0;
+}
+
+static int check_name(const struct registry *r, const char *name, struct err *err)
+{
+	if (!registry_id_is_valid(span_of(name))) {
+		return err_set(err, ERR_INVALID,
+			       "adding a model: a name is 1 to %d letters, digits, '.', '_' and '-', "
+			       "the first a letter or digit",
+			       REGISTRY_ID_MAX_BYTES - 1);
+	}
+	const struct model *holder = registry_find(r, span_of(name));
+
+	if (holder != NULL) {
+		return err_set(err, ERR_BUSY, "adding a model: the name %s belongs to %s already", name,
+			       holder->id);
+	}
+	return 0;
+}
+
+static int check_new(const struct registry *r, const struct model *m, struct err *err)
+{
+	int status = check_name(r, m->id, err);
+
+	for (int i = 0; i < m->alias_count && status == 0; i++) {
+		status = check_name(r, m->aliases[i], err);
+	}
+	if (status == 0) {
+		status = check_texts(m, err);
+	}
+	if (status != 0) {
+		return status;
+	}
+	if (m->file_path == NULL) {
+		return err_set(err, ERR_INVALID, "adding %s: it has no file_path", m->id);
+	}
+	if (r->count >= REGISTRY_MODELS_MAX) {
+		return err_set(err, ERR_FULL, "adding %s: there are %d models already", m->id,
+			       REGISTRY_MODELS_MAX);
+	}
+	if (m->port != 0 && (m->port < r->port_min || m->port > r->port_max)) {
+		return err_set(err, ERR_INVALID, "adding %s: port %u is outside %u..%u", m->id, m->port,
+			       r->port_min, r->port_max);
+	}
+	if (m->port != 0 && registry_port_is_taken(r, m->port)) {
+		return err_set(err, ERR_BUSY, "adding %s: port %u belongs to another model", m->id,
+			       m->port);
+	}
+	return 0;
+}
+
+int registry_add(struct registry *r, const struct model *m, struct err *err)
+{
+	int status = check_new(r, m, err);
+	struct model copy = *m;
+
+	if (status != 0) {
+		return status;
+	}
+	if (copy.port == 0) {
+		copy.port = registry_free_port(r, r->port_min);
+	}
+	if (copy.port == 0) {
+		return err_set(err, ERR_FULL,
+			       "adding %s: no port is free in %u..%u; widen port_range or remove a model",
+			       m->id, r->port_min, r->port_max);
+	}
+	copy.entry = 0;
+	copy.file_path = mem_strdup(m->file_path);
+	copy.name = m->name != NULL ? mem_strdup(m->name) : model_made_name(m->file_path);
+	copy.mmproj_path = mem_strdup(m->mmproj_path);
+	copy.family = mem_strdup(m->family);
+	copy.quantization = mem_strdup(m->quantization);
+	for (int i = 0; i < m->alias_count; i++) {
+		copy.aliases[i] = mem_strdup(m->aliases[i]);
+	}
+	registry_append(r, &copy);
+	return 0;
+}
+
+static int remove_refused(struct registry *r, const char *id)
+{
+	struct json_iter it = json_iter(json_get(json_root(r->doc), "models"));
+	const struct json_value *value;
+	struct span key;
+
+	for (size_t i = 0; json_next(&it, &key, &value); i++) {
+		if (r->refused[i] && span_is_nocase(key, id)) {
+			r->refused[i] = false;
+			return 0;
+		}
+	}
+	return ERR_NOT_FOUND;
+}
+
+int registry_remove(struct registry *r, const char *id)
+{
+	for (size_t i = 0; i < r->count; i++) {
+		if (strcasecmp(r->models[i].id, id) == 0) {
+			model_finish(&r->models[i]);
+			r->count--;
+			memmove(&r->models[i], &r->models[i + 1],
+				(r->count - i) * sizeof(r->models[0]));
+			return 0;
+		}
+	}
+	return r->doc != NULL ? remove_refused(r, id) : ERR_NOT_FOUND;
+}

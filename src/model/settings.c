@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: MIT */
+#include "model/settings.h"
+
+#include <stddef.h>
+#include <stdio.h>
+
+#include "base/mem.h"
+
+#define SETTING_ROW(field, json, kind, min, max, help) \
+	{ json, SETTING_##kind, min, max, help, offsetof(struct settings, field) },
+const struct setting_row setting_rows[] = { SETTING_TABLE(SETTING_ROW) };
+#undef SETTING_ROW
+
+const size_t setting_row_count = ARRAY_LEN(setting_rows);
+
+#define KV_TYPE_NAME(name, text, bytes) text,
+#define KV_TYPE_BYTES(name, text, bytes) bytes,
+static const char *const kv_names[] = { KV_TYPE_TABLE(KV_TYPE_NAME) };
+static const uint32_t kv_block_bytes[] = { KV_TYPE_TABLE(KV_TYPE_BYTES) };
+static const char *const tri_names[] = { "off", "on", "auto" };
+
+/* The words a kind takes, in the order of their values. */
+static size_t kind_words(enum setting_kind kind, const char *const **ret_words)
+{
+	*ret_words = kind == SETTING_KV ? kv_names : tri_names;
+	switch (kind) {
+	case SETTING_INT:
+		return 0;
+	case SETTING_BOOL:
+		return TRI_AUTO;
+	case SETTING_TRI:
+		return ARRAY_LEN(tri_names);
+	case SETTING_KV:
+		return ARRAY_LEN(kv_names);
+	}
+	return 0;
+}
+
+const char *kv_type_name(enum kv_type type)
+{
+	return kv_names[type];
+}
+
+uint32_t kv_type_block_bytes(enum kv_type type)
+{
+	return kv_block_bytes[type];
+}
+
+const struct setting_row *setting_find(struct span name)
+{
+	for (size_t i = 0; i < setting_row_count; i++) {
+		if (span_is(name, setting_rows[i].name)) {
+			return &setting_rows[i];
+		}
+	}
+	return NULL;
+}
+
+void settings_init(struct settings *s)
+{
+	for (size_t i = 0; i < setting_row_count; i++) {
+		setting_put(s, &setting_rows[i], SETTING_UNSET);
+	}
+}
+
+int32_t setting_get(const struct settings *s, const struct setting_row *row)
+{
+	int32_t value;
+
+	memcpy(&value, (const char *)s + row->offset, sizeof(value));
+	return value;
+}
+
+void setting_put(struct settings *s, const struct setting_row *row, int32_t value)
+{
+	memcpy((char *)s + row->offset, &value, sizeof(value));
+}
+
+static int refuse(const struct setting_row *row, struct err *err)
+{
+	const char *const *words;
+	size_t count = kind_words(row->kind, &words);
+	struct buf choices;
+
+	if (row->kind == SETTING_INT) {
+		return err_set(err, ERR_INVALID, "must be a whole number in %d..%d", row->min,
+			       row->max);
+	}
+	buf_init(&choices, 160);
+	for (size_t i = 0; i < count; i++) {
+		buf_printf(&choices, "%s%s", i == 0 ? "" : i + 1 < count ? ", " : " or ", words[i]);
+	}
+	int status = err_set(err, ERR_INVALID, "must be %s", buf_text(&choices));
+
+	buf_finish(&choices);
+	return status;
+}
+
+static int check_bounds(const struct setting_row *row, int64_t value, int32_t *ret_value,
+			struct err *err)
+{
+	if (value < row->min || value > row->max) {
+		return err_set(err, ERR_INVALID, "%lld is outside %d..%d", (long long)value,
+			       row->min, row->max);
+	}
+	*ret_value = (int32_t)value;
+	return 0;
+}
+
+/* The value that a word names, or SETTING_UNSET. */
+static int32_t word_value(enum setting_kind kind, struct span word)
+{
+	const char *const *words;
+	size_t count = kind_words(kind, &words);
+
+	for (size_t i = 0; i < count; i++) {
+		if (span_is_nocase(word, words[i])) {
+			return (int32_t)i;
+		}
+	}
+	return SETTING_UNSET;
+}
+
+int setting_parse(const struct setting_row *row, struct span text, int32_t *ret_value,
+		  struct err *err)
+{
+	uint64_t number;
+
+	if (span_is(text, "default")) {
+		*ret_value = SETTING_UNSET;
+		return 0;
+	}
+	int status = 0;
+	int32_t value = word_value(row->kind, text);
+
+	if (row->kind == SETTING_INT && span_to_u64(text, INT64_MAX, &number) == 0) {
+		status = check_bounds(row, (int64_t)number, &value, err);
+	} else if (row->kind == SETTING_BOOL && (span_is(text, "true") || span_is(text, "false"))) {
+		value = span_is(text, "true");
+	} else if (value == SETTING_UNSET) {
+		status = refuse(row, err);
+	}
+	if (status != 0) {
+		err_prefix(err, "%s", row->name);
+		return status;
+	}
+	*ret_value = value;
+	return 0;
+}
+
+void setting_print(const struct setting_row *row, int32_t value, char *text, size_t room)
+{
+	if (value == SETTING_UNSET) {
+		snprintf(text, room, "default");
+	} else if (row->kind == SETTING_INT) {
+		snprintf(text, room, "%d", value);
+	} else {
+		const char *const *words;
+
+		kind_words(row->kind, &words);
+		snprintf(text, room, "%s", words[value]);
+	}
+}
+
+int setting_read(const struct setting_row *row, const struct json_value *v, int32_t *ret_value,
+		 struct err *err)
+{
+	int64_t number;
+	int32_t value = SETTING_UNSET;
+	struct span word;
+	bool flag;
+
+	if (json_type(v) == JSON_NULL) {
+		*ret_value = SETTING_UNSET;
+		return 0;
+	}
+	if (row->kind == SETTING_INT && json_to_i64(v, &number)) {
+		return check_bounds(row, number, ret_value, err);
+	}
+	if ((row->kind == SETTING_BOOL || row->kind == SETTING_TRI) && json_to_bool(v, &flag)) {
+		value = flag ? TRI_ON : TRI_OFF;
+	} else if (row->kind != SETTING_BOOL && json_to_span(v, &word)) {
+		value = word_value(row->kind, word);
+	}
+	if (value == SETTING_UNSET) {
+		return refuse(row, err);
+	}
+	*ret_value = value;
+	return 0;
+}
+
+void setting_write(struct json_writer *w, const struct setting_row *row, int32_t value)
+{
+	char text[24];
+
+	if (value == SETTING_UNSET) {
+		jsonw_null(w);
+	} else if (row->kind == SETTING_INT) {
+		jsonw_i64(w, value);
+	} else if (row->kind == SETTING_BOOL) {
+		jsonw_bool(w, value != 0);
+	} else {
+		setting_print(row, value, text, sizeof(text));
+		jsonw_text(w, text);
+	}
+}
