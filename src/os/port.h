@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Who listens on a TCP port of this machine. Linux: /proc/net/tcp{,6} and the descriptors of our
- * own processes' and (as root) others'; macOS: libproc.
+ * Who listens on a TCP port of this machine. Linux: /proc/net/tcp{,6} and the descriptors in /proc;
+ * macOS: libproc. Other users' descriptors are seen by root only.
  */
 #ifndef OS_PORT_H
 #define OS_PORT_H

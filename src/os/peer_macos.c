@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT */
+#include "os/peer.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+int peer_of(int fd, struct peer *ret_peer)
+{
+	struct peer peer = { .pid = 0 };
+	gid_t gid;
+	pid_t pid;
+	socklen_t len = sizeof(pid);
+
+	if (getpeereid(fd, &peer.uid, &gid) != 0) {
+		return -errno;
+	}
+	if (getsockopt(fd, SOL_LOCAL, LOCAL_PEERPID, &pid, &len) == 0) {
+		peer.pid = pid;
+	}
+	*ret_peer = peer;
+	return 0;
+}
