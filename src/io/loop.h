@@ -21,7 +21,10 @@ void loop_run(struct loop *loop);
 void loop_stop(struct loop *loop);
 void loop_destroy(struct loop *loop); /* runs the pending close callbacks first */
 
-/* Milliseconds of a clock that stands still while the machine sleeps; cached per loop turn. */
+/*
+ * Milliseconds of a monotonic clock, cached per loop turn. On macOS it runs on while the machine
+ * sleeps: see loop_on_gap.
+ */
 uint64_t loop_now_ms(const struct loop *loop);
 
 /* The same clock read afresh, in microseconds: for measuring. */
@@ -34,9 +37,11 @@ uint64_t loop_now_us(void);
 void loop_defer(struct loop *loop, void (*fn)(void *arg), void *arg);
 
 /*
- * Called when the loop did not turn for more than 5 s although a timer was due: the machine slept
- * or was stopped. One listener per loop; NULL takes it away.
+ * Called when the loop did not turn for more than LOOP_GAP_MS although a timer was due: the machine
+ * slept or was stopped. It comes before the timers that are overdue, so that it can start them
+ * anew. One listener per loop; NULL takes it away.
  */
+#define LOOP_GAP_MS 5000
 typedef void loop_gap_fn(void *arg, uint64_t gap_ms);
 void loop_on_gap(struct loop *loop, loop_gap_fn *fn, void *arg);
 

@@ -1,0 +1,624 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A conn is one libuv stream and what waits to be written to it.
+ *
+ * States: dialing -> open -> closing. Bytes that the system does not take at once are copied: the
+ * piece in flight (struct piece, freed when libuv is done with it) and behind it `out`, so an idle
+ * conn owns no buffer. The struct is freed in libuv's close callback and nowhere else.
+ */
+#include "io/conn.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/buf.h"
+#include "base/mem.h"
+#include "io/door.h"
+
+struct piece {
+	uv_write_t request;
+	struct conn *conn;
+	size_t len;
+	char bytes[];
+};
+
+struct dial {
+	uv_connect_t connect;
+	uv_getaddrinfo_t lookup;
+	struct conn *conn; /* NULL once the conn was closed */
+	uint16_t port;
+};
+
+struct conn {
+	union {
+		uv_handle_t handle;
+		uv_stream_t stream;
+		uv_tcp_t tcp;
+		uv_pipe_t pipe;
+	} uv;
+	struct loop *loop;
+	const struct conn_callbacks *callbacks;
+	void *user;
+	struct listener *accepted_by;
+	struct dial *dial; /* while dialing */
+	conn_connect_fn *on_connect;
+	int broken_status; /* told by the timer: a dial that failed at once, a broken write */
+	size_t in_flight;   /* bytes of the piece that libuv holds */
+	struct buf out;	    /* bytes behind it */
+	struct timer timer; /* end of a graceful close, or when to tell broken_status */
+	bool started, paused, ended, shutting_down, draining_to_close, closing;
+};
+
+/* Life cycle */
+
+static struct conn *conn_create(struct loop *loop)
+{
+	struct conn *c = mem_alloc(sizeof(*c));
+
+	c->loop = loop;
+	buf_init(&c->out, CONN_OUT_MAX_BYTES);
+	return c;
+}
+
+static struct conn *conn_create_tcp(struct loop *loop)
+{
+	struct conn *c = conn_create(loop);
+
+	ENSURE(uv_tcp_init(&loop->uv, &c->uv.tcp) == 0);
+	c->uv.handle.data = c;
+	return c;
+}
+
+struct conn *conn_create_pipe(struct loop *loop)
+{
+	struct conn *c = conn_create(loop);
+
+	ENSURE(uv_pipe_init(&loop->uv, &c->uv.pipe, 0) == 0);
+	c->uv.handle.data = c;
+	return c;
+}
+
+uv_stream_t *conn_stream(struct conn *c)
+{
+	return &c->uv.stream;
+}
+
+struct conn *conn_accept(struct loop *loop, uv_stream_t *listening, struct listener *l)
+{
+	bool is_tcp = listening->type == UV_TCP;
+	struct conn *c = is_tcp ? conn_create_tcp(loop) : conn_create_pipe(loop);
+
+	if (uv_accept(listening, &c->uv.stream) != 0) {
+		conn_close(c);
+		return NULL;
+	}
+	if (is_tcp) {
+		uv_tcp_nodelay(&c->uv.tcp, 1);
+	}
+	c->accepted_by = l;
+	return c;
+}
+
+static void on_uv_close(uv_handle_t *handle)
+{
+	struct conn *c = handle->data;
+
+	buf_finish(&c->out);
+	free(c);
+}
+
+/* Everything that ends a conn passes here, once. */
+static void detach(struct conn *c)
+{
+	c->closing = true;
+	timer_stop(&c->timer);
+	if (c->dial != NULL) {
+		c->dial->conn = NULL;
+		c->dial = NULL;
+	}
+	if (c->accepted_by != NULL) {
+		listener_forget(c->accepted_by);
+		c->accepted_by = NULL;
+	}
+}
+
+void conn_close(struct conn *c)
+{
+	if (c != NULL && !c->closing) {
+		detach(c);
+		uv_close(&c->uv.handle, on_uv_close);
+	}
+}
+
+void conn_abort(struct conn *c)
+{
+	if (c == NULL || c->closing) {
+		return;
+	}
+	detach(c);
+	if (c->uv.handle.type != UV_TCP || uv_tcp_close_reset(&c->uv.tcp, on_uv_close) != 0) {
+		uv_close(&c->uv.handle, on_uv_close);
+	}
+}
+
+/* Reading */
+
+static void on_uv_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret_buf)
+{
+	struct conn *c = handle->data;
+
+	(void)suggested;
+	*ret_buf = uv_buf_init(c->loop->read_bytes, LOOP_READ_BYTES);
+}
+
+static void end_of_input(struct conn *c, int status)
+{
+	c->ended = true;
+	uv_read_stop(&c->uv.stream);
+	if (c->draining_to_close) {
+		if (c->shutting_down || status != 0) {
+			conn_close(c);
+		}
+	} else if (c->callbacks->on_end != NULL) {
+		c->callbacks->on_end(c->user, status);
+	}
+}
+
+static void on_uv_read(uv_stream_t *stream, ssize_t got, const uv_buf_t *buffer)
+{
+	struct conn *c = stream->data;
+
+	if (got < 0) {
+		end_of_input(c, got == UV_EOF ? 0 : (int)got);
+	} else if (got > 0 && !c->draining_to_close) {
+		c->callbacks->on_data(c->user, (struct span){ buffer->base, (size_t)got });
+	}
+}
+
+void conn_set_callbacks(struct conn *c, const struct conn_callbacks *callbacks, void *user)
+{
+	c->callbacks = callbacks;
+	c->user = user;
+}
+
+static void on_broken(struct timer *t)
+{
+	struct conn *c = CONTAINER_OF(t, struct conn, timer);
+
+	if (!c->ended) {
+		end_of_input(c, c->broken_status);
+	}
+}
+
+/* Says on_end(status) from the loop, also to a paused reader. */
+static void break_soon(struct conn *c, int status)
+{
+	if (c->draining_to_close) {
+		conn_close(c);
+	} else if (c->started && !c->ended) {
+		c->broken_status = status;
+		timer_init(&c->timer, c->loop, on_broken);
+		timer_start(&c->timer, 0);
+	}
+}
+
+static void read_on(struct conn *c)
+{
+	int status = uv_read_start(&c->uv.stream, on_uv_alloc, on_uv_read);
+
+	if (status != 0 && status != UV_EALREADY) {
+		break_soon(c, status);
+	}
+}
+
+void conn_start(struct conn *c, const struct conn_callbacks *callbacks, void *user)
+{
+	conn_set_callbacks(c, callbacks, user);
+	c->started = true;
+	if (!c->paused) {
+		read_on(c);
+	}
+}
+
+void conn_pause(struct conn *c)
+{
+	if (!c->paused && !c->closing) {
+		c->paused = true;
+		uv_read_stop(&c->uv.stream);
+	}
+}
+
+void conn_resume(struct conn *c)
+{
+	if (c->paused && !c->closing) {
+		c->paused = false;
+		if (c->started && !c->ended) {
+			read_on(c);
+		}
+	}
+}
+
+bool conn_is_paused(const struct conn *c)
+{
+	return c->paused;
+}
+
+/* Writing */
+
+static void on_uv_shutdown(uv_shutdown_t *request, int status)
+{
+	(void)status; /* a broken conn says so by its end of input */
+	free(request);
+}
+
+static void shut_down_now(struct conn *c)
+{
+	uv_shutdown_t *request = mem_alloc(sizeof(*request));
+
+	if (uv_shutdown(request, &c->uv.stream, on_uv_shutdown) != 0) {
+		free(request);
+	}
+	if (c->draining_to_close && c->ended) {
+		conn_close(c);
+	}
+}
+
+void conn_shutdown(struct conn *c)
+{
+	if (!c->shutting_down && !c->closing) {
+		c->shutting_down = true;
+		if (conn_kept(c) == 0) {
+			shut_down_now(c);
+		}
+	}
+}
+
+static void send_kept(struct conn *c);
+
+static void on_uv_write(uv_write_t *request, int status)
+{
+	struct piece *piece = CONTAINER_OF(request, struct piece, request);
+	struct conn *c = piece->conn;
+
+	free(piece);
+	if (c->closing) {
+		return;
+	}
+	c->in_flight = 0;
+	if (status != 0) {
+		buf_finish(&c->out);
+		break_soon(c, status);
+		return;
+	}
+	if (c->out.len > 0) {
+		send_kept(c);
+		return;
+	}
+	buf_finish(&c->out);
+	if (c->shutting_down) {
+		shut_down_now(c);
+	} else if (c->callbacks != NULL && c->callbacks->on_drain != NULL) {
+		c->callbacks->on_drain(c->user);
+	}
+}
+
+/* Hands all of `out` to libuv as one piece. */
+static void send_kept(struct conn *c)
+{
+	struct piece *piece = mem_alloc(sizeof(*piece) + c->out.len);
+	uv_buf_t buffer = uv_buf_init(piece->bytes, (unsigned)c->out.len);
+
+	piece->conn = c;
+	piece->len = c->out.len;
+	memcpy(piece->bytes, c->out.data, c->out.len);
+	buf_clear(&c->out);
+	c->in_flight = piece->len;
+	if (uv_write(&piece->request, &c->uv.stream, &buffer, 1, on_uv_write) != 0) {
+		c->in_flight = 0;
+		free(piece);
+	}
+}
+
+static int keep(struct conn *c, const struct span *parts, size_t count, size_t skip)
+{
+	for (size_t i = 0; i < count; i++) {
+		size_t skipped = skip < parts[i].len ? skip : parts[i].len;
+
+		skip -= skipped;
+		ENSURE(buf_add_span(&c->out, span_from(parts[i], skipped)) == 0);
+	}
+	if (c->in_flight == 0) {
+		send_kept(c);
+	}
+	return 0;
+}
+
+int conn_writev(struct conn *c, const struct span *parts, size_t count)
+{
+	uv_buf_t buffers[CONN_PARTS_MAX];
+	size_t total = 0;
+	int sent = 0;
+
+	ENSURE(count <= CONN_PARTS_MAX && !c->shutting_down);
+	if (c->closing) {
+		return ERR_CLOSED;
+	}
+	for (size_t i = 0; i < count; i++) {
+		buffers[i] = uv_buf_init((char *)(uintptr_t)parts[i].ptr, (unsigned)parts[i].len);
+		total += parts[i].len;
+	}
+	if (total > conn_out_room(c)) {
+		return ERR_FULL;
+	}
+	if (total > 0 && conn_kept(c) == 0) {
+		sent = uv_try_write(&c->uv.stream, buffers, (unsigned)count);
+		if (sent == UV_EAGAIN) {
+			sent = 0;
+		} else if (sent < 0) {
+			return sent;
+		}
+	}
+	return (size_t)sent < total ? keep(c, parts, count, (size_t)sent) : 0;
+}
+
+int conn_write(struct conn *c, struct span bytes)
+{
+	return conn_writev(c, &bytes, 1);
+}
+
+void conn_set_out_max(struct conn *c, size_t out_max_bytes)
+{
+	c->out.max_bytes = out_max_bytes;
+}
+
+size_t conn_kept(const struct conn *c)
+{
+	return c->in_flight + c->out.len;
+}
+
+size_t conn_out_room(const struct conn *c)
+{
+	size_t kept = conn_kept(c);
+
+	return kept < c->out.max_bytes ? c->out.max_bytes - kept : 0;
+}
+
+static void on_linger_over(struct timer *t)
+{
+	conn_close(CONTAINER_OF(t, struct conn, timer));
+}
+
+void conn_close_gracefully(struct conn *c, uint64_t timeout_ms)
+{
+	static const struct conn_callbacks none = { 0 };
+
+	if (c == NULL || c->closing) {
+		return;
+	}
+	/* Input is read and thrown away until the peer closes: a close with unread input is a reset,
+	 * and a reset can destroy what the peer has not read yet. */
+	conn_set_callbacks(c, &none, NULL);
+	c->draining_to_close = true;
+	timer_stop(&c->timer);
+	timer_init(&c->timer, c->loop, on_linger_over);
+	timer_start(&c->timer, timeout_ms);
+	conn_resume(c);
+	if (!c->started && !c->ended) {
+		c->started = true;
+		read_on(c);
+	}
+	conn_shutdown(c);
+}
+
+/* Dialing */
+
+static void end_dial(struct conn *c, int status)
+{
+	if (c->dial != NULL) {
+		c->dial->conn = NULL;
+		c->dial = NULL;
+	}
+	if (status == 0 && c->uv.handle.type == UV_TCP) {
+		uv_tcp_nodelay(&c->uv.tcp, 1);
+	}
+	c->on_connect(c->user, status);
+}
+
+static void on_dial_failed_at_once(struct timer *t)
+{
+	struct conn *c = CONTAINER_OF(t, struct conn, timer);
+
+	end_dial(c, c->broken_status);
+}
+
+static void fail_dial_soon(struct conn *c, int status)
+{
+	c->broken_status = status;
+	timer_init(&c->timer, c->loop, on_dial_failed_at_once);
+	timer_start(&c->timer, 0);
+}
+
+static void on_uv_connect(uv_connect_t *request, int status)
+{
+	struct dial *dial = CONTAINER_OF(request, struct dial, connect);
+	struct conn *c = dial->conn;
+
+	free(dial);
+	if (c != NULL) {
+		c->dial = NULL;
+		end_dial(c, status);
+	}
+}
+
+static struct conn *begin_dial(struct conn *c, conn_connect_fn *on_connect, void *user)
+{
+	c->dial = mem_alloc(sizeof(*c->dial));
+	c->dial->conn = c;
+	c->on_connect = on_connect;
+	c->user = user;
+	return c;
+}
+
+static void connect_to(struct conn *c, const struct sockaddr *address)
+{
+	int status = uv_tcp_connect(&c->dial->connect, &c->uv.tcp, address, on_uv_connect);
+
+	if (status != 0) {
+		free(c->dial);
+		c->dial = NULL;
+		fail_dial_soon(c, status);
+	}
+}
+
+int conn_parse_address(const char *text, uint16_t port, struct sockaddr_storage *ret)
+{
+	int status = uv_ip4_addr(text, port, (struct sockaddr_in *)ret);
+
+	return status == 0 ? 0 : uv_ip6_addr(text, port, (struct sockaddr_in6 *)ret);
+}
+
+struct conn *conn_dial_tcp(struct loop *loop, const char *address, uint16_t port,
+			   conn_connect_fn *on_connect, void *user)
+{
+	struct conn *c = begin_dial(conn_create_tcp(loop), on_connect, user);
+	struct sockaddr_storage where;
+	int status = conn_parse_address(address, port, &where);
+
+	if (status == 0) {
+		connect_to(c, (const struct sockaddr *)&where);
+	} else {
+		free(c->dial);
+		c->dial = NULL;
+		fail_dial_soon(c, status);
+	}
+	return c;
+}
+
+static void on_uv_lookup(uv_getaddrinfo_t *request, int status, struct addrinfo *found)
+{
+	struct dial *dial = CONTAINER_OF(request, struct dial, lookup);
+	struct conn *c = dial->conn;
+
+	if (c == NULL) {
+		free(dial);
+	} else if (status != 0) {
+		free(dial);
+		c->dial = NULL;
+		end_dial(c, status);
+	} else {
+		struct sockaddr_storage where = { 0 };
+
+		memcpy(&where, found->ai_addr, found->ai_addrlen);
+		if (where.ss_family == AF_INET6) {
+			((struct sockaddr_in6 *)&where)->sin6_port = htons(dial->port);
+		} else {
+			((struct sockaddr_in *)&where)->sin_port = htons(dial->port);
+		}
+		connect_to(c, (const struct sockaddr *)&where);
+	}
+	uv_freeaddrinfo(found);
+}
+
+struct conn *conn_dial_host(struct loop *loop, const char *host, uint16_t port,
+			    conn_connect_fn *on_connect, void *user)
+{
+	struct addrinfo hints = { .ai_socktype = SOCK_STREAM };
+	struct sockaddr_storage where;
+
+	if (strcmp(host, "localhost") == 0) {
+		host = "127.0.0.1";
+	}
+	if (conn_parse_address(host, port, &where) == 0) {
+		return conn_dial_tcp(loop, host, port, on_connect, user);
+	}
+	struct conn *c = begin_dial(conn_create_tcp(loop), on_connect, user);
+
+	c->dial->port = port;
+	int status = uv_getaddrinfo(&loop->uv, &c->dial->lookup, on_uv_lookup, host, NULL, &hints);
+
+	if (status != 0) {
+		free(c->dial);
+		c->dial = NULL;
+		fail_dial_soon(c, status);
+	}
+	return c;
+}
+
+struct conn *conn_dial_unix(struct loop *loop, const char *path, conn_connect_fn *on_connect,
+			    void *user)
+{
+	struct conn *c = begin_dial(conn_create_pipe(loop), on_connect, user);
+
+	uv_pipe_connect(&c->dial->connect, &c->uv.pipe, path, on_uv_connect);
+	return c;
+}
+
+struct conn *conn_of_fd(struct loop *loop, int fd, struct err *err)
+{
+	bool is_tcp = uv_guess_handle(fd) == UV_TCP;
+	struct conn *c = is_tcp ? conn_create_tcp(loop) : conn_create_pipe(loop);
+	int status = is_tcp ? uv_tcp_open(&c->uv.tcp, fd) : uv_pipe_open(&c->uv.pipe, fd);
+
+	if (status != 0) {
+		uv_fs_t request;
+
+		err_set_os(err, status, "taking over descriptor %d", fd);
+		uv_fs_close(&loop->uv, &request, fd, NULL);
+		conn_close(c);
+		return NULL;
+	}
+	return c;
+}
+
+/* Inspect */
+
+int conn_fd(const struct conn *c)
+{
+	uv_os_fd_t fd;
+
+	return uv_fileno(&c->uv.handle, &fd) == 0 ? (int)fd : -1;
+}
+
+static bool peer_address(const struct conn *c, struct sockaddr_storage *ret)
+{
+	int len = sizeof(*ret);
+
+	return c->uv.handle.type == UV_TCP &&
+	       uv_tcp_getpeername(&c->uv.tcp, (struct sockaddr *)ret, &len) == 0;
+}
+
+void conn_peer_text(const struct conn *c, char *text, size_t room)
+{
+	struct sockaddr_storage peer;
+	char address[INET6_ADDRSTRLEN] = "?";
+
+	if (!peer_address(c, &peer)) {
+		snprintf(text, room, "%s", c->uv.handle.type == UV_TCP ? "?" : "unix");
+		return;
+	}
+	bool is_v6 = peer.ss_family == AF_INET6;
+	unsigned port = is_v6 ? ntohs(((struct sockaddr_in6 *)&peer)->sin6_port)
+			      : ntohs(((struct sockaddr_in *)&peer)->sin_port);
+
+	uv_ip_name((const struct sockaddr *)&peer, address, sizeof(address));
+	snprintf(text, room, is_v6 ? "[%s]:%u" : "%s:%u", address, port);
+}
+
+bool conn_peer_is_loopback(const struct conn *c)
+{
+	struct sockaddr_storage peer;
+
+	if (c->uv.handle.type != UV_TCP) {
+		return true;
+	}
+	if (!peer_address(c, &peer)) {
+		return false;
+	}
+	if (peer.ss_family == AF_INET6) {
+		const struct in6_addr *a = &((struct sockaddr_in6 *)&peer)->sin6_addr;
+
+		return IN6_IS_ADDR_LOOPBACK(a) ||
+		       (IN6_IS_ADDR_V4MAPPED(a) && a->s6_addr[12] == 127);
+	}
+	return ntohl(((struct sockaddr_in *)&peer)->sin_addr.s_addr) >> 24 == 127;
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the files of io/ share with each other and with nobody else: the libuv side of a loop.
+ */
+#ifndef IO_DOOR_H
+#define IO_DOOR_H
+
+#include <uv.h>
+
+#include "io/conn.h"
+#include "io/timer.h"
+
+#define LOOP_READ_BYTES 65536
+
+struct loop_deferred {
+	void (*fn)(void *arg);
+	void *arg;
+};
+
+struct loop {
+	uv_loop_t uv;
+
+	uv_timer_t alarm;  /* rings for the first timer of the heap */
+	uint64_t alarm_ms; /* when it is set to ring; 0: not set */
+	struct timer **heap;
+	size_t timer_count, timer_room;
+
+	uv_idle_t idle; /* on while something is deferred */
+	struct loop_deferred *deferred;
+	size_t deferred_count, deferred_room;
+
+	loop_gap_fn *on_gap;
+	void *gap_arg;
+
+	char read_bytes[LOOP_READ_BYTES]; /* where every conn reads into */
+};
+
+/* Runs what is due and sets the alarm for the next. */
+void timer_heap_ring(struct loop *loop);
+/* The alarm rang: says a gap, if there was one, and rings the heap. */
+void loop_on_alarm(uv_timer_t *alarm);
+
+/* A pipe conn whose stream uv_spawn will connect; and the stream of it. */
+struct conn *conn_create_pipe(struct loop *loop);
+uv_stream_t *conn_stream(struct conn *c);
+
+/* The next pending connection, or NULL; listener_forget(l) is called when it closes. */
+struct conn *conn_accept(struct loop *loop, uv_stream_t *listening, struct listener *l);
+void listener_forget(struct listener *l);
+
+/* Numeric IPv4 or IPv6; 0 or UV_EINVAL. */
+int conn_parse_address(const char *text, uint16_t port, struct sockaddr_storage *ret);
+
+#endif

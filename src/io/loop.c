@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: MIT */
+#include "io/loop.h"
+
+#include <signal.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "io/door.h"
+
+struct loop_signal {
+	uv_signal_t uv;
+	void (*fn)(void *arg);
+	void *arg;
+};
+
+struct job {
+	uv_work_t uv;
+	void (*work)(void *arg);
+	void (*done)(void *arg);
+	void *arg;
+};
+
+void loop_on_alarm(uv_timer_t *alarm)
+{
+	struct loop *loop = alarm->data;
+	uint64_t late_ms = uv_now(&loop->uv) - loop->alarm_ms;
+
+	loop->alarm_ms = 0;
+	if (late_ms > LOOP_GAP_MS && loop->on_gap != NULL) {
+		loop->on_gap(loop->gap_arg, late_ms);
+	}
+	timer_heap_ring(loop);
+}
+
+struct loop *loop_create(void)
+{
+	struct loop *loop = mem_alloc(sizeof(*loop));
+
+	signal(SIGPIPE, SIG_IGN);
+	ENSURE(uv_loop_init(&loop->uv) == 0);
+	uv_timer_init(&loop->uv, &loop->alarm);
+	uv_idle_init(&loop->uv, &loop->idle);
+	loop->alarm.data = loop;
+	loop->idle.data = loop;
+	return loop;
+}
+
+void loop_run(struct loop *loop)
+{
+	uv_run(&loop->uv, UV_RUN_DEFAULT);
+}
+
+void loop_stop(struct loop *loop)
+{
+	uv_stop(&loop->uv);
+}
+
+/* Children that were forgotten while they ran still hold a handle that nobody waits for. */
+static void close_forgotten(uv_handle_t *handle, void *arg)
+{
+	(void)arg;
+	if (handle->type == UV_PROCESS && !uv_is_closing(handle)) {
+		uv_close(handle, (uv_close_cb)free); /* a struct child begins with it */
+	}
+}
+
+void loop_destroy(struct loop *loop)
+{
+	ENSURE(loop->timer_count == 0);
+	uv_close((uv_handle_t *)&loop->alarm, NULL);
+	uv_close((uv_handle_t *)&loop->idle, NULL);
+	uv_walk(&loop->uv, close_forgotten, NULL);
+	uv_run(&loop->uv, UV_RUN_DEFAULT);
+	ENSURE(uv_loop_close(&loop->uv) == 0);
+	free(loop->heap);
+	free(loop->deferred);
+	free(loop);
+}
+
+uint64_t loop_now_ms(const struct loop *loop)
+{
+	return uv_now(&loop->uv);
+}
+
+uint64_t loop_now_us(void)
+{
+	return uv_hrtime() / 1000;
+}
+
+static void on_idle(uv_idle_t *idle)
+{
+	struct loop *loop = idle->data;
+	size_t count = loop->deferred_count;
+
+	/* What these defer in turn waits for the next round. */
+	for (size_t i = 0; i < count; i++) {
+		struct loop_deferred next = loop->deferred[i];
+
+		next.fn(next.arg);
+	}
+	loop->deferred_count -= count;
+	memmove(loop->deferred, loop->deferred + count,
+		loop->deferred_count * sizeof(*loop->deferred));
+	if (loop->deferred_count == 0) {
+		uv_idle_stop(idle);
+	}
+}
+
+void loop_defer(struct loop *loop, void (*fn)(void *arg), void *arg)
+{
+	if (loop->deferred_count == loop->deferred_room) {
+		loop->deferred_room = loop->deferred_room * 2 + 8;
+		loop->deferred = mem_resize(loop->deferred, loop->deferred_room,
+					    sizeof(*loop->deferred));
+	}
+	loop->deferred[loop->deferred_count++] = (struct loop_deferred){ fn, arg };
+	uv_idle_start(&loop->idle, on_idle);
+}
+
+void loop_on_gap(struct loop *loop, loop_gap_fn *fn, void *arg)
+{
+	loop->on_gap = fn;
+	loop->gap_arg = arg;
+}
+
+static void on_job_work(uv_work_t *uv)
+{
+	struct job *job = CONTAINER_OF(uv, struct job, uv);
+
+	job->work(job->arg);
+}
+
+static void on_job_done(uv_work_t *uv, int status)
+{
+	struct job job = *CONTAINER_OF(uv, struct job, uv);
+
+	(void)status; /* jobs are never canceled */
+	free(CONTAINER_OF(uv, struct job, uv));
+	job.done(job.arg);
+}
+
+void loop_work(struct loop *loop, void (*work)(void *arg), void (*done)(void *arg), void *arg)
+{
+	struct job *job = mem_alloc(sizeof(*job));
+
+	job->work = work;
+	job->done = done;
+	job->arg = arg;
+	ENSURE(uv_queue_work(&loop->uv, &job->uv, on_job_work, on_job_done) == 0);
+}
+
+static void on_signal(uv_signal_t *uv, int signum)
+{
+	struct loop_signal *signal = CONTAINER_OF(uv, struct loop_signal, uv);
+
+	(void)signum;
+	signal->fn(signal->arg);
+}
+
+struct loop_signal *loop_signal_start(struct loop *loop, int signum, void (*fn)(void *arg),
+				      void *arg)
+{
+	struct loop_signal *signal = mem_alloc(sizeof(*signal));
+
+	signal->fn = fn;
+	signal->arg = arg;
+	uv_signal_init(&loop->uv, &signal->uv);
+	ENSURE(uv_signal_start(&signal->uv, on_signal, signum) == 0);
+	uv_unref((uv_handle_t *)&signal->uv);
+	return signal;
+}
+
+void loop_signal_close(struct loop_signal *signal)
+{
+	if (signal != NULL) {
+		uv_close((uv_handle_t *)&signal->uv, (uv_close_cb)free);
+	}
+}
