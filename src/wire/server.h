@@ -54,6 +54,7 @@ enum receipt_verdict { RECEIPT_VERDICT_TABLE(RECEIPT_VERDICT_ENUM) };
 #undef RECEIPT_VERDICT_ENUM
 
 const char *receipt_verdict_name(enum receipt_verdict verdict);
+int receipt_verdict_from_name(struct span name, enum receipt_verdict *ret_verdict);
 
 /* What the engine really did with this start (design: "GPU receipt"). */
 struct receipt {
