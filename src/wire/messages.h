@@ -40,8 +40,9 @@ enum verb { VERB_TABLE(VERB_ENUM) };
 const char *verb_name(enum verb verb);
 bool verb_is_restricted(enum verb verb); /* true: control.sock accepts it */
 
-/* hello.once: no dialogue; do this with every model, report, say bye with the exit code. */
-enum once { ONCE_NO, ONCE_START, ONCE_STOP };
+#define WIRE_ONCE_MAX_BYTES 8
+#define WIRE_ONCE_START "start"
+#define WIRE_ONCE_STOP "stop"
 
 /*
  * ids: models by id, borrowed from the caller (encoding) or owned by doc (decoding); none means all
@@ -53,7 +54,11 @@ struct request {
 	uint32_t version, version_min;	      /* hello */
 	char controller[WIRE_CONTROLLER_MAX_BYTES]; /* hello; "": a visitor, who holds no lease */
 	char who[WIRE_CONTROLLER_MAX_BYTES];  /* hello: shown to people ("backend") */
-	enum once once;			      /* hello */
+	/*
+	 * hello: WIRE_ONCE_START or WIRE_ONCE_STOP: no dialogue; do this with every model, report, and
+	 * say bye with the exit code. "": a dialogue.
+	 */
+	char once[WIRE_ONCE_MAX_BYTES];
 	const char *const *ids;
 	size_t id_count;
 	bool none;	      /* subscribe: to no model from now on */

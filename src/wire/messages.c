@@ -1,0 +1,422 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The messages of the control channel as lines of JSON. Pure.
+ */
+#include "wire/messages.h"
+
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "wire/members.h"
+
+#define VERB_ROW(name, type, restricted) { type, restricted },
+static const struct {
+	const char *name;
+	bool restricted;
+} verbs[] = { VERB_TABLE(VERB_ROW) };
+#undef VERB_ROW
+
+#define EVENT_NAME(name, type) type,
+static const char *const event_names[] = { EVENT_TABLE(EVENT_NAME) };
+#undef EVENT_NAME
+
+static const struct member hello_members[] = {
+	MEMBER(request, version, U32), MEMBER(request, version_min, U32),
+	MEMBER(request, controller, TEXT), MEMBER(request, who, TEXT),
+	MEMBER(request, once, TEXT),
+};
+
+static const struct member request_members[] = { MEMBER(request, seq, U64) };
+
+static const struct member stop_members[] = {
+	MEMBER(request, seq, U64),
+	MEMBER(request, drain_ms, U32),
+	MEMBER(request, deadline_ms, U32),
+};
+
+static const struct member subscribe_members[] = {
+	MEMBER(request, none, BOOL),
+	MEMBER(request, tail, U32),
+};
+
+static const struct member agent_hello_members[] = {
+	MEMBER_AS(event, "version", hello.version, U32),
+	MEMBER_AS(event, "version_min", hello.version_min, U32),
+	MEMBER_AS(event, "generation", hello.generation, U64),
+	MEMBER_AS(event, "agent", hello.agent, TEXT),
+	MEMBER_AS(event, "restricted", hello.restricted, BOOL),
+};
+
+static const struct member removed_members[] = {
+	MEMBER_AS(event, "id", removed.id, TEXT),
+};
+
+static const struct member progress_members[] = {
+	MEMBER_AS(event, "id", progress.id, TEXT),
+	MEMBER_AS(event, "fraction", progress.fraction, FLOAT),
+	MEMBER_AS(event, "eta_ms", progress.eta_ms, INT),
+};
+
+static const struct member log_members[] = {
+	MEMBER_AS(event, "id", log.id, TEXT),
+	MEMBER_AS(event, "line", log.line, SPAN),
+	MEMBER_AS(event, "dropped", log.dropped, U64),
+};
+
+static const struct member reply_members[] = {
+	MEMBER_AS(event, "seq", reply.seq, U64),
+	MEMBER_AS(event, "code", reply.err.code, CODE),
+	MEMBER_AS(event, "text", reply.err.text, TEXT),
+};
+
+static const struct member bye_members[] = {
+	MEMBER_AS(event, "exit", bye.exit, INT),
+	MEMBER_AS(event, "code", bye.err.code, CODE),
+	MEMBER_AS(event, "text", bye.err.text, TEXT),
+};
+
+static const struct member result_members[] = {
+	MEMBER(result, id, TEXT),
+	MEMBER_AS(result, "code", err.code, CODE),
+	MEMBER_AS(result, "text", err.text, TEXT),
+};
+
+static const struct member credential_members[] = {
+	MEMBER(result, key, TEXT),
+	MEMBER(result, address, TEXT),
+	MEMBER(result, port, U16),
+};
+
+struct rows {
+	const struct member *rows;
+	size_t count;
+};
+
+#define ROWS(table) \
+	{ \
+		table, ARRAY_LEN(table) \
+	}
+
+static const struct rows verb_rows[] = {
+	[VERB_HELLO] = ROWS(hello_members),	    [VERB_START] = ROWS(request_members),
+	[VERB_STOP] = ROWS(stop_members),	    [VERB_RESTART] = ROWS(stop_members),
+	[VERB_CREDENTIALS] = ROWS(request_members), [VERB_SUBSCRIBE] = ROWS(subscribe_members),
+	[VERB_PING] = ROWS(request_members),	    [VERB_RELOAD] = ROWS(request_members),
+	[VERB_SHUTDOWN] = ROWS(request_members),
+};
+
+/* HOST and SERVER are one nested object each. */
+static const struct rows event_rows[] = {
+	[EVENT_HELLO] = ROWS(agent_hello_members), [EVENT_HOST] = { NULL, 0 },
+	[EVENT_SERVER] = { NULL, 0 },		   [EVENT_REMOVED] = ROWS(removed_members),
+	[EVENT_SYNCED] = { NULL, 0 },		   [EVENT_PROGRESS] = ROWS(progress_members),
+	[EVENT_LOG] = ROWS(log_members),	   [EVENT_REPLY] = ROWS(reply_members),
+	[EVENT_BYE] = ROWS(bye_members),
+};
+
+const char *verb_name(enum verb verb)
+{
+	return verbs[verb].name;
+}
+
+bool verb_is_restricted(enum verb verb)
+{
+	return verbs[verb].restricted;
+}
+
+const char *event_name(enum event_type type)
+{
+	return event_names[type];
+}
+
+/* Lines */
+
+static void line_begin(struct json_writer *w, struct buf *out, const char *type)
+{
+	jsonw_init(w, out);
+	jsonw_object(w);
+	jsonw_member_text(w, "type", type);
+}
+
+static int line_end(struct json_writer *w, struct buf *out, size_t start)
+{
+	int status = jsonw_end_all(w);
+
+	if (status == 0) {
+		status = buf_add_char(out, '\n');
+	}
+	if (status == 0 && out->len - start > WIRE_LINE_MAX_BYTES) {
+		status = ERR_FULL;
+	}
+	if (status != 0) {
+		buf_truncate(out, start);
+	}
+	return status;
+}
+
+/* The document of a line and its type, borrowed from the document. */
+static int line_parse(struct span line, struct json **ret_doc, const char **ret_type,
+		      struct err *err)
+{
+	struct json *doc;
+
+	if (line.len >= WIRE_LINE_MAX_BYTES) {
+		return err_set(err, ERR_INVALID, "a line of the control channel exceeds %d bytes",
+			       WIRE_LINE_MAX_BYTES);
+	}
+	doc = json_parse(line, err);
+	if (doc == NULL) {
+		err_prefix(err, "control channel");
+		return ERR_INVALID;
+	}
+	*ret_type = json_text_at(json_root(doc), "type", NULL);
+	if (*ret_type == NULL) {
+		json_destroy(doc);
+		return err_set(err, ERR_INVALID, "type: a message of the control channel has none");
+	}
+	*ret_doc = doc;
+	return 0;
+}
+
+static int type_unknown(struct err *err)
+{
+	return err_set(err, ERR_VERSION,
+		       "type: not a message of control channel version %d: upgrade the older side",
+		       WIRE_VERSION);
+}
+
+/* Requests */
+
+int request_encode(const struct request *r, struct buf *out)
+{
+	struct json_writer w;
+	size_t start = out->len;
+
+	if (r->id_count > WIRE_IDS_MAX) {
+		return ERR_FULL;
+	}
+	line_begin(&w, out, verb_name(r->verb));
+	members_write(&w, verb_rows[r->verb].rows, verb_rows[r->verb].count, r);
+	if (r->id_count > 0) {
+		jsonw_key(&w, "models");
+		jsonw_array(&w);
+		for (size_t i = 0; i < r->id_count; i++) {
+			jsonw_text(&w, r->ids[i]);
+		}
+		jsonw_end(&w);
+	}
+	return line_end(&w, out, start);
+}
+
+static int ids_read(const struct json_value *list, struct request *r, struct err *err)
+{
+	struct json_iter it = json_iter(list);
+	const struct json_value *v;
+	const char **ids;
+	struct span key, id;
+
+	if (list == NULL) {
+		return 0;
+	}
+	if (json_type(list) != JSON_ARRAY || json_count(list) == 0 ||
+	    json_count(list) > WIRE_IDS_MAX) {
+		return err_set(err, ERR_INVALID,
+			       "models: not a list of 1 to %d ids; leave it out for all models",
+			       WIRE_IDS_MAX);
+	}
+	ids = mem_alloc(json_count(list) * sizeof(*ids));
+	r->ids = ids;
+	while (json_next(&it, &key, &v)) {
+		if (!json_to_span(v, &id) || id.len == 0 || id.len >= SERVER_ID_MAX_BYTES ||
+		    strlen(id.ptr) != id.len) {
+			return err_set(err, ERR_INVALID, "models: element %zu is not a model's id",
+				       r->id_count);
+		}
+		ids[r->id_count++] = id.ptr;
+	}
+	return 0;
+}
+
+int request_decode(struct span line, struct request *ret_request, struct err *err)
+{
+	struct request r = { 0 };
+	const char *type;
+	size_t verb = 0;
+	int status = line_parse(line, &r.doc, &type, err);
+
+	if (status != 0) {
+		return status;
+	}
+	while (verb < ARRAY_LEN(verbs) && strcmp(type, verbs[verb].name) != 0) {
+		verb++;
+	}
+	if (verb == ARRAY_LEN(verbs)) {
+		status = type_unknown(err);
+	} else {
+		r.verb = (enum verb)verb;
+		status = members_read(json_root(r.doc), verb_rows[verb].rows, verb_rows[verb].count,
+				      &r, err);
+	}
+	if (status == 0) {
+		status = ids_read(json_get(json_root(r.doc), "models"), &r, err);
+	}
+	if (status != 0) {
+		request_finish(&r);
+		return status;
+	}
+	*ret_request = r;
+	return 0;
+}
+
+void request_finish(struct request *r)
+{
+	if (r != NULL) {
+		free((void *)(uintptr_t)r->ids);
+		json_destroy(r->doc);
+		*r = (struct request){ 0 };
+	}
+}
+
+/* Events */
+
+static void results_write(struct json_writer *w, const struct result *results, size_t count)
+{
+	jsonw_key(w, "models");
+	jsonw_array(w);
+	for (size_t i = 0; i < count; i++) {
+		jsonw_object(w);
+		members_write(w, result_members, ARRAY_LEN(result_members), &results[i]);
+		if (results[i].key[0] != '\0') {
+			members_write(w, credential_members, ARRAY_LEN(credential_members),
+				      &results[i]);
+		}
+		jsonw_end(w);
+	}
+	jsonw_end(w);
+}
+
+static int event_encode_some(const struct event *e, struct buf *out, size_t result_count)
+{
+	struct json_writer w;
+	size_t start = out->len;
+
+	line_begin(&w, out, event_names[e->type]);
+	members_write(&w, event_rows[e->type].rows, event_rows[e->type].count, e);
+	if (e->type == EVENT_HOST) {
+		jsonw_key(&w, "host");
+		host_info_write(&w, &e->host);
+	} else if (e->type == EVENT_SERVER) {
+		jsonw_key(&w, "server");
+		server_write(&w, &e->server);
+	} else if (e->type == EVENT_REPLY) {
+		results_write(&w, e->reply.results, result_count);
+	}
+	return line_end(&w, out, start);
+}
+
+int event_encode(const struct event *e, struct buf *out)
+{
+	size_t result_count = e->type == EVENT_REPLY ? e->reply.result_count : 0;
+	int status;
+
+	if (result_count > WIRE_IDS_MAX) {
+		result_count = WIRE_IDS_MAX;
+	}
+	while ((status = event_encode_some(e, out, result_count)) != 0 && result_count > 0) {
+		result_count /= 2;
+	}
+	return status;
+}
+
+static int results_read(const struct json_value *list, struct event *e, struct err *err)
+{
+	struct json_iter it = json_iter(list);
+	const struct json_value *v;
+	struct span key;
+	int status = 0;
+
+	if (json_type(list) != JSON_ARRAY || json_count(list) > WIRE_IDS_MAX) {
+		return err_set(err, ERR_INVALID, "models: not a list of at most %d results",
+			       WIRE_IDS_MAX);
+	}
+	e->results = mem_alloc((json_count(list) + 1) * sizeof(*e->results));
+	e->reply.results = e->results;
+	while (status == 0 && json_next(&it, &key, &v)) {
+		struct result *r = &e->results[e->reply.result_count++];
+
+		status = members_read(v, result_members, ARRAY_LEN(result_members), r, err);
+		if (status == 0) {
+			status = members_read(v, credential_members, ARRAY_LEN(credential_members),
+					      r, err);
+		}
+	}
+	return status;
+}
+
+static int event_read(const struct json_value *root, struct event *e, struct err *err)
+{
+	int status = members_read(root, event_rows[e->type].rows, event_rows[e->type].count, e, err);
+
+	if (status == 0 && e->type == EVENT_HOST) {
+		host_info_read(json_get(root, "host"), &e->host);
+	} else if (status == 0 && e->type == EVENT_SERVER) {
+		status = server_read(json_get(root, "server"), &e->server, err);
+	} else if (status == 0 && e->type == EVENT_REPLY) {
+		status = results_read(json_get(root, "models"), e, err);
+	}
+	return status;
+}
+
+int event_decode(struct span line, struct event *ret_event, struct err *err)
+{
+	struct json *doc;
+	const char *type;
+	size_t row = 0;
+	int status = line_parse(line, &doc, &type, err);
+
+	if (status != 0) {
+		return status;
+	}
+	while (row < ARRAY_LEN(event_names) && strcmp(type, event_names[row]) != 0) {
+		row++;
+	}
+	memset(ret_event, 0, sizeof(*ret_event));
+	ret_event->doc = doc;
+	if (row == ARRAY_LEN(event_names)) {
+		status = type_unknown(err);
+	} else {
+		ret_event->type = (enum event_type)row;
+		status = event_read(json_root(doc), ret_event, err);
+	}
+	if (status != 0) {
+		event_finish(ret_event);
+	}
+	return status;
+}
+
+void event_finish(struct event *e)
+{
+	if (e != NULL) {
+		json_destroy(e->doc);
+		free(e->results);
+		e->doc = NULL;
+		e->results = NULL;
+	}
+}
+
+int wire_versions_agree(uint32_t version, uint32_t version_min, const char *other, struct err *err)
+{
+	if (version < WIRE_VERSION_MIN) {
+		return err_set(err, ERR_VERSION,
+			       "%s speaks version %u of the control channel and this side %d to %d: "
+			       "upgrade %s",
+			       other, version, WIRE_VERSION_MIN, WIRE_VERSION, other);
+	}
+	if (version_min > WIRE_VERSION) {
+		return err_set(err, ERR_VERSION,
+			       "%s speaks version %u of the control channel or newer and this side "
+			       "%d at most: upgrade this side",
+			       other, version_min, WIRE_VERSION);
+	}
+	return 0;
+}
