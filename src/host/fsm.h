@@ -22,16 +22,15 @@
 #define FSM_EVENT_TABLE(X) \
 	X(START)	    /* somebody wants it to run */ \
 	X(STOP)		    /* somebody wants it to end: drain_ms, deadline_ms */ \
-	X(RESTART)	    /* STOP, then START */ \
+	X(RESTART)	    /* STOP, then START, also when it fails meanwhile */ \
 	X(PREFLIGHT_OK) \
 	X(PREFLIGHT_FAILED) /* for a reason that trying again does not cure */ \
-	X(SPAWNED)	    /* the engine runs */ \
+	X(SPAWNED)	    /* the engine runs; it is loading from now on */ \
 	X(SPAWN_FAILED)	    /* it never ran */ \
-	X(LOADING_SEEN)	    /* it answers 503 */ \
 	X(PROVED)	    /* it answers, and it is ours */ \
 	X(DISPROVED)	    /* not ours, or not on the GPU that is required */ \
 	X(DRAINED)	    /* no request runs on it any more */ \
-	X(EXITED)	    /* the engine is gone: hopeless says that trying again is no use */ \
+	X(EXITED)	    /* the engine is gone */ \
 	X(ADOPTED)	    /* found running under its shim: ready says whether it was */ \
 	X(WOKE)		    /* the machine slept: phase timers begin anew */ \
 	X(TIMER)	    /* deadline_ms is reached */
@@ -45,10 +44,10 @@ const char *fsm_event_name(enum fsm_event_type type);
 struct fsm_event {
 	enum fsm_event_type type;
 	uint32_t drain_ms;    /* STOP, RESTART */
-	uint32_t deadline_ms; /* STOP, RESTART: the whole of it; 0: limits->stop_ms */
-	bool hopeless;	      /* EXITED */
+	uint32_t deadline_ms; /* ... the whole stop; 0: drain_ms + limits->stop_ms */
+	bool hopeless;	      /* EXITED, SPAWN_FAILED: trying again is no use */
 	bool ready;	      /* ADOPTED */
-	uint32_t random;      /* EXITED, SPAWN_FAILED, TIMER: any 32 bits, for the jitter */
+	uint32_t random;      /* any 32 bits, for the jitter */
 };
 
 /* What is to be done, as bits, in this order. */
@@ -62,7 +61,7 @@ enum fsm_action {
 	FSM_ACT_TERM = 1 << 6,
 	FSM_ACT_KILL = 1 << 7,
 	FSM_ACT_RELEASE = 1 << 8, /* the engine is gone: let its shim go */
-	FSM_ACT_SAVE = 1 << 9,	  /* put the state into the shim's note */
+	FSM_ACT_SAVE = 1 << 9,	  /* the phase of a running engine changed: keep it with its shim */
 };
 
 struct fsm_limits {
@@ -97,7 +96,7 @@ struct fsm {
 	uint64_t deadline_ms;	 /* when FSM_TIMER is due; 0: never. Set in every transient phase */
 	uint64_t stop_by_ms;	 /* DRAINING, STOPPING: the asker's deadline */
 	uint64_t kill_at_ms;	 /* STOPPING */
-	uint64_t spawned_ms, ready_ms;
+	uint64_t ready_ms;
 };
 
 void fsm_init(struct fsm *f); /* STOPPED */
