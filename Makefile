@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: MIT
+#
+# The front door. Sources are found by wildcard: a new file needs no line here.
+#
+#   src/cli/main.c         -> build/ronzal         src/gate/gate.c        -> build/ronzal-gate
+#   src/host/shim_main.c   -> build/ronzal-shim    src/fetch/fetch_main.c -> build/ronzal-fetch
+#   every other src/*/*.c  -> build/libronzal.a, of which the linker takes what a program needs
+#   tests/unit/test_X.c    -> build/tests/test_X   (other .c files there are linked into each)
+#   tests/fuzz/fuzz_X.c    -> build/fuzz/replay_X  and, by "make fuzz", build-fuzz/fuzz_X
+#   tests/tools/X.c        -> build/tests/tools/X  bench/X.c              -> build/bench/X
+#
+# Settings: V=1 shows commands, CC=clang, SAN=1 builds with ASan and UBSan into build-asan,
+# BUILD=dir, PREFIX=/usr/local, DESTDIR=, FUZZ_SECONDS=30. Needs GNU make 3.81, gcc or clang.
+
+.DEFAULT_GOAL := build
+.DELETE_ON_ERROR:
+.SUFFIXES:
+
+OS := $(shell uname -s)
+PREFIX ?= /usr/local
+FUZZ_SECONDS ?= 30
+PKG_CONFIG ?= pkg-config
+
+ifdef SAN
+BUILD ?= build-asan
+else
+BUILD ?= build
+endif
+
+ifeq ($(V),1)
+Q :=
+say = @:
+else
+Q := @
+say = @printf '%-8s %s\n'
+MAKEFLAGS += --no-print-directory
+endif
+
+# Compiler ------------------------------------------------------------------------------------
+
+STD_FLAGS := -std=c11 -D_POSIX_C_SOURCE=200809L -D_DARWIN_C_SOURCE -Isrc
+WARN_FLAGS := -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
+	-Wpointer-arith -Wwrite-strings -Wvla -Wundef -Wformat=2 -Wimplicit-fallthrough \
+	-Wswitch-enum -Wcast-qual -Wconversion -Wno-sign-conversion -Wdouble-promotion -Werror \
+	-fno-common
+
+# Libraries: headers from outside the system folders count as system headers, for the warnings.
+pkg_libs = $(or $(shell $(PKG_CONFIG) --libs $(1) 2>/dev/null),$(2))
+pkg_cflags = $(patsubst -I%,-isystem %,$(shell $(PKG_CONFIG) --cflags $(1) 2>/dev/null))
+LIB_FLAGS := $(foreach p,libuv libllhttp yyjson sqlite3 libcurl,$(call pkg_cflags,$(p)))
+UV_LIBS := $(call pkg_libs,libuv,-luv)
+LLHTTP_LIBS := $(call pkg_libs,libllhttp,-lllhttp)
+YYJSON_LIBS := $(call pkg_libs,yyjson,-lyyjson)
+SQLITE_LIBS := $(call pkg_libs,sqlite3,-lsqlite3)
+CURL_LIBS := $(call pkg_libs,libcurl,-lcurl)
+CMOCKA_LIBS = $(call pkg_libs,cmocka,-lcmocka)
+CMOCKA_FLAGS = $(call pkg_cflags,cmocka)
+
+ifdef SAN
+HARDEN_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+OPT_FLAGS := -O1 -g
+HARDEN_LDFLAGS := -fsanitize=address,undefined
+else
+HARDEN_FLAGS := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE \
+	-ffunction-sections -fdata-sections
+OPT_FLAGS := -O2 -g
+ifeq ($(OS),Darwin)
+HARDEN_LDFLAGS := -Wl,-dead_strip
+else
+HARDEN_LDFLAGS := -pie -Wl,-z,relro,-z,now -Wl,--gc-sections -Wl,--as-needed
+endif
+endif
+
+# CFLAGS and LDFLAGS stay the caller's.
+ALL_CFLAGS = $(STD_FLAGS) $(WARN_FLAGS) $(OPT_FLAGS) $(HARDEN_FLAGS) $(EXTRA_FLAGS) $(LIB_FLAGS) \
+	$(CFLAGS)
+ALL_LDFLAGS = $(HARDEN_LDFLAGS) $(EXTRA_LDFLAGS) $(LDFLAGS)
+DEP_FLAGS = -MMD -MP
+
+# Sources -------------------------------------------------------------------------------------
+
+ifeq ($(OS),Darwin)
+OTHER_OS := src/os/%_linux.c
+else
+OTHER_OS := src/os/%_macos.c
+endif
+
+MAINS := src/cli/main.c src/gate/gate.c src/host/shim_main.c src/fetch/fetch_main.c
+LIB_SRC := $(filter-out $(MAINS) $(OTHER_OS),$(wildcard src/*/*.c))
+LIB_OBJ := $(LIB_SRC:src/%.c=$(BUILD)/obj/%.o)
+LIB := $(BUILD)/libronzal.a
+
+program = $(if $(wildcard $(1)),$(BUILD)/$(2))
+PROGRAMS := $(call program,src/cli/main.c,ronzal) $(call program,src/gate/gate.c,ronzal-gate) \
+	$(call program,src/host/shim_main.c,ronzal-shim) \
+	$(call program,src/fetch/fetch_main.c,ronzal-fetch)
+
+UNIT_HELPERS := $(filter-out tests/unit/test_%,$(wildcard tests/unit/*.c))
+UNIT_HELPER_OBJ := $(UNIT_HELPERS:tests/unit/%.c=$(BUILD)/obj/tests/%.o)
+UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c))
+TEST_TOOLS := $(patsubst tests/tools/%.c,$(BUILD)/tests/tools/%,$(wildcard tests/tools/*.c))
+FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+REPLAYS := $(FUZZERS:%=$(BUILD)/fuzz/replay_%)
+BENCHES := $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/*.c))
+
+# Build ---------------------------------------------------------------------------------------
+
+.PHONY: build
+build: $(LIB) $(PROGRAMS) ## build all programs into build/ (SAN=1: build-asan/)
+
+$(LIB): $(LIB_OBJ)
+	@mkdir -p $(@D)
+	$(say) AR $@
+	@rm -f $@
+	$(Q)$(if $(LIB_OBJ),ar rcs $@ $(LIB_OBJ),ar rcs $@)
+
+$(BUILD)/obj/%.o: src/%.c $(BUILD)/flags | libraries
+	@mkdir -p $(@D)
+	$(say) CC $<
+	$(Q)$(CC) $(ALL_CFLAGS) $(OBJ_FLAGS) $(DEP_FLAGS) -c -o $@ $<
+
+# Only the command line knows the version; everything else is handed it.
+$(BUILD)/obj/cli/%.o: OBJ_FLAGS = -I$(BUILD)
+$(filter $(BUILD)/obj/cli/%,$(LIB_OBJ)) $(BUILD)/obj/cli/main.o: $(BUILD)/version.h
+
+link = $(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(filter %.o %.c,$^) $(LIB)
+
+$(BUILD)/ronzal: $(BUILD)/obj/cli/main.o $(LIB)
+	$(say) LD $@
+	$(Q)$(link) $(UV_LIBS) $(LLHTTP_LIBS) $(YYJSON_LIBS) $(SQLITE_LIBS) -lm
+
+# The gate and the shim are linked with the C library alone: whatever pulls in more fails here.
+$(BUILD)/ronzal-gate: $(BUILD)/obj/gate/gate.o $(LIB)
+	$(say) LD $@
+	$(Q)$(link)
+
+$(BUILD)/ronzal-shim: $(BUILD)/obj/host/shim_main.o $(LIB)
+	$(say) LD $@
+	$(Q)$(link)
+
+$(BUILD)/ronzal-fetch: $(BUILD)/obj/fetch/fetch_main.o $(LIB)
+	$(say) LD $@
+	$(Q)$(link) $(YYJSON_LIBS) $(CURL_LIBS)
+
+# Both files are written again only when what they say has changed.
+update = cmp -s $@.new $@ && rm -f $@.new || mv -f $@.new $@
+
+$(BUILD)/flags: FORCE
+	@mkdir -p $(@D)
+	@printf '%s\n' '$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS)' >$@.new; $(update)
+
+$(BUILD)/version.h: FORCE
+	@mkdir -p $(@D)
+	@version=$$(git describe --always --dirty 2>/dev/null || cat VERSION 2>/dev/null || echo unknown); \
+	printf '#define RONZAL_VERSION "%s"\n' "$$version" >$@.new; $(update)
+
+.PHONY: libraries
+libraries:
+	@$(PKG_CONFIG) --exists libuv yyjson sqlite3 libcurl 2>/dev/null || { \
+		echo 'make: libraries are missing. scripts/deps.sh installs them; it would name these:'; \
+		scripts/deps.sh --check; exit 1; }
+
+.PHONY: FORCE
+FORCE:
+
+# Test programs -------------------------------------------------------------------------------
+
+ALL_LIBS = $(UV_LIBS) $(LLHTTP_LIBS) $(YYJSON_LIBS) $(SQLITE_LIBS) $(CURL_LIBS) -lm -lpthread
+
+$(BUILD)/obj/tests/%.o: tests/unit/%.c $(BUILD)/flags | libraries
+	@mkdir -p $(@D)
+	$(say) CC $<
+	$(Q)$(CC) $(ALL_CFLAGS) $(CMOCKA_FLAGS) $(DEP_FLAGS) -c -o $@ $<
+
+$(BUILD)/tests/test_%: $(BUILD)/obj/tests/test_%.o $(UNIT_HELPER_OBJ) $(LIB)
+	@mkdir -p $(@D)
+	$(say) LD $@
+	$(Q)$(link) $(CMOCKA_LIBS) $(ALL_LIBS)
+
+.SECONDARY: $(UNIT_TESTS:$(BUILD)/tests/%=$(BUILD)/obj/tests/%.o)
+
+$(BUILD)/tests/tools/%: tests/tools/%.c $(LIB) $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(say) CC $<
+	$(Q)$(CC) $(ALL_CFLAGS) $(DEP_FLAGS) -MF $@.d $(ALL_LDFLAGS) -o $@ $< $(LIB) $(ALL_LIBS)
+
+$(BUILD)/bench/%: bench/%.c $(LIB) $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(say) CC $<
+	$(Q)$(CC) $(ALL_CFLAGS) $(DEP_FLAGS) -MF $@.d $(ALL_LDFLAGS) -o $@ $< $(LIB) $(ALL_LIBS)
+
+# LLVMFuzzerTestOneInput has no header; its prototype is the fuzzer's.
+$(BUILD)/fuzz/replay_%: tests/fuzz/fuzz_%.c tests/fuzz/replay.c $(LIB) $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(say) CC $<
+	$(Q)$(CC) $(ALL_CFLAGS) -Wno-missing-prototypes $(ALL_LDFLAGS) -o $@ \
+		tests/fuzz/fuzz_$*.c tests/fuzz/replay.c $(LIB) $(ALL_LIBS)
+
+$(BUILD)/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $(LIB) $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(say) CC $<
+	$(Q)$(CC) $(ALL_CFLAGS) -Wno-missing-prototypes $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ \
+		tests/fuzz/fuzz_$*.c $(LIB) $(ALL_LIBS)
+
+-include $(wildcard $(BUILD)/obj/*/*.d $(BUILD)/tests/tools/*.d $(BUILD)/bench/*.d)
+
+# Tests ---------------------------------------------------------------------------------------
+
+.PHONY: test-programs
+test-programs: $(UNIT_TESTS) $(REPLAYS) $(TEST_TOOLS)
+
+.PHONY: test-unit
+test-unit: $(UNIT_TESTS) ## build and run the unit tests
+	@tests/run.sh unit@$(BUILD)
+
+.PHONY: clean
+clean: ## remove everything that was built
+	rm -rf build build-* web/dist
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
