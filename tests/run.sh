@@ -99,17 +99,25 @@ count() { # RESULT
 	grep -c "^$1\$" "$work/tally"
 }
 
-# Runs a program with a time limit where the system has timeout(1).
-limited() { # SECONDS COMMAND...
+# Runs a program for at most limit_s, where the system has timeout(1).
+limited() { # COMMAND...
 	if command -v timeout >/dev/null 2>&1; then
-		timeout -k 10 "$@"
+		timeout -k 10 "$limit_s" "$@"
 	else
-		shift
 		"$@"
 	fi
 }
 
-# Runs one program and judges it.
+# How a program ended, in words.
+ending() { # STATUS
+	case $1 in
+	124 | 137) echo "did not end within $limit_s s" ;;
+	*) echo "ended with status $1" ;;
+	esac
+}
+
+# Runs one program, which tells its results itself (COMMAND is limited ...) or by its exit
+# status (judge ...).
 run() { # NAME LIMIT_SECONDS COMMAND...
 	label=$layer/$1
 	limit_s=$2
@@ -118,15 +126,14 @@ run() { # NAME LIMIT_SECONDS COMMAND...
 	failed_before=$(count FAIL)
 	told_before=$(wc -l <"$work/tally")
 	{
-		limited "$limit_s" "$@" </dev/null 2>&1
+		"$@" </dev/null 2>&1
 		echo $? >"$work/status"
 	} | tee "$work/log" | results
 	status=$(cat "$work/status")
 	if [ "$(count FAIL)" -eq "$failed_before" ]; then
 		case $status in
 		0) [ "$(wc -l <"$work/tally")" -gt "$told_before" ] || record FAIL '' 'told no result' ;;
-		124 | 137) record FAIL '' "did not end within $limit_s s" ;;
-		*) record FAIL '' "ended with status $status" ;;
+		*) record FAIL '' "$(ending "$status")" ;;
 		esac
 	fi
 	[ "$(count FAIL)" -eq "$failed_before" ] || {
@@ -136,14 +143,16 @@ run() { # NAME LIMIT_SECONDS COMMAND...
 	}
 }
 
-# A program whose exit status is its only result.
-judge() { # COMMAND...
-	"$@"
+# A program whose exit status is its only result, which gets a NAME here.
+judge() { # NAME COMMAND...
+	judged=$1
+	shift
+	limited "$@"
 	status=$?
 	case $status in
 	0) echo "ok $judged" ;;
 	77) echo "skip $judged: it says that it cannot run here" ;;
-	*) echo "not ok $judged: status $status" ;;
+	*) echo "not ok $judged: $(ending $status)" ;;
 	esac
 	return $status
 }
@@ -156,7 +165,7 @@ run_unit() {
 	for source in tests/unit/test_*.c; do
 		is_there "$source" || return
 		name=$(basename "$source" .c)
-		run "${name#test_}" 120 "$build/tests/$name"
+		run "${name#test_}" 120 limited "$build/tests/$name"
 	done
 }
 
@@ -165,7 +174,7 @@ run_replay() {
 		is_there "$source" || return
 		name=$(basename "$source" .c)
 		name=${name#fuzz_}
-		run "$name" 120 "$build/fuzz/replay_$name" "tests/fuzz/corpus/$name"
+		run "$name" 120 limited "$build/fuzz/replay_$name" "tests/fuzz/corpus/$name"
 	done
 }
 
@@ -174,8 +183,7 @@ run_wire() {
 		is_there "$script" || return
 		name=$(basename "$script" .vtc)
 		if command -v varnishtest >/dev/null 2>&1; then
-			judged=exchange
-			run "$name" 120 judge varnishtest -t 60 -Dronzal="$build/ronzal" -Dbuild="$build" \
+			run "$name" 120 judge exchange varnishtest -t 60 -Dronzal="$build/ronzal" -Dbuild="$build" \
 				-Dtools="$build/tests/tools" -Droot="$root" "$script"
 		else
 			label=$layer/$name
@@ -188,7 +196,7 @@ run_scripts() { # FOLDER LIMIT_SECONDS
 	for script in "tests/$1"/*.sh; do
 		is_there "$script" || return
 		name=$(basename "$script" .sh)
-		[ "$name" = lib ] || run "$name" "$2" sh "$script"
+		[ "$name" = lib ] || run "$name" "$2" limited sh "$script"
 	done
 }
 
@@ -197,7 +205,7 @@ run_e2e() {
 		is_there "$script" || return
 		name=$(basename "$script" .test.ts)
 		if [ -d tests/e2e/node_modules ]; then
-			run "$name" 600 sh -c 'cd tests/e2e && exec node --import tsx --test-reporter=tap "$1"' \
+			run "$name" 600 limited sh -c 'cd tests/e2e && exec node --import tsx --test-reporter=tap "$1"' \
 				sh "$name.test.ts"
 		else
 			label=$layer/$name
@@ -214,11 +222,10 @@ run_fuzz() {
 		short=${name#fuzz_}
 		found=build-fuzz/corpus/$short
 		mkdir -p "$found" "tests/fuzz/corpus/$short"
-		judged="${FUZZ_SECONDS:-30} s"
 		set -- -max_total_time="${FUZZ_SECONDS:-30}" -timeout=10 -rss_limit_mb=2048 \
 			-print_final_stats=1 -artifact_prefix="build-fuzz/$short-"
 		[ ! -f "tests/fuzz/$short.dict" ] || set -- "$@" -dict="tests/fuzz/$short.dict"
-		run "$short" $((${FUZZ_SECONDS:-30} + 120)) judge "build-fuzz/fuzz/$name" "$@" "$found" \
+		run "$short" $((${FUZZ_SECONDS:-30} + 120)) judge "${FUZZ_SECONDS:-30} s" "build-fuzz/fuzz/$name" "$@" "$found" \
 			"tests/fuzz/corpus/$short"
 	done
 }
@@ -226,18 +233,16 @@ run_fuzz() {
 [ $# -gt 0 ] || set -- unit replay wire sys e2e
 engine=$(scripts/engine.sh --find 2>/dev/null) && export RONZAL_ENGINE="$engine"
 for argument; do
-	layer=${argument%%@*}
+	kind=${argument%%@*}
+	layer=$argument
 	build=build
 	case $argument in *@?*) build=${argument#*@} ;; esac
-	[ "$build" = build ] || layer_of=$layer@$build
+	[ "$build" != build ] || layer=$kind
 	case $build in /*) ;; *) build=$root/$build ;; esac
 	export RONZAL_BUILD="$build" RONZAL="$build/ronzal"
-	kind=$layer
-	layer=${layer_of:-$layer}
-	layer_of=
 	case $kind in
-	lint) run all 1800 scripts/lint.sh ;;
-	lint-quick) run quick 600 scripts/lint.sh --quick ;;
+	lint) run all 1800 limited scripts/lint.sh ;;
+	lint-quick) run quick 600 limited scripts/lint.sh --quick ;;
 	unit) run_unit ;;
 	replay) run_replay ;;
 	wire) run_wire ;;
