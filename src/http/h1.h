@@ -53,6 +53,7 @@ struct h1_head {
 	uint64_t content_length; /* the field's value, 0 without */
 	size_t field_count;
 	const struct h1_field *fields;
+	struct span text; /* the whole head as received */
 };
 
 /* Where a head ends. Resumable: bytes may come one by one. Zeroed is the start. */
@@ -93,7 +94,6 @@ struct h1_body {
 	uint8_t digits;	     /* private */
 	uint16_t extensions; /* private: bytes so far */
 	uint16_t trailers;   /* private: bytes so far */
-	uint16_t trailer_line; /* private */
 };
 
 void h1_body_init(struct h1_body *b, enum h1_framing framing, uint64_t content_length);
@@ -107,9 +107,7 @@ int h1_body_next(struct h1_body *b, struct span *input, struct span *ret_piece, 
 
 /* Writing heads. Bytes that are not allowed in a field become spaces. */
 void h1_add_request_line(struct buf *out, enum h1_method method, struct span target);
-void h1_add_status_line(struct buf *out, int status);
-void h1_add_field(struct buf *out, const char *name, struct span value);
+void h1_add_field(struct buf *out, struct span name, struct span value);
 void h1_add_fields(struct buf *out, const struct h1_field *fields, size_t count);
-void h1_add_end(struct buf *out);
 
 #endif

@@ -24,7 +24,7 @@
 #define SERVER_SEND_MS 60000	     /* without any byte taken by a client that owes us reading */
 #define SERVER_IDLE_MS 75000	     /* between requests */
 #define SERVER_LINGER_MS 2000	     /* reading and discarding after an early last answer */
-#define SERVER_PIPELINE_MAX_BYTES 65536 /* read ahead of the answer at hand */
+#define SERVER_PIPELINE_MAX_BYTES 16384 /* read ahead of the answer at hand */
 #define SERVER_SEND_MAX_BYTES (65536 + 4096) /* kept for a slow reader: one full read, framed */
 
 struct exchange;
@@ -97,7 +97,8 @@ void exchange_watch(struct exchange *x, const struct exchange_callbacks *callbac
 
 /*
  * Asks for the whole body, which lives as long as the exchange; on_body comes once, perhaps from
- * inside this call. A body over max_bytes is answered with 413 and ends in on_close.
+ * inside this call. A body over max_bytes is answered with 413 and ends in on_close, perhaps from
+ * inside this call too: let it be the last statement.
  * Sends `100 Continue` if the client waits for it.
  */
 typedef void exchange_body_fn(void *user, struct exchange *x, struct span body);

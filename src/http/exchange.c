@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The answer's side of an exchange. A streamed answer's bytes go from the caller's span to the
+ * socket in one writev with their framing; only what the socket does not take is copied. The head
+ * waits in `pending` for the first bytes, so that a short answer is one write.
+ */
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "http/exchange.h"
+
+#define ANSWER_HEAD_MAX_BYTES (2 * H1_HEAD_MAX_BYTES)
+
+struct status_row {
+	int status;
+	const char *text;
+};
+
+const char *http_status_text(int status)
+{
+	static const struct status_row rows[] = {
+		{ 200, "OK" },
+		{ 201, "Created" },
+		{ 202, "Accepted" },
+		{ 204, "No Content" },
+		{ 206, "Partial Content" },
+		{ 304, "Not Modified" },
+		{ 400, "Bad Request" },
+		{ 401, "Unauthorized" },
+		{ 403, "Forbidden" },
+		{ 404, "Not Found" },
+		{ 405, "Method Not Allowed" },
+		{ 408, "Request Timeout" },
+		{ 409, "Conflict" },
+		{ 413, "Content Too Large" },
+		{ 414, "URI Too Long" },
+		{ 415, "Unsupported Media Type" },
+		{ 417, "Expectation Failed" },
+		{ 422, "Unprocessable Content" },
+		{ 429, "Too Many Requests" },
+		{ 431, "Request Header Fields Too Large" },
+		{ 499, "Client Closed Request" },
+		{ 500, "Internal Server Error" },
+		{ 501, "Not Implemented" },
+		{ 502, "Bad Gateway" },
+		{ 503, "Service Unavailable" },
+		{ 504, "Gateway Timeout" },
+		{ 507, "Insufficient Storage" },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		if (rows[i].status == status) {
+			return rows[i].text;
+		}
+	}
+	return "Status";
+}
+
+void exchange_free(struct exchange *x)
+{
+	free(x->head);
+	buf_finish(&x->whole);
+	buf_finish(&x->pending);
+	buf_finish(&x->tail);
+	free(x);
+}
+
+const struct request *exchange_request(const struct exchange *x)
+{
+	return &x->request;
+}
+
+bool exchange_peer_is_loopback(const struct exchange *x)
+{
+	return conn_peer_is_loopback(x->sc->conn);
+}
+
+void exchange_peer_text(const struct exchange *x, char *text, size_t room)
+{
+	conn_peer_text(x->sc->conn, text, room);
+}
+
+void exchange_watch(struct exchange *x, const struct exchange_callbacks *callbacks, void *user)
+{
+	x->callbacks = callbacks;
+	x->user = user;
+}
+
+/* Heads */
+
+static void add_framing(struct exchange *x, int status, int64_t content_length)
+{
+	if (content_length >= 0 && status != 204 && status != 304) {
+		buf_printf(&x->pending, "Content-Length: %lld\r\n", (long long)content_length);
+	} else if (x->is_chunked) {
+		buf_add_text(&x->pending, "Transfer-Encoding: chunked\r\n");
+	}
+	if (x->is_last) {
+		buf_add_text(&x->pending, "Connection: close\r\n");
+	}
+}
+
+void exchange_begin(struct exchange *x, const struct reply *reply, int64_t content_length)
+{
+	struct server_conn *sc = x->sc;
+	int status = reply->status;
+
+	ENSURE(x->answer == ANSWER_NONE);
+	x->answer = ANSWER_BEGUN;
+	x->has_no_body = x->head->method == H1_HEAD || status == 204 || status == 304;
+	x->has_length = content_length >= 0;
+	x->left = x->has_length ? (uint64_t)content_length : 0;
+	x->is_chunked = !x->has_length && x->head->minor == 1 && status != 204 && status != 304;
+	x->is_last = x->is_last || !x->head->keep_alive || sc->server->is_draining ||
+		     !server_conn_can_go_on(sc);
+
+	buf_init(&x->pending, ANSWER_HEAD_MAX_BYTES);
+	buf_reserve(&x->pending, 256);
+	buf_printf(&x->pending, "HTTP/1.1 %d %s\r\nDate: %s\r\n", status, http_status_text(status),
+		   server_date(sc->server));
+	if (reply->content_type != NULL) {
+		h1_add_field(&x->pending, SPAN_LIT("Content-Type"), span_of(reply->content_type));
+	}
+	h1_add_fields(&x->pending, reply->fields, reply->field_count);
+	add_framing(x, status, content_length);
+	buf_add_text(&x->pending, "\r\n");
+}
+
+/* Bytes */
+
+/* One write of all the parts; then watches whether the client reads. */
+static int write_parts(struct exchange *x, const struct span *parts, size_t count)
+{
+	struct server_conn *sc = x->sc;
+	int status = conn_writev(sc->conn, parts, count);
+
+	if (status != 0) {
+		return status == ERR_FULL ? ERR_FULL : ERR_CLOSED;
+	}
+	buf_finish(&x->pending);
+	if (conn_kept(sc->conn) > 0 && (sc->wait != WAIT_SEND || !timer_is_on(&sc->timer))) {
+		server_conn_wait(sc, WAIT_SEND, sc->server->options.send_ms);
+	}
+	return 0;
+}
+
+/* The head if it still waits, and bytes framed as the head said; `is_end`: and the end. */
+static int send_framed(struct exchange *x, struct span bytes, bool is_end)
+{
+	char size_line[H1_FRAME_MAX_BYTES + 1];
+	struct span parts[4];
+	size_t count = 0;
+
+	ENSURE(x->answer == ANSWER_BEGUN && (!x->has_length || bytes.len <= x->left));
+	if (x->pending.len > 0) {
+		parts[count++] = buf_span(&x->pending);
+	}
+	if (bytes.len > 0 && !x->has_no_body) {
+		if (x->is_chunked) {
+			int len = snprintf(size_line, sizeof(size_line), "%zx\r\n", bytes.len);
+			parts[count++] = (struct span){ size_line, (size_t)len };
+		}
+		parts[count++] = bytes;
+		if (x->is_chunked) {
+			parts[count++] = is_end ? SPAN_LIT("\r\n0\r\n\r\n") : SPAN_LIT("\r\n");
+		}
+	} else if (is_end && x->is_chunked && !x->has_no_body) {
+		parts[count++] = SPAN_LIT("0\r\n\r\n");
+	}
+	int status = count > 0 ? write_parts(x, parts, count) : 0;
+
+	if (status == 0 && x->has_length) {
+		x->left -= bytes.len;
+	}
+	return status;
+}
+
+void exchange_flush(struct exchange *x)
+{
+	send_framed(x, SPAN_LIT(""), false);
+}
+
+int exchange_send(struct exchange *x, struct span bytes)
+{
+	return send_framed(x, bytes, false);
+}
+
+size_t exchange_kept(const struct exchange *x)
+{
+	return conn_kept(x->sc->conn);
+}
+
+size_t exchange_room(const struct exchange *x)
+{
+	size_t room = conn_out_room(x->sc->conn);
+	size_t around = x->pending.len + H1_FRAME_MAX_BYTES + sizeof("\r\n0\r\n\r\n");
+
+	return room > around ? room - around : 0;
+}
+
+bool exchange_has_begun(const struct exchange *x)
+{
+	return x->answer != ANSWER_NONE;
+}
+
+/* The handler is done with x: no callback any more. */
+static void let_go(struct exchange *x)
+{
+	x->callbacks = NULL;
+	x->want = BODY_TOLD;
+}
+
+int exchange_end(struct exchange *x, struct span last)
+{
+	int status = send_framed(x, last, true);
+
+	if (status == ERR_FULL) {
+		return status;
+	}
+	ENSURE(x->left == 0 || x->has_no_body || status != 0);
+	let_go(x);
+	if (status != 0) {
+		server_conn_drop(x->sc, false);
+	} else {
+		server_conn_answered(x->sc);
+	}
+	return status;
+}
+
+void exchange_abort(struct exchange *x)
+{
+	let_go(x);
+	if (x->answer == ANSWER_BEGUN && (x->is_chunked || x->left > 0)) {
+		/* The framing tells; what was sent so far shall still arrive. */
+		exchange_flush(x);
+		x->is_last = true;
+		server_conn_answered(x->sc);
+	} else {
+		server_conn_drop(x->sc, true);
+	}
+}
+
+/* Sends what fits of the tail; with the last of it the exchange is over. */
+static void send_tail(struct exchange *x)
+{
+	size_t room = exchange_room(x);
+	struct span rest = buf_span(&x->tail);
+
+	if (rest.len <= room) {
+		exchange_end(x, rest);
+		return;
+	}
+	rest.len = room;
+	if (send_framed(x, rest, false) != 0) {
+		server_conn_drop(x->sc, false);
+	} else {
+		buf_consume(&x->tail, room);
+	}
+}
+
+void exchange_drained(struct exchange *x)
+{
+	if (x->tail.len > 0) {
+		send_tail(x);
+	} else if (x->callbacks != NULL && x->callbacks->on_drain != NULL) {
+		x->callbacks->on_drain(x->user);
+	}
+}
+
+void exchange_reply(struct exchange *x, const struct reply *reply, struct span body)
+{
+	exchange_begin(x, reply, (int64_t)body.len);
+	if (x->has_no_body) {
+		body = SPAN_LIT("");
+	}
+	let_go(x);
+	/* As long as the system takes it all, nothing is copied. */
+	while (body.len > exchange_room(x) && conn_kept(x->sc->conn) == 0) {
+		struct span slice = { body.ptr, exchange_room(x) };
+
+		if (send_framed(x, slice, false) != 0) {
+			server_conn_drop(x->sc, false);
+			return;
+		}
+		body = span_from(body, slice.len);
+	}
+	if (body.len <= exchange_room(x)) {
+		exchange_end(x, body);
+	} else {
+		buf_init(&x->tail, body.len);
+		buf_add_span(&x->tail, body);
+	}
+}
+
+void exchange_reply_json(struct exchange *x, int status, struct span body)
+{
+	struct reply reply = { .status = status, .content_type = "application/json" };
+
+	exchange_reply(x, &reply, body);
+}
+
+/* Errors */
+
+void http_error_body(const struct err *why, struct buf *out)
+{
+	struct json_writer w;
+	char code[32];
+	size_t len = 0;
+
+	for (const char *name = err_name(why->code); name[len] != '\0'; len++) {
+		code[len] = (char)tolower((unsigned char)name[len]);
+	}
+	code[len] = '\0';
+	jsonw_init(&w, out);
+	jsonw_object(&w);
+	jsonw_key(&w, "error");
+	jsonw_object(&w);
+	jsonw_member_text(&w, "message", why->text);
+	jsonw_member_text(&w, "type", err_openai_type(why->code));
+	jsonw_member_text(&w, "code", code);
+	jsonw_member_text(&w, "param", NULL);
+	jsonw_end_all(&w);
+}
+
+void exchange_fail_with(struct exchange *x, const struct reply *reply, const struct err *why)
+{
+	const struct http_server_options *o = &x->sc->server->options;
+	struct reply full = *reply;
+	struct buf body;
+
+	buf_init(&body, SERVER_ERROR_MAX_BYTES);
+	if (o->write_error != NULL) {
+		o->write_error(o->user, &x->request, why, &body);
+	} else {
+		http_error_body(why, &body);
+	}
+	full.content_type = "application/json";
+	exchange_reply(x, &full, buf_span(&body));
+	buf_finish(&body);
+}
+
+void exchange_fail(struct exchange *x, const struct err *why)
+{
+	exchange_fail_with(x, &(struct reply){ .status = err_http_status(why->code) }, why);
+}

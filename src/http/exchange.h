@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What server.c (connections and requests) and exchange.c (answers) share, and nobody else.
+ *
+ * A server_conn belongs to its server's list until drop_conn, where every end meets; its memory is
+ * freed one loop turn later. It has at most one exchange; the exchange belongs to it.
+ *
+ *   idle -> head -> exchange (body, answer) -> idle ...
+ *     `-------`------------`-> lingering -> dropped
+ */
+#ifndef HTTP_EXCHANGE_H
+#define HTTP_EXCHANGE_H
+
+#include <time.h>
+
+#include "base/json.h"
+#include "base/list.h"
+#include "http/server.h"
+#include "io/timer.h"
+
+#define SERVER_DISCARD_MAX_BYTES 65536 /* of an unread body, rather than closing */
+#define SERVER_ERROR_MAX_BYTES 4096   /* the body of an error answer */
+
+struct http_server {
+	struct loop *loop;
+	struct http_server_options options;
+	struct listener *listener;
+	struct list conns;
+	size_t exchanges;
+	bool is_draining;
+	time_t date_s; /* `date` is the Date field of this second */
+	char date[32];
+};
+
+/* What the timer of a connection waits for. */
+enum conn_wait { WAIT_REQUEST, WAIT_HEAD, WAIT_BODY, WAIT_SEND, WAIT_LINGER };
+
+struct server_conn {
+	struct list link;
+	struct http_server *server;
+	struct conn *conn;
+	struct exchange *x; /* the one at hand, or NULL */
+	struct timer timer;
+	enum conn_wait wait;
+	uint64_t body_due_ms;
+	size_t kept_before; /* bytes that waited when WAIT_SEND began */
+	struct h1_scan scan;
+	struct h1_body body; /* of the request at hand; swallowed once its exchange has ended */
+	struct buf head;     /* an incomplete head */
+	struct buf ahead;    /* input that its turn has not come for */
+	bool is_taking;	     /* take_input is on the stack */
+	bool is_deferred;    /* on_take_ahead will come */
+	bool is_lingering, is_dropped;
+};
+
+enum body_want {
+	BODY_NOT_ASKED,
+	BODY_WHOLE,
+	BODY_STREAMED,
+	BODY_TOLD, /* the handler has heard the last of it */
+};
+
+enum answer { ANSWER_NONE, ANSWER_BEGUN };
+
+struct exchange {
+	struct request request;
+	struct h1_head *head;
+	struct server_conn *sc;
+	const struct exchange_callbacks *callbacks;
+	void *user;
+
+	enum body_want want;
+	bool body_is_paused;
+	bool owes_continue;
+	uint64_t body_max_bytes, body_bytes;
+	exchange_body_fn *on_body;
+	exchange_piece_fn *on_piece;
+	void *body_user;
+	struct buf whole;
+
+	enum answer answer;
+	bool is_chunked, has_no_body, is_last; /* is_last: the connection ends with this answer */
+	bool has_length;
+	uint64_t left;	    /* of an answer of known length */
+	struct buf pending; /* its head, until the first bytes go */
+	struct buf tail;    /* of a whole answer */
+
+	char path[]; /* request.path */
+};
+
+/* server.c */
+void server_conn_wait(struct server_conn *sc, enum conn_wait wait, uint64_t ms);
+void server_conn_drop(struct server_conn *sc, bool with_reset);
+/* The answer is with the conn in full: on to the next request, or to the end. */
+void server_conn_answered(struct server_conn *sc);
+void server_conn_linger(struct server_conn *sc);
+/* Whether the request's body is read, or short enough to swallow, so that another can follow. */
+bool server_conn_can_go_on(const struct server_conn *sc);
+const char *server_date(struct http_server *s);
+
+/* exchange.c */
+void exchange_free(struct exchange *x);
+void exchange_drained(struct exchange *x);
+void http_error_body(const struct err *why, struct buf *out);
+
+#endif

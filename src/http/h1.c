@@ -1,0 +1,610 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Heads go three ways: h1_scan finds the end and refuses what no line may hold, llhttp parses, and
+ * what llhttp lets pass but we do not is refused by judge_*. llhttp lives on the stack of one call
+ * and sees a whole head in one piece, so each name and value is one run of bytes. Bodies are not
+ * given to llhttp: it neither counts the digits of a chunk's size nor limits its extensions.
+ */
+#include "http/h1.h"
+
+#include <llhttp.h>
+#include <stdlib.h>
+#include <strings.h>
+
+#include "base/mem.h"
+
+#define REQUEST_LINE_MAX_BYTES (H1_LINE_MAX_BYTES + 32) /* a target and what stands around it */
+#define CHUNK_DIGITS_MAX 16
+#define TLS_HANDSHAKE 0x16
+
+static const char *const method_names[] = {
+#define METHOD_NAME(name) #name,
+	H1_METHOD_TABLE(METHOD_NAME)
+#undef METHOD_NAME
+};
+
+const char *h1_method_name(enum h1_method method)
+{
+	return method_names[method];
+}
+
+/* Bytes that a line may hold: no control bytes but the tab. */
+static bool is_text(char c)
+{
+	unsigned char u = (unsigned char)c;
+
+	return (u >= 0x20 && u != 0x7f) || u == '\t';
+}
+
+/* RFC 9110 5.6.2 */
+static bool is_token_char(char c)
+{
+	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+	       (c != '\0' && strchr("!#$%&'*+-.^_`|~", c) != NULL);
+}
+
+/* Finding the end of a head */
+
+static int refuse_byte(const struct h1_scan *s, char c, struct err *err)
+{
+	if (s->bytes == 0 && c == TLS_HANDSHAKE) {
+		return err_set(err, ERR_INVALID,
+			       "this port speaks plain HTTP, not TLS: use http:// instead of https://");
+	}
+	if (s->after_cr || c == '\n') {
+		return err_set(err, ERR_INVALID, "line %zu of the head does not end in CR LF",
+			       s->lines + 1);
+	}
+	return err_set(err, ERR_INVALID, "line %zu of the head holds the control byte 0x%02x",
+		       s->lines + 1, (unsigned)(unsigned char)c);
+}
+
+static int refuse_size(const struct h1_scan *s, struct err *err)
+{
+	if (s->lines == 0) {
+		return err_set(err, ERR_FULL, "the request target is longer than %d bytes",
+			       H1_LINE_MAX_BYTES);
+	}
+	return err_set(err, ERR_FULL,
+		       "the head is too large: at most %d fields, %d bytes a line, %d bytes in all",
+		       H1_FIELDS_MAX, H1_LINE_MAX_BYTES, H1_HEAD_MAX_BYTES);
+}
+
+static bool is_too_large(const struct h1_scan *s)
+{
+	size_t line_max = s->lines == 0 ? REQUEST_LINE_MAX_BYTES : H1_LINE_MAX_BYTES;
+
+	return s->line_bytes > line_max || s->bytes > H1_HEAD_MAX_BYTES ||
+	       s->lines > H1_FIELDS_MAX + 1;
+}
+
+/* A byte that is not plain text. 1: it ended the head. */
+static int scan_special(struct h1_scan *s, char c, struct err *err)
+{
+	if (s->after_cr != (c == '\n') || (c != '\r' && c != '\n')) {
+		return refuse_byte(s, c, err);
+	}
+	s->bytes++;
+	s->after_cr = c == '\r';
+	if (c == '\r') {
+		return 0;
+	}
+	if (s->line_bytes == 0) {
+		return s->lines > 0 ? 1
+				    : err_set(err, ERR_INVALID, "the head begins with an empty line");
+	}
+	s->lines++;
+	s->line_bytes = 0;
+	return 0;
+}
+
+int h1_scan(struct h1_scan *s, struct span more, struct err *err)
+{
+	size_t at = 0;
+
+	while (at < more.len) {
+		size_t start = at;
+
+		if (s->line_bytes == 0 && !s->after_cr && (more.ptr[at] == ' ' || more.ptr[at] == '\t')) {
+			return err_set(err, ERR_INVALID, "line %zu of the head begins with a blank",
+				       s->lines + 1);
+		}
+		while (!s->after_cr && at < more.len && is_text(more.ptr[at])) {
+			at++;
+		}
+		s->bytes += at - start;
+		s->line_bytes += at - start;
+		int status = at < more.len ? scan_special(s, more.ptr[at++], err) : 0;
+
+		if (is_too_large(s)) {
+			return refuse_size(s, err);
+		}
+		if (status != 0) {
+			return status;
+		}
+	}
+	return 0;
+}
+
+/* Parsing a head */
+
+struct collector {
+	struct h1_head *head;
+	struct h1_field *fields;
+	size_t fields_max;
+};
+
+static int on_url(llhttp_t *parser, const char *at, size_t len)
+{
+	struct collector *c = parser->data;
+
+	c->head->target = (struct span){ at, len };
+	return 0;
+}
+
+static int on_header_field(llhttp_t *parser, const char *at, size_t len)
+{
+	struct collector *c = parser->data;
+
+	if (c->head->field_count == c->fields_max) {
+		return -1;
+	}
+	c->fields[c->head->field_count] = (struct h1_field){ .name = { at, len } };
+	return 0;
+}
+
+static int on_header_value(llhttp_t *parser, const char *at, size_t len)
+{
+	struct collector *c = parser->data;
+	struct span *value = &c->fields[c->head->field_count].value;
+
+	if (value->ptr == NULL) {
+		value->ptr = at;
+	} else if (value->ptr + value->len != at) {
+		return -1;
+	}
+	value->len += len;
+	return 0;
+}
+
+static int on_header_value_complete(llhttp_t *parser)
+{
+	struct collector *c = parser->data;
+	struct h1_field *field = &c->fields[c->head->field_count++];
+
+	field->value = field->value.ptr != NULL ? span_trim(field->value) : SPAN_LIT("");
+	return 0;
+}
+
+static int on_headers_complete(llhttp_t *parser)
+{
+	(void)parser;
+	return HPE_PAUSED; /* bodies are not llhttp's business */
+}
+
+static const llhttp_settings_t settings = {
+	.on_url = on_url,
+	.on_header_field = on_header_field,
+	.on_header_value = on_header_value,
+	.on_header_value_complete = on_header_value_complete,
+	.on_headers_complete = on_headers_complete,
+};
+
+/* Copies the head into its block and lets llhttp find the parts. */
+static struct h1_head *parse(llhttp_type_t type, struct span bytes, const struct h1_scan *s,
+			     struct err *err)
+{
+	size_t fields_max = s->lines;
+	size_t fields_bytes = fields_max * sizeof(struct h1_field);
+	struct h1_head *head = mem_alloc(sizeof(*head) + fields_bytes + bytes.len);
+	struct h1_field *fields = (struct h1_field *)(void *)(head + 1);
+	char *text = (char *)fields + fields_bytes;
+	struct collector collector = { head, fields, fields_max };
+	llhttp_t parser;
+
+	memcpy(text, bytes.ptr, bytes.len);
+	head->fields = fields;
+	head->text = (struct span){ text, bytes.len };
+	llhttp_init(&parser, type, &settings);
+	parser.data = &collector;
+	llhttp_errno_t status = llhttp_execute(&parser, text, bytes.len);
+
+	if (status != HPE_PAUSED || llhttp_get_http_major(&parser) != 1 ||
+	    llhttp_get_http_minor(&parser) > 1) {
+		const char *why = llhttp_get_error_reason(&parser);
+
+		err_set(err, ERR_INVALID, "the head is not HTTP/1.1: %s",
+			status != HPE_PAUSED && why != NULL ? why : "wrong version");
+		free(head);
+		return NULL;
+	}
+	head->minor = llhttp_get_http_minor(&parser);
+	head->status = type == HTTP_RESPONSE ? llhttp_get_status_code(&parser) : 0;
+	return head;
+}
+
+static int judge_fields(const struct h1_head *head, struct err *err)
+{
+	for (size_t i = 0; i < head->field_count; i++) {
+		struct span name = head->fields[i].name;
+		bool is_token = name.len > 0 && name.ptr[name.len] == ':';
+
+		for (size_t k = 0; is_token && k < name.len; k++) {
+			is_token = is_token_char(name.ptr[k]);
+		}
+		if (!is_token) {
+			return err_set(err, ERR_INVALID, "field %zu of the head has no proper name",
+				       i + 1);
+		}
+	}
+	return 0;
+}
+
+/* Message body length, RFC 9112 6.3, with every doubtful case refused. */
+static int judge_framing(struct h1_head *head, enum h1_framing without, struct err *err)
+{
+	size_t lengths = h1_count(head, "content-length");
+	size_t encodings = h1_count(head, "transfer-encoding");
+
+	head->framing = without;
+	if (encodings > 0) {
+		if (encodings > 1 || lengths > 0 || head->minor == 0 ||
+		    !span_is_nocase(h1_get(head, "transfer-encoding"), "chunked")) {
+			return err_set(err, ERR_INVALID,
+				       "Transfer-Encoding must be `chunked`, once, without "
+				       "Content-Length, in HTTP/1.1");
+		}
+		head->framing = H1_CHUNKED;
+	} else if (lengths > 0) {
+		if (lengths > 1 || span_to_u64(h1_get(head, "content-length"), INT64_MAX,
+					       &head->content_length) != 0) {
+			return err_set(err, ERR_INVALID,
+				       "Content-Length must be one plain number, given once");
+		}
+		head->framing = H1_LENGTH;
+	}
+	return 0;
+}
+
+static int judge_request(struct h1_head *head, struct err *err)
+{
+	size_t method_len = strlen(method_names[head->method]);
+	const char *target = head->text.ptr + method_len + 1;
+	struct span rest = span_from(head->text, method_len + 1 + head->target.len);
+
+	/* One blank each: llhttp would take several. */
+	if (head->target.ptr != target ||
+	    head->target.len == 0 || !span_has_prefix(rest, " HTTP/1.")) {
+		return err_set(err, ERR_INVALID,
+			       "the request line is not METHOD, target and version, one blank between");
+	}
+	if (head->target.len > H1_LINE_MAX_BYTES) {
+		return err_set(err, ERR_FULL, "the request target is longer than %d bytes",
+			       H1_LINE_MAX_BYTES);
+	}
+	int status = judge_fields(head, err);
+
+	return status != 0 ? status : judge_framing(head, H1_NO_BODY, err);
+}
+
+static int method_of(struct span line, enum h1_method *ret_method, struct err *err)
+{
+	struct span word = { line.ptr, span_find_char(line, ' ') };
+
+	for (size_t i = 0; i < ARRAY_LEN(method_names); i++) {
+		if (span_is(word, method_names[i])) {
+			*ret_method = (enum h1_method)i;
+			return 0;
+		}
+	}
+	if (span_has_prefix(line, "PRI * HTTP/2")) {
+		return err_set(err, ERR_INVALID, "HTTP/2 is not spoken here: use HTTP/1.1");
+	}
+	for (size_t i = 0; i < word.len; i++) {
+		if (word.len == line.len || !is_token_char(word.ptr[i])) {
+			return err_set(err, ERR_INVALID, "the request does not begin with a method");
+		}
+	}
+	return err_set(err, ERR_METHOD, "the method is not known here");
+}
+
+static void note_connection(struct h1_head *head)
+{
+	head->keep_alive = head->minor == 1 && !h1_lists(head, "connection", "close");
+	head->wants_upgrade = h1_lists(head, "connection", "upgrade") ||
+			      h1_count(head, "upgrade") > 0;
+}
+
+struct h1_head *h1_parse_request(struct span bytes, const struct h1_scan *s, struct err *err)
+{
+	enum h1_method method = H1_GET;
+	struct h1_head *head;
+
+	if (method_of(bytes, &method, err) != 0) {
+		return NULL;
+	}
+	head = parse(HTTP_REQUEST, bytes, s, err);
+	if (head == NULL) {
+		return NULL;
+	}
+	head->method = method;
+	if (judge_request(head, err) != 0) {
+		free(head);
+		return NULL;
+	}
+	note_connection(head);
+	head->expects_continue = span_is_nocase(h1_get(head, "expect"), "100-continue");
+	return head;
+}
+
+struct h1_head *h1_parse_response(struct span bytes, const struct h1_scan *s, struct err *err)
+{
+	struct h1_head *head = parse(HTTP_RESPONSE, bytes, s, err);
+
+	if (head == NULL) {
+		return NULL;
+	}
+	/* "HTTP/1.1 200 OK": digits in places 9 to 11 and a blank or the end behind. */
+	if (bytes.ptr[8] != ' ' || (bytes.ptr[12] != ' ' && bytes.ptr[12] != '\r') ||
+	    head->status < 100 || head->status > 599) {
+		err_set(err, ERR_INVALID, "the status line is not HTTP/1.1");
+	} else if (judge_fields(head, err) == 0 &&
+		   judge_framing(head, H1_UNTIL_CLOSE, err) == 0) {
+		note_connection(head);
+		return head;
+	}
+	free(head);
+	return NULL;
+}
+
+/* Inspecting a head */
+
+struct span h1_get(const struct h1_head *head, const char *name)
+{
+	size_t len = strlen(name);
+
+	for (size_t i = 0; i < head->field_count; i++) {
+		if (head->fields[i].name.len == len && span_is_nocase(head->fields[i].name, name)) {
+			return head->fields[i].value;
+		}
+	}
+	return (struct span){ NULL, 0 };
+}
+
+size_t h1_count(const struct h1_head *head, const char *name)
+{
+	size_t len = strlen(name);
+	size_t count = 0;
+
+	for (size_t i = 0; i < head->field_count; i++) {
+		count += head->fields[i].name.len == len &&
+			 span_is_nocase(head->fields[i].name, name);
+	}
+	return count;
+}
+
+static bool list_has(struct span list, struct span element)
+{
+	while (list.ptr != NULL) {
+		struct span item = span_trim(span_split(&list, ','));
+
+		if (item.len == element.len && strncasecmp(item.ptr, element.ptr, item.len) == 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool fields_list(const struct h1_head *head, const char *name, struct span element)
+{
+	for (size_t i = 0; i < head->field_count; i++) {
+		if (span_is_nocase(head->fields[i].name, name) &&
+		    list_has(head->fields[i].value, element)) {
+			return true;
+		}
+	}
+	return false;
+}
+
+bool h1_lists(const struct h1_head *head, const char *name, const char *element)
+{
+	return fields_list(head, name, span_of(element));
+}
+
+bool h1_is_hop_by_hop(const struct h1_head *head, struct span name)
+{
+	static const char *const names[] = {
+		"connection", "keep-alive", "proxy-connection", "proxy-authenticate",
+		"proxy-authorization", "te", "trailer", "transfer-encoding", "upgrade",
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		if (span_is_nocase(name, names[i])) {
+			return true;
+		}
+	}
+	return fields_list(head, "connection", name);
+}
+
+bool h1_has_no_body(const struct h1_head *response, enum h1_method asked)
+{
+	return asked == H1_HEAD || response->status < 200 || response->status == 204 ||
+	       response->status == 304;
+}
+
+/* Bodies */
+
+enum chunk_state {
+	CHUNK_SIZE, /* the digits */
+	CHUNK_EXTENSION,
+	CHUNK_SIZE_LF,
+	CHUNK_DATA,
+	CHUNK_DATA_CR,
+	CHUNK_DATA_LF,
+	TRAILER_START,
+	TRAILER_NAME,
+	TRAILER_VALUE,
+	TRAILER_LF,
+	BODY_LF, /* the very last byte */
+	BODY_DONE,
+};
+
+void h1_body_init(struct h1_body *b, enum h1_framing framing, uint64_t content_length)
+{
+	*b = (struct h1_body){ .framing = framing, .left = content_length };
+}
+
+bool h1_body_is_done(const struct h1_body *b)
+{
+	switch (b->framing) {
+	case H1_NO_BODY:
+		return true;
+	case H1_LENGTH:
+		return b->left == 0;
+	case H1_CHUNKED:
+		return b->state == BODY_DONE;
+	case H1_UNTIL_CLOSE:
+		return false;
+	}
+	return true;
+}
+
+static int hex_digit(char c)
+{
+	if (c >= '0' && c <= '9') {
+		return c - '0';
+	}
+	c |= 0x20;
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* A byte of a chunk's size line. False: refused. */
+static bool chunk_size_byte(struct h1_body *b, char c)
+{
+	int digit = hex_digit(c);
+
+	if (b->state == CHUNK_SIZE_LF) {
+		b->state = b->left > 0 ? CHUNK_DATA : TRAILER_START;
+		b->digits = 0;
+		return c == '\n';
+	}
+	if (b->state == CHUNK_SIZE && digit >= 0) {
+		b->left = b->left << 4 | (uint64_t)digit;
+		return ++b->digits <= CHUNK_DIGITS_MAX;
+	}
+	if (c == '\r') {
+		b->state = CHUNK_SIZE_LF;
+		return b->digits > 0;
+	}
+	if (b->state == CHUNK_SIZE && (c != ';' || b->digits == 0)) {
+		return false;
+	}
+	b->state = CHUNK_EXTENSION;
+	return is_text(c) && ++b->extensions <= H1_CHUNK_EXTENSIONS_MAX_BYTES;
+}
+
+/* A byte behind the last chunk. False: refused. */
+static bool trailer_byte(struct h1_body *b, char c)
+{
+	if (++b->trailers > H1_TRAILERS_MAX_BYTES) {
+		return false;
+	}
+	if (b->state == TRAILER_START && c == '\r') {
+		b->state = BODY_LF;
+		return true;
+	}
+	if (b->state == BODY_LF || b->state == TRAILER_LF) {
+		b->state = b->state == BODY_LF ? BODY_DONE : TRAILER_START;
+		return c == '\n';
+	}
+	if (b->state == TRAILER_NAME && c == ':') {
+		b->state = TRAILER_VALUE;
+		return true;
+	}
+	if (b->state == TRAILER_VALUE) {
+		b->state = c == '\r' ? TRAILER_LF : TRAILER_VALUE;
+		return c == '\r' || is_text(c);
+	}
+	b->state = TRAILER_NAME;
+	return is_token_char(c);
+}
+
+/* A byte of framing. False: refused. */
+static bool framing_byte(struct h1_body *b, char c)
+{
+	if (b->state < CHUNK_DATA) {
+		return chunk_size_byte(b, c);
+	}
+	if (b->state > CHUNK_DATA_LF) {
+		return trailer_byte(b, c);
+	}
+	b->state = b->state == CHUNK_DATA_CR ? CHUNK_DATA_LF : CHUNK_SIZE;
+	return c == (b->state == CHUNK_DATA_LF ? '\r' : '\n');
+}
+
+/* As much of the input as belongs to the run of bytes at hand. */
+static struct span take_run(struct h1_body *b, struct span *input)
+{
+	struct span piece = *input;
+
+	if (b->framing != H1_UNTIL_CLOSE) {
+		piece.len = piece.len < b->left ? piece.len : (size_t)b->left;
+		b->left -= piece.len;
+	}
+	*input = span_from(*input, piece.len);
+	return piece;
+}
+
+int h1_body_next(struct h1_body *b, struct span *input, struct span *ret_piece, struct err *err)
+{
+	*ret_piece = (struct span){ input->ptr, 0 };
+	if (b->framing != H1_CHUNKED) {
+		if (b->framing != H1_NO_BODY) {
+			*ret_piece = take_run(b, input);
+		}
+		return 0;
+	}
+	while (input->len > 0 && b->state != BODY_DONE) {
+		if (b->state == CHUNK_DATA) {
+			*ret_piece = take_run(b, input);
+			b->state = b->left == 0 ? CHUNK_DATA_CR : CHUNK_DATA;
+			return 0;
+		}
+		if (!framing_byte(b, input->ptr[0])) {
+			return err_set(err, ERR_INVALID, "the chunked body is not well framed");
+		}
+		*input = span_from(*input, 1);
+	}
+	return 0;
+}
+
+/* Writing */
+
+void h1_add_request_line(struct buf *out, enum h1_method method, struct span target)
+{
+	buf_add_text(out, h1_method_name(method));
+	buf_add_char(out, ' ');
+	buf_add_span(out, target);
+	buf_add_text(out, " HTTP/1.1\r\n");
+}
+
+void h1_add_field(struct buf *out, struct span name, struct span value)
+{
+	buf_add_span(out, name);
+	buf_add_text(out, ": ");
+	size_t start = out->len;
+
+	if (buf_add_span(out, value) == 0) {
+		for (size_t i = start; i < out->len; i++) {
+			out->data[i] = is_text(out->data[i]) ? out->data[i] : ' ';
+		}
+	}
+	buf_add_text(out, "\r\n");
+}
+
+void h1_add_fields(struct buf *out, const struct h1_field *fields, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		h1_add_field(out, fields[i].name, fields[i].value);
+	}
+}

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: MIT */
+#include "http/policy.h"
+
+#include <strings.h>
+
+/* The host without its port; the port, if any, must be a number. Empty: malformed. */
+static struct span host_name(struct span host)
+{
+	bool is_v6 = host.len > 0 && host.ptr[0] == '[';
+	struct span name = { host.ptr, span_find_char(host, is_v6 ? ']' : ':') };
+	const char *extra = is_v6 ? ":." : ".-_";
+	uint64_t port;
+
+	name.len += is_v6 && name.len < host.len;
+	for (size_t i = is_v6; i + is_v6 < name.len; i++) {
+		char c = name.ptr[i];
+
+		if (!(c >= '0' && c <= '9') && !(c >= 'a' && c <= 'z') &&
+		    !(c >= 'A' && c <= 'Z') && (c == '\0' || strchr(extra, c) == NULL)) {
+			return (struct span){ host.ptr, 0 };
+		}
+	}
+	struct span rest = span_from(host, name.len);
+
+	if (rest.len > 0 && (rest.ptr[0] != ':' || span_to_u64(span_from(rest, 1), 65535, &port) != 0)) {
+		name.len = 0;
+	}
+	return name;
+}
+
+int policy_host(const struct h1_head *head, struct span *ret_host, struct err *err)
+{
+	size_t count = h1_count(head, "host");
+	struct span host = h1_get(head, "host");
+
+	if (count == 0 && head->minor == 0) {
+		*ret_host = SPAN_LIT("");
+		return 0;
+	}
+	if (count != 1 || host_name(host).len == 0) {
+		return err_set(err, ERR_INVALID, "the request needs one well-formed Host field");
+	}
+	*ret_host = host;
+	return 0;
+}
+
+static bool equal_nocase(struct span a, struct span b)
+{
+	return a.len == b.len && strncasecmp(a.ptr, b.ptr, a.len) == 0;
+}
+
+int policy_target(struct span target, struct span host, struct policy_target *ret, struct err *err)
+{
+	static const char scheme[] = "http://";
+	size_t scheme_len = sizeof(scheme) - 1;
+
+	if (target.len > scheme_len && strncasecmp(target.ptr, scheme, scheme_len) == 0) {
+		struct span rest = span_from(target, scheme_len);
+		struct span authority = { rest.ptr, span_find_char(rest, '/') };
+
+		if (!equal_nocase(authority, host)) {
+			return err_set(err, ERR_INVALID, "the target's host differs from the Host field");
+		}
+		target = span_from(rest, authority.len);
+	}
+	if (target.len == 0 || target.ptr[0] != '/' || span_find_char(target, '#') < target.len) {
+		return err_set(err, ERR_INVALID, "the target must begin with '/' and have no fragment");
+	}
+	struct span rest = target;
+
+	ret->target = target;
+	ret->path = span_split(&rest, '?');
+	ret->query = rest;
+	return 0;
+}
+
+static int hex_value(char c)
+{
+	if (c >= '0' && c <= '9') {
+		return c - '0';
+	}
+	c |= 0x20;
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* Whether a decoded path means one thing to everybody: no segment that is empty, "." or "..". */
+static bool is_plain(struct span path)
+{
+	struct span rest = span_from(path, 1);
+
+	while (rest.ptr != NULL) {
+		struct span segment = span_split(&rest, '/');
+
+		if (span_is(segment, ".") || span_is(segment, "..") ||
+		    (segment.len == 0 && rest.ptr != NULL)) {
+			return false;
+		}
+	}
+	return true;
+}
+
+int policy_path(struct span raw, char *ret_path, struct err *err)
+{
+	size_t len = 0;
+
+	for (size_t i = 0; i < raw.len; i++) {
+		char c = raw.ptr[i];
+		bool is_encoded = c == '%';
+
+		if (is_encoded) {
+			int high = i + 2 < raw.len ? hex_value(raw.ptr[i + 1]) : -1;
+			int low = high >= 0 ? hex_value(raw.ptr[i + 2]) : -1;
+
+			if (low < 0) {
+				return err_set(err, ERR_INVALID, "the path has a broken %%-escape");
+			}
+			c = (char)(high << 4 | low);
+			i += 2;
+		}
+		if ((unsigned char)c < 0x20 || c == 0x7f || c == '\\' || (is_encoded && c == '/')) {
+			return err_set(err, ERR_INVALID,
+				       "the path holds a control byte, a backslash or an encoded slash");
+		}
+		ret_path[len++] = c;
+	}
+	ret_path[len] = '\0';
+	struct span path = { ret_path, len };
+
+	if (!is_plain(path) || !span_is_utf8(path)) {
+		return err_set(err, ERR_INVALID,
+			       "the path has an empty, '.' or '..' segment or is not UTF-8");
+	}
+	return 0;
+}
+
+bool policy_host_is_allowed(struct span host, const char *const *hosts)
+{
+	struct span name = host_name(host);
+
+	for (size_t i = 0; hosts != NULL && hosts[i] != NULL; i++) {
+		if (span_is_nocase(name, hosts[i])) {
+			return true;
+		}
+	}
+	return hosts == NULL;
+}
+
+bool policy_origin_is_allowed(struct span origin, struct span host, const char *const *origins)
+{
+	static const char scheme[] = "http://";
+
+	if (origin.ptr == NULL) {
+		return true;
+	}
+	if (host.len > 0 && span_has_prefix(origin, scheme) &&
+	    equal_nocase(span_from(origin, sizeof(scheme) - 1), host)) {
+		return true;
+	}
+	for (size_t i = 0; origins != NULL && origins[i] != NULL; i++) {
+		if (span_is_nocase(origin, origins[i])) {
+			return true;
+		}
+	}
+	return false;
+}
