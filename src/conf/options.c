@@ -1,0 +1,447 @@
+/* SPDX-License-Identifier: MIT */
+#include "conf/options.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/fs.h"
+#include "base/mem.h"
+
+#define NAME_MAX_BYTES 64
+#define TEXT_MAX_BYTES 4096
+#define NEAR_ENOUGH 3 /* edits between a mistyped option and the one that is meant */
+
+enum option_kind { OPTION_NUMBER, OPTION_TEXT, OPTION_BOOL };
+
+struct option_row {
+	const char *name; /* "backend_port" */
+	enum option_kind kind;
+	size_t offset; /* in struct config */
+	const char *text;
+	uint32_t number, min, max;
+	const char *group, *help;
+};
+
+#define ROW_N(field, fallback, min, max, group, help) \
+	{ #field, OPTION_NUMBER, offsetof(struct config, field), NULL, fallback, min, max, group, \
+	  help },
+#define ROW_T(field, fallback, group, help) \
+	{ #field, OPTION_TEXT, offsetof(struct config, field), fallback, 0, 0, 0, group, help },
+#define ROW_B(field, fallback, group, help) \
+	{ #field, OPTION_BOOL, offsetof(struct config, field), NULL, fallback, 0, 1, group, help },
+static const struct option_row rows[] = { OPTION_TABLE(ROW_N, ROW_T, ROW_B) };
+
+/* Names that the seed gives to some options; they count in the environment only. */
+static const struct {
+	const char *variable, *name;
+} seed_names[] = {
+	{ "USE_EXTERNAL_SERVERS", "use_external_servers" },
+	{ "HOST_API_URL", "host_api_url" },
+};
+
+static void *field_of(const struct config *c, const struct option_row *row)
+{
+	return (char *)(uintptr_t)c + row->offset;
+}
+
+/* Compares without regard to '-' and '_', and to case for the environment's sake. */
+static bool is_name(struct span given, const char *name)
+{
+	if (given.len != strlen(name)) {
+		return false;
+	}
+	for (size_t i = 0; i < given.len; i++) {
+		char c = given.ptr[i] == '-' ? '_' : (char)tolower((unsigned char)given.ptr[i]);
+
+		if (c != name[i]) {
+			return false;
+		}
+	}
+	return true;
+}
+
+static const struct option_row *row_named(struct span name)
+{
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		if (is_name(name, rows[i].name)) {
+			return &rows[i];
+		}
+	}
+	return NULL;
+}
+
+static int unknown_option(struct span name, const char *where, struct err *err)
+{
+	const char *nearest = NULL;
+	size_t best = NEAR_ENOUGH + 1;
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		size_t distance = span_distance(name, span_of(rows[i].name));
+
+		if (distance < best) {
+			best = distance;
+			nearest = rows[i].name;
+		}
+	}
+	if (nearest != NULL) {
+		return err_set(err, ERR_NOT_FOUND, "%s: there is no option %.*s. Did you mean %s?",
+			       where, SPAN_ARG(name), nearest);
+	}
+	return err_set(err, ERR_NOT_FOUND,
+		       "%s: there is no option %.*s. All of them: ronzal help options", where,
+		       SPAN_ARG(name));
+}
+
+static int put_number(struct config *c, const struct option_row *row, struct span value,
+		      const char *where, struct err *err)
+{
+	uint64_t number;
+
+	if (span_to_u64(value, row->max, &number) != 0 || number < row->min) {
+		return err_set(err, ERR_INVALID, "%s: %s: \"%.*s\" is not a number in %u..%u",
+			       where, row->name, SPAN_ARG(value), row->min, row->max);
+	}
+	*(uint32_t *)field_of(c, row) = (uint32_t)number;
+	return 0;
+}
+
+static int put_bool(struct config *c, const struct option_row *row, struct span value,
+		    const char *where, struct err *err)
+{
+	static const char *const yes[] = { "on", "true", "yes", "1" };
+	static const char *const no[] = { "off", "false", "no", "0" };
+
+	for (size_t i = 0; i < ARRAY_LEN(yes); i++) {
+		if (span_is_nocase(value, yes[i]) || span_is_nocase(value, no[i])) {
+			*(bool *)field_of(c, row) = span_is_nocase(value, yes[i]);
+			return 0;
+		}
+	}
+	return err_set(err, ERR_INVALID, "%s: %s: \"%.*s\" is neither on nor off", where, row->name,
+		       SPAN_ARG(value));
+}
+
+static int put_text(struct config *c, const struct option_row *row, struct span value,
+		    const char *where, struct err *err)
+{
+	char **field = field_of(c, row);
+
+	if (value.len > TEXT_MAX_BYTES) {
+		return err_set(err, ERR_INVALID, "%s: %s: the value is longer than %d bytes", where,
+			       row->name, TEXT_MAX_BYTES);
+	}
+	for (size_t i = 0; i < value.len; i++) {
+		if ((unsigned char)value.ptr[i] < 0x20 || value.ptr[i] == 0x7f) {
+			return err_set(err, ERR_INVALID, "%s: %s: the value has a control character",
+				       where, row->name);
+		}
+	}
+	free(*field);
+	*field = mem_spandup(value);
+	return 0;
+}
+
+static int put(struct config *c, const struct option_row *row, struct span value, const char *where,
+	       struct err *err)
+{
+	switch (row->kind) {
+	case OPTION_NUMBER:
+		return put_number(c, row, value, where, err);
+	case OPTION_BOOL:
+		return put_bool(c, row, value, where, err);
+	case OPTION_TEXT:
+		return put_text(c, row, value, where, err);
+	}
+	return ERR_INTERNAL;
+}
+
+void config_init(struct config *c)
+{
+	*c = (struct config){ 0 };
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		const struct option_row *row = &rows[i];
+
+		switch (row->kind) {
+		case OPTION_NUMBER:
+			*(uint32_t *)field_of(c, row) = row->number;
+			break;
+		case OPTION_BOOL:
+			*(bool *)field_of(c, row) = row->number != 0;
+			break;
+		case OPTION_TEXT:
+			*(char **)field_of(c, row) = mem_strdup(row->text);
+			break;
+		}
+	}
+}
+
+void config_finish(struct config *c)
+{
+	for (size_t i = 0; c != NULL && i < ARRAY_LEN(rows); i++) {
+		if (rows[i].kind == OPTION_TEXT) {
+			free(*(char **)field_of(c, &rows[i]));
+			*(char **)field_of(c, &rows[i]) = NULL;
+		}
+	}
+}
+
+/* Takes all values of `from`, which is finished by it. */
+static void config_replace(struct config *c, struct config *from)
+{
+	config_finish(c);
+	*c = *from;
+}
+
+static void config_copy(struct config *to, const struct config *from)
+{
+	*to = *from;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		if (rows[i].kind == OPTION_TEXT) {
+			char **field = field_of(to, &rows[i]);
+
+			*field = mem_strdup(*field);
+		}
+	}
+}
+
+/* One line without its end; blank lines and comments are fine. */
+static int read_line(struct config *c, struct span line, const char *where, struct err *err)
+{
+	if (line.len > 0 && line.ptr[line.len - 1] == '\r') {
+		line.len--;
+	}
+	line = span_trim(line);
+	if (line.len == 0 || line.ptr[0] == '#') {
+		return 0;
+	}
+	size_t equals = span_find_char(line, '=');
+
+	if (equals == line.len) {
+		return err_set(err, ERR_INVALID, "%s: a line is not of the form key = value", where);
+	}
+	struct span key = span_trim((struct span){ line.ptr, equals });
+	const struct option_row *row = row_named(key);
+
+	if (row == NULL) {
+		return unknown_option(key, where, err);
+	}
+	return put(c, row, span_trim(span_from(line, equals + 1)), where, err);
+}
+
+int config_read_text(struct config *c, struct span text, const char *where, struct err *err)
+{
+	struct config draft;
+	unsigned number = 0;
+	int status = 0;
+
+	if (!span_is_utf8(text) || span_find_char(text, '\0') != text.len) {
+		return err_set(err, ERR_INVALID, "%s is not a text file", where);
+	}
+	config_copy(&draft, c);
+	while (status == 0 && text.ptr != NULL) {
+		struct span line = span_split(&text, '\n');
+		char *place = mem_printf("%s:%u", where, ++number);
+
+		status = read_line(&draft, line, place, err);
+		free(place);
+	}
+	if (status != 0) {
+		config_finish(&draft);
+		return ERR_INVALID;
+	}
+	config_replace(c, &draft);
+	return 0;
+}
+
+int config_read_file(struct config *c, const char *path, struct err *err)
+{
+	struct buf text;
+
+	buf_init(&text, CONFIG_FILE_MAX_BYTES);
+	int status = fs_read(path, &text, err);
+
+	if (status == 0) {
+		status = config_read_text(c, buf_span(&text), path, err);
+	} else if (status == -ENOENT) {
+		status = 0;
+	}
+	buf_finish(&text);
+	return status;
+}
+
+/* The row that an environment variable sets, or NULL. */
+static const struct option_row *row_of_variable(struct span variable)
+{
+	for (size_t i = 0; i < ARRAY_LEN(seed_names); i++) {
+		if (span_is(variable, seed_names[i].variable)) {
+			return row_named(span_of(seed_names[i].name));
+		}
+	}
+	return span_has_prefix(variable, "RONZAL_") ? row_named(span_from(variable, 7)) : NULL;
+}
+
+int config_read_environment(struct config *c, const char *const *environment, struct err *err)
+{
+	for (; *environment != NULL; environment++) {
+		struct span entry = span_of(*environment);
+		struct span variable = span_split(&entry, '=');
+		const struct option_row *row = row_of_variable(variable);
+		char where[NAME_MAX_BYTES];
+
+		if (row == NULL || entry.ptr == NULL) {
+			continue;
+		}
+		span_copy(variable, where, sizeof(where));
+		int status = put(c, row, entry, where, err);
+
+		if (status != 0) {
+			return status;
+		}
+	}
+	return 0;
+}
+
+int config_read_flag(struct config *c, const char *const *argv, int *at, struct err *err)
+{
+	struct span value = span_of(argv[*at]);
+	int taken = 1;
+
+	if (!span_has_prefix(value, "--")) {
+		return err_set(err, ERR_NOT_FOUND, "%s is no option", argv[*at]);
+	}
+	value = span_from(value, 2);
+	struct span name = span_split(&value, '=');
+	const struct option_row *row = row_named(name);
+
+	if (row == NULL && value.ptr == NULL && span_has_prefix(name, "no-")) {
+		row = row_named(span_from(name, 3));
+		row = row != NULL && row->kind == OPTION_BOOL ? row : NULL;
+		value = SPAN_LIT("off");
+	}
+	if (row == NULL) {
+		return unknown_option(name, "command line", err);
+	}
+	if (value.ptr == NULL && row->kind == OPTION_BOOL) {
+		value = SPAN_LIT("on");
+	} else if (value.ptr == NULL) {
+		if (argv[*at + 1] == NULL) {
+			return err_set(err, ERR_INVALID, "command line: --%.*s needs a value",
+				       SPAN_ARG(name));
+		}
+		value = span_of(argv[*at + 1]);
+		taken = 2;
+	}
+	int status = put(c, row, value, "command line", err);
+
+	if (status == 0) {
+		*at += taken;
+	}
+	return status;
+}
+
+/* Printing */
+
+static void print_value(const struct option_row *row, const void *field, char *text, size_t room)
+{
+	switch (row->kind) {
+	case OPTION_NUMBER:
+		snprintf(text, room, "%u", *(const uint32_t *)field);
+		break;
+	case OPTION_BOOL:
+		snprintf(text, room, "%s", *(const bool *)field ? "on" : "off");
+		break;
+	case OPTION_TEXT:
+		snprintf(text, room, "%s", *(char *const *)field);
+		break;
+	}
+}
+
+static void dashed(const char *name, char *text, size_t room)
+{
+	snprintf(text, room, "%s", name);
+	for (; *text != '\0'; text++) {
+		*text = (char)(*text == '_' ? '-' : *text);
+	}
+}
+
+static void upper(const char *name, char *text, size_t room)
+{
+	snprintf(text, room, "%s", name);
+	for (; *text != '\0'; text++) {
+		*text = (char)toupper((unsigned char)*text);
+	}
+}
+
+static bool begins_group(size_t i)
+{
+	return i == 0 || strcmp(rows[i].group, rows[i - 1].group) != 0;
+}
+
+void config_print_help(struct buf *out)
+{
+	struct config defaults;
+
+	config_init(&defaults);
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		char flag[NAME_MAX_BYTES], value[NAME_MAX_BYTES];
+
+		if (begins_group(i)) {
+			buf_printf(out, "%s%s\n", i > 0 ? "\n" : "", rows[i].group);
+		}
+		dashed(rows[i].name, flag, sizeof(flag));
+		print_value(&rows[i], field_of(&defaults, &rows[i]), value, sizeof(value));
+		buf_printf(out, "  --%-24s %s%s%s%s\n", flag, rows[i].help,
+			   value[0] != '\0' ? " (" : "", value, value[0] != '\0' ? ")" : "");
+	}
+	config_finish(&defaults);
+}
+
+void config_print_markdown(struct buf *out)
+{
+	struct config defaults;
+
+	config_init(&defaults);
+	buf_add_text(out, "# Options\n\n"
+			  "Made from the option table by `ronzal help options --markdown`. Later "
+			  "sources win: default, `host.conf`, environment, flag. The seed's "
+			  "`USE_EXTERNAL_SERVERS` and `HOST_API_URL` count in the environment too.\n");
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		char flag[NAME_MAX_BYTES], value[NAME_MAX_BYTES], variable[NAME_MAX_BYTES];
+		const struct option_row *row = &rows[i];
+
+		if (begins_group(i)) {
+			buf_printf(out,
+				   "\n## %s\n\n| file | flag | environment | default | bounds | "
+				   "meaning |\n|---|---|---|---|---|---|\n",
+				   row->group);
+		}
+		dashed(row->name, flag, sizeof(flag));
+		upper(row->name, variable, sizeof(variable));
+		print_value(row, field_of(&defaults, row), value, sizeof(value));
+		buf_printf(out, "| `%s` | `--%s` | `RONZAL_%s` | %s |", row->name, flag, variable,
+			   value);
+		if (row->kind == OPTION_NUMBER) {
+			buf_printf(out, " %u..%u", row->min, row->max);
+		}
+		buf_printf(out, " | %s |\n", row->help);
+	}
+	config_finish(&defaults);
+}
+
+void config_print_file(struct buf *out, const struct config *c)
+{
+	struct config defaults;
+
+	config_init(&defaults);
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		char value[TEXT_MAX_BYTES + 1], fallback[TEXT_MAX_BYTES + 1];
+
+		print_value(&rows[i], field_of(c, &rows[i]), value, sizeof(value));
+		print_value(&rows[i], field_of(&defaults, &rows[i]), fallback, sizeof(fallback));
+		buf_printf(out, "# %s\n%s%s = %s\n\n", rows[i].help,
+			   strcmp(value, fallback) == 0 ? "# " : "", rows[i].name, value);
+	}
+	config_finish(&defaults);
+}
