@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#define _XOPEN_SOURCE 700 /* realpath: glibc hides it from POSIX.1-2008 alone */
 #include "base/fs.h"
 
 #include <errno.h>
