@@ -206,17 +206,170 @@ $(BUILD)/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $(LIB) $(BUILD)/flags
 
 # Tests ---------------------------------------------------------------------------------------
 
+# What "make test" runs, and what is built for it. Each layer of no files passes over.
+TEST_LAYERS := unit replay wire sys e2e
+
+.PHONY: test
+test: test-programs build e2e-deps ## unit, replay, wire, system and end-to-end tests
+	@tests/run.sh $(TEST_LAYERS)
+
 .PHONY: test-programs
 test-programs: $(UNIT_TESTS) $(REPLAYS) $(TEST_TOOLS)
 
 .PHONY: test-unit
-test-unit: $(UNIT_TESTS) ## build and run the unit tests
+test-unit: $(UNIT_TESTS) ## the unit tests alone (ONLY=text: those whose name contains it)
 	@tests/run.sh unit@$(BUILD)
+
+.PHONY: test-replay
+test-replay: $(REPLAYS) ## every fuzz corpus file through its target
+	@tests/run.sh replay@$(BUILD)
+
+.PHONY: test-wire
+test-wire: build test-programs ## HTTP exchanges by varnishtest
+	@tests/run.sh wire
+
+.PHONY: test-sys
+test-sys: build test-programs ## shell tests: ssh gate, agent, faults
+	@tests/run.sh sys
+
+.PHONY: test-e2e
+test-e2e: build test-programs e2e-deps ## OpenAI and Anthropic clients, the page in Chromium
+	@tests/run.sh e2e
+
+.PHONY: test-docker
+test-docker: build test-programs ## images and compose, with a real Docker
+	@tests/run.sh docker
+
+# Unit tests and corpus under ASan and UBSan, with the compiler in CC.
+.PHONY: test-san
+test-san: ## unit and replay under ASan and UBSan
+	@$(MAKE) SAN=1 $(UNIT_TESTS:$(BUILD)/%=build-asan/%) $(REPLAYS:$(BUILD)/%=build-asan/%)
+	@tests/run.sh unit@build-asan replay@build-asan
+
+.PHONY: sanitized
+sanitized: $(UNIT_TESTS) $(REPLAYS)
+
+# Fuzzers are clang's. Crashes stay in build-fuzz/.
+FUZZ_MAKE = $(MAKE) SAN=1 CC=clang BUILD=build-fuzz EXTRA_FLAGS=-fsanitize=fuzzer-no-link \
+	$(FUZZERS:%=build-fuzz/fuzz/fuzz_%)
+
+.PHONY: fuzz
+fuzz: ## every parser under libFuzzer for FUZZ_SECONDS (30) each
+	@$(FUZZ_MAKE)
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) tests/run.sh fuzz
+
+.PHONY: e2e-deps
+e2e-deps: $(if $(wildcard tests/e2e/package.json),tests/e2e/node_modules/.package-lock.json)
+
+tests/e2e/node_modules/.package-lock.json: tests/e2e/package.json \
+		$(wildcard tests/e2e/package-lock.json)
+	$(say) NPM tests/e2e
+	$(Q)if command -v npm >/dev/null 2>&1; then \
+		cd tests/e2e && npm ci --silent --no-audit --no-fund && touch node_modules/.package-lock.json; \
+	else \
+		echo 'npm is not installed: the end-to-end tests will be skipped (scripts/deps.sh --test)'; \
+	fi
+
+# Everything that .ci/run asks for. What fails to build does not hide the rest: -k.
+CHECK_LAYERS := lint $(TEST_LAYERS) unit@build-asan-gcc replay@build-asan-gcc \
+	unit@build-asan-clang replay@build-asan-clang fuzz docker cross
+
+.PHONY: check
+check: ## lint, all tests, sanitizers with gcc and clang, 10 s of fuzzing a target, Docker
+	@$(MAKE) -k build test-programs e2e-deps web
+	-@$(MAKE) -k SAN=1 CC=gcc BUILD=build-asan-gcc sanitized
+	-@$(MAKE) -k SAN=1 CC=clang BUILD=build-asan-clang sanitized
+	-@$(MAKE) FUZZ_SECONDS=10 fuzz-programs
+	@FUZZ_SECONDS=10 tests/run.sh $(CHECK_LAYERS)
+
+.PHONY: fuzz-programs
+fuzz-programs:
+	@$(if $(FUZZERS),$(FUZZ_MAKE),:)
+
+.PHONY: lint
+lint: build ## formatting, warnings, clang-tidy, house rules
+	@scripts/lint.sh
+
+.PHONY: lint-quick
+lint-quick: build ## lint without clang-tidy and the second compiler
+	@scripts/lint.sh --quick
+
+.PHONY: bench
+bench: build $(BENCHES) $(TEST_TOOLS) ## measure (bench/*.sh)
+	@set -e; for script in $(sort $(wildcard bench/*.sh)); do \
+		echo "$$script"; BUILD=$(BUILD) sh "$$script"; done
+
+# The page ------------------------------------------------------------------------------------
+
+WEB_SRC := $(shell find web -name node_modules -prune -o -name dist -prune -o -type f -print \
+	2>/dev/null)
+
+.PHONY: web
+web: $(if $(wildcard web/package.json),web/dist/index.html) ## build the page into web/dist
+
+web/dist/index.html: $(WEB_SRC)
+	$(say) WEB $(@D)
+	$(Q)if command -v npm >/dev/null 2>&1; then \
+		cd web && npm ci --silent --no-audit --no-fund && npm run --silent build; \
+	else \
+		echo 'the page needs node 18.19 or later and npm to be built; all else works without'; \
+	fi
+
+# Use -----------------------------------------------------------------------------------------
+
+.PHONY: deps
+deps: ## install the libraries that are missing (brew or apt)
+	@scripts/deps.sh
+
+.PHONY: engine
+engine: ## find llama-server, or install it
+	@scripts/engine.sh
+
+.PHONY: run
+run: ## install what is missing, build, and run everything natively
+	@scripts/deps.sh
+	@scripts/deps.sh --show
+	@$(MAKE) $(if $(Q),-s )build web
+	@scripts/engine.sh
+	@$(if $(wildcard src/cli/main.c),engine=$$(scripts/engine.sh --find) && \
+		RONZAL_ENGINE=$$engine exec $(BUILD)/ronzal up,echo 'this version has no "ronzal up" yet')
+
+# Installation --------------------------------------------------------------------------------
+
+BIN_DIR = $(DESTDIR)$(PREFIX)/bin
+LIBEXEC_DIR = $(DESTDIR)$(PREFIX)/libexec/ronzal
+SHARE_DIR = $(DESTDIR)$(PREFIX)/share/ronzal
+HELPERS := $(filter-out $(BUILD)/ronzal,$(PROGRAMS))
+HOST_SCRIPTS := $(wildcard scripts/ssh-wrapper.sh scripts/start-host-llama-servers.sh \
+	scripts/stop-host-llama-servers.sh scripts/setup-ssh-automation.sh scripts/engine.sh)
+
+# Copies of what is there; the page only where it was built.
+copy_tree = mkdir -p $(2) && cp -R $(1)/. $(2)
+
+.PHONY: install
+install: build web ## install under PREFIX (/usr/local); DESTDIR for packagers
+	$(Q)mkdir -p $(BIN_DIR) $(LIBEXEC_DIR) $(SHARE_DIR)
+	$(Q)$(if $(wildcard src/cli/main.c),install -m 755 $(BUILD)/ronzal $(BIN_DIR))
+	$(Q)$(if $(HELPERS)$(HOST_SCRIPTS),install -m 755 $(HELPERS) $(HOST_SCRIPTS) $(LIBEXEC_DIR))
+	$(Q)$(call copy_tree,demo,$(SHARE_DIR)/demo)
+	$(Q)if [ -d web/dist ]; then $(call copy_tree,web/dist,$(SHARE_DIR)/web); fi
+	@echo 'installed under $(DESTDIR)$(PREFIX): bin/ronzal, libexec/ronzal, share/ronzal'
+
+.PHONY: uninstall
+uninstall: ## remove what install put there; models and state stay
+	$(Q)rm -f $(BIN_DIR)/ronzal
+	$(Q)rm -rf $(LIBEXEC_DIR) $(SHARE_DIR)
+	@echo 'removed from $(DESTDIR)$(PREFIX): bin/ronzal, libexec/ronzal, share/ronzal'
+	@echo 'left as they are: models, and where there are any:'
+	@for path in "$${RONZAL_HOME:-$$HOME/.local/share/ronzal}" "$$HOME/.config/ronzal" \
+		"$$HOME/.local/state/ronzal" "$$HOME/.local/libexec/ronzal" \
+		"$$HOME/Library/Application Support/ronzal"; do \
+		[ ! -e "$$path" ] || echo "  $$path"; done
 
 .PHONY: clean
 clean: ## remove everything that was built
-	rm -rf build build-* web/dist
+	$(Q)rm -rf build build-* web/dist
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
