@@ -92,7 +92,7 @@ static void refuse_asked(struct channel *ch, const struct err *why)
 	ch->asked_count = 0;
 }
 
-static void answer(struct channel *ch, const struct event *e)
+static void answer(struct channel *ch, const struct wire_event *e)
 {
 	struct link_reply reply = { .err = e->reply.err,
 				    .results = e->reply.results,
@@ -114,13 +114,13 @@ static void answer(struct channel *ch, const struct event *e)
 
 /* Saying */
 
-static void say(struct channel *ch, const struct request *r)
+static void say(struct channel *ch, const struct wire_request *r)
 {
 	struct buf line;
 	int status;
 
 	buf_init(&line, WIRE_LINE_MAX_BYTES + 1);
-	status = request_encode(r, &line);
+	status = wire_request_encode(r, &line);
 	if (status == 0) {
 		status = conn_write(ch->out, buf_span(&line));
 	}
@@ -134,7 +134,7 @@ static void say(struct channel *ch, const struct request *r)
 
 static void say_hello(struct channel *ch)
 {
-	struct request r = { .verb = VERB_HELLO,
+	struct wire_request r = { .verb = VERB_HELLO,
 			     .version = WIRE_VERSION,
 			     .version_min = WIRE_VERSION_MIN };
 
@@ -145,7 +145,7 @@ static void say_hello(struct channel *ch)
 
 static void say_followed(struct channel *ch)
 {
-	struct request r = { .verb = VERB_SUBSCRIBE,
+	struct wire_request r = { .verb = VERB_SUBSCRIBE,
 			     .ids = (const char *const *)ch->followed,
 			     .id_count = ch->followed_count,
 			     .none = ch->followed_count == 0,
@@ -165,7 +165,7 @@ static void dial(struct channel *ch)
 	ch->transport->dial(ch->transport_data);
 }
 
-static void on_hello(struct channel *ch, const struct event *e)
+static void on_hello(struct channel *ch, const struct wire_event *e)
 {
 	struct err err = { 0 };
 
@@ -184,21 +184,21 @@ static void on_hello(struct channel *ch, const struct event *e)
 }
 
 /* Login scripts print; the agent's first line may even stand behind a prompt on the same line. */
-static bool find_greeting(struct channel *ch, struct span line, struct event *ret_event)
+static bool find_greeting(struct channel *ch, struct span line, struct wire_event *ret_event)
 {
 	size_t at = span_find(line, "{\"type\":");
 
-	if (at < line.len && event_decode(span_from(line, at), ret_event, NULL) == 0) {
+	if (at < line.len && wire_event_decode(span_from(line, at), ret_event, NULL) == 0) {
 		if (ret_event->type == EVENT_HELLO || ret_event->type == EVENT_BYE) {
 			return true;
 		}
-		event_finish(ret_event);
+		wire_event_finish(ret_event);
 	}
 	ch->noise_bytes += line.len + 1;
 	return false;
 }
 
-static void on_event(struct channel *ch, const struct event *e)
+static void on_event(struct channel *ch, const struct wire_event *e)
 {
 	const struct link_callbacks *call = ch->callbacks;
 
@@ -236,7 +236,7 @@ static void on_event(struct channel *ch, const struct event *e)
 
 static void on_line(struct channel *ch, struct span line)
 {
-	struct event *e = mem_alloc(sizeof(*e));
+	struct wire_event *e = mem_alloc(sizeof(*e));
 	struct err err = { 0 };
 	int status = 0;
 
@@ -244,11 +244,11 @@ static void on_line(struct channel *ch, struct span line)
 	if (ch->state == CHANNEL_GREETING) {
 		status = find_greeting(ch, line, e) ? 0 : ERR_NOT_FOUND;
 	} else {
-		status = event_decode(line, e, &err);
+		status = wire_event_decode(line, e, &err);
 	}
 	if (status == 0) {
 		on_event(ch, e);
-		event_finish(e);
+		wire_event_finish(e);
 	} else if (status != ERR_NOT_FOUND && status != ERR_VERSION) { /* unknown types: skipped */
 		err_prefix(&err, "%s", ch->peer);
 		lose(ch, &err);
@@ -367,7 +367,7 @@ static void on_timer(struct timer *timer)
 		dial(ch);
 	} else if (ch->state == CHANNEL_UP && silent_ms < WIRE_PING_GRACE_MS) {
 		timer_start(timer, WIRE_PING_MS);
-		say(ch, &(struct request){ .verb = VERB_PING, .seq = ++ch->seq });
+		say(ch, &(struct wire_request){ .verb = VERB_PING, .seq = ++ch->seq });
 	} else {
 		err_set(&err, ERR_TIMEOUT, "%s gave no sign for %u s", ch->peer,
 			ch->state == CHANNEL_UP ? WIRE_PING_GRACE_MS / 1000 : ch->hello_ms / 1000);
@@ -408,7 +408,7 @@ static void channel_send(struct link *link, const struct link_request *request,
 {
 	struct channel *ch = channel_of(link);
 	struct waiting *w = mem_alloc(sizeof(*w));
-	struct request r = { .verb = request->verb,
+	struct wire_request r = { .verb = request->verb,
 			     .seq = ++ch->seq,
 			     .ids = request->ids,
 			     .id_count = request->count,

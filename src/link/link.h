@@ -41,7 +41,7 @@ struct link_request {
 
 struct link_reply { /* start, restart, stop: once every model got there or failed */
 	struct err err; /* code 0: done; else why the request as a whole failed */
-	const struct result *results;
+	const struct wire_result *results;
 	size_t count;
 };
 

@@ -21,70 +21,70 @@ static const char *const event_names[] = { EVENT_TABLE(EVENT_NAME) };
 #undef EVENT_NAME
 
 static const struct member hello_members[] = {
-	MEMBER(request, version, U32), MEMBER(request, version_min, U32),
-	MEMBER(request, controller, TEXT), MEMBER(request, who, TEXT),
-	MEMBER(request, once, TEXT),
+	MEMBER(wire_request, version, U32), MEMBER(wire_request, version_min, U32),
+	MEMBER(wire_request, controller, TEXT), MEMBER(wire_request, who, TEXT),
+	MEMBER(wire_request, once, TEXT),
 };
 
-static const struct member request_members[] = { MEMBER(request, seq, U64) };
+static const struct member request_members[] = { MEMBER(wire_request, seq, U64) };
 
 static const struct member stop_members[] = {
-	MEMBER(request, seq, U64),
-	MEMBER(request, drain_ms, U32),
-	MEMBER(request, deadline_ms, U32),
+	MEMBER(wire_request, seq, U64),
+	MEMBER(wire_request, drain_ms, U32),
+	MEMBER(wire_request, deadline_ms, U32),
 };
 
 static const struct member subscribe_members[] = {
-	MEMBER(request, none, BOOL),
-	MEMBER(request, tail, U32),
+	MEMBER(wire_request, none, BOOL),
+	MEMBER(wire_request, tail, U32),
 };
 
 static const struct member agent_hello_members[] = {
-	MEMBER_AS(event, "version", hello.version, U32),
-	MEMBER_AS(event, "version_min", hello.version_min, U32),
-	MEMBER_AS(event, "generation", hello.generation, U64),
-	MEMBER_AS(event, "agent", hello.agent, TEXT),
-	MEMBER_AS(event, "restricted", hello.restricted, BOOL),
+	MEMBER_AS(wire_event, "version", hello.version, U32),
+	MEMBER_AS(wire_event, "version_min", hello.version_min, U32),
+	MEMBER_AS(wire_event, "generation", hello.generation, U64),
+	MEMBER_AS(wire_event, "agent", hello.agent, TEXT),
+	MEMBER_AS(wire_event, "restricted", hello.restricted, BOOL),
 };
 
 static const struct member removed_members[] = {
-	MEMBER_AS(event, "id", removed.id, TEXT),
+	MEMBER_AS(wire_event, "id", removed.id, TEXT),
 };
 
 static const struct member progress_members[] = {
-	MEMBER_AS(event, "id", progress.id, TEXT),
-	MEMBER_AS(event, "fraction", progress.fraction, FLOAT),
-	MEMBER_AS(event, "eta_ms", progress.eta_ms, INT),
+	MEMBER_AS(wire_event, "id", progress.id, TEXT),
+	MEMBER_AS(wire_event, "fraction", progress.fraction, FLOAT),
+	MEMBER_AS(wire_event, "eta_ms", progress.eta_ms, INT),
 };
 
 static const struct member log_members[] = {
-	MEMBER_AS(event, "id", log.id, TEXT),
-	MEMBER_AS(event, "line", log.line, SPAN),
-	MEMBER_AS(event, "dropped", log.dropped, U64),
+	MEMBER_AS(wire_event, "id", log.id, TEXT),
+	MEMBER_AS(wire_event, "line", log.line, SPAN),
+	MEMBER_AS(wire_event, "dropped", log.dropped, U64),
 };
 
 static const struct member reply_members[] = {
-	MEMBER_AS(event, "seq", reply.seq, U64),
-	MEMBER_AS(event, "code", reply.err.code, CODE),
-	MEMBER_AS(event, "text", reply.err.text, TEXT),
+	MEMBER_AS(wire_event, "seq", reply.seq, U64),
+	MEMBER_AS(wire_event, "code", reply.err.code, CODE),
+	MEMBER_AS(wire_event, "text", reply.err.text, TEXT),
 };
 
 static const struct member bye_members[] = {
-	MEMBER_AS(event, "exit", bye.exit, INT),
-	MEMBER_AS(event, "code", bye.err.code, CODE),
-	MEMBER_AS(event, "text", bye.err.text, TEXT),
+	MEMBER_AS(wire_event, "exit", bye.exit, INT),
+	MEMBER_AS(wire_event, "code", bye.err.code, CODE),
+	MEMBER_AS(wire_event, "text", bye.err.text, TEXT),
 };
 
 static const struct member result_members[] = {
-	MEMBER(result, id, TEXT),
-	MEMBER_AS(result, "code", err.code, CODE),
-	MEMBER_AS(result, "text", err.text, TEXT),
+	MEMBER(wire_result, id, TEXT),
+	MEMBER_AS(wire_result, "code", err.code, CODE),
+	MEMBER_AS(wire_result, "text", err.text, TEXT),
 };
 
 static const struct member credential_members[] = {
-	MEMBER(result, key, TEXT),
-	MEMBER(result, address, TEXT),
-	MEMBER(result, port, U16),
+	MEMBER(wire_result, key, TEXT),
+	MEMBER(wire_result, address, TEXT),
+	MEMBER(wire_result, port, U16),
 };
 
 struct rows {
@@ -124,7 +124,7 @@ bool verb_is_restricted(enum verb verb)
 	return verbs[verb].restricted;
 }
 
-const char *event_name(enum event_type type)
+const char *event_name(enum wire_event_type type)
 {
 	return event_names[type];
 }
@@ -187,7 +187,7 @@ static int type_unknown(struct err *err)
 
 /* Requests */
 
-int request_encode(const struct request *r, struct buf *out)
+int wire_request_encode(const struct wire_request *r, struct buf *out)
 {
 	struct json_writer w;
 	size_t start = out->len;
@@ -208,7 +208,7 @@ int request_encode(const struct request *r, struct buf *out)
 	return line_end(&w, out, start);
 }
 
-static int ids_read(const struct json_value *list, struct request *r, struct err *err)
+static int ids_read(const struct json_value *list, struct wire_request *r, struct err *err)
 {
 	struct json_iter it = json_iter(list);
 	const struct json_value *v;
@@ -237,9 +237,9 @@ static int ids_read(const struct json_value *list, struct request *r, struct err
 	return 0;
 }
 
-int request_decode(struct span line, struct request *ret_request, struct err *err)
+int wire_request_decode(struct span line, struct wire_request *ret_request, struct err *err)
 {
-	struct request r = { 0 };
+	struct wire_request r = { 0 };
 	const char *type;
 	size_t verb = 0;
 	int status = line_parse(line, &r.doc, &type, err);
@@ -261,25 +261,25 @@ int request_decode(struct span line, struct request *ret_request, struct err *er
 		status = ids_read(json_get(json_root(r.doc), "models"), &r, err);
 	}
 	if (status != 0) {
-		request_finish(&r);
+		wire_request_finish(&r);
 		return status;
 	}
 	*ret_request = r;
 	return 0;
 }
 
-void request_finish(struct request *r)
+void wire_request_finish(struct wire_request *r)
 {
 	if (r != NULL) {
 		free((void *)(uintptr_t)r->ids);
 		json_destroy(r->doc);
-		*r = (struct request){ 0 };
+		*r = (struct wire_request){ 0 };
 	}
 }
 
 /* Events */
 
-static void results_write(struct json_writer *w, const struct result *results, size_t count)
+static void results_write(struct json_writer *w, const struct wire_result *results, size_t count)
 {
 	jsonw_key(w, "models");
 	jsonw_array(w);
@@ -295,7 +295,7 @@ static void results_write(struct json_writer *w, const struct result *results, s
 	jsonw_end(w);
 }
 
-static int event_encode_some(const struct event *e, struct buf *out, size_t result_count)
+static int event_encode_some(const struct wire_event *e, struct buf *out, size_t result_count)
 {
 	struct json_writer w;
 	size_t start = out->len;
@@ -314,7 +314,7 @@ static int event_encode_some(const struct event *e, struct buf *out, size_t resu
 	return line_end(&w, out, start);
 }
 
-int event_encode(const struct event *e, struct buf *out)
+int wire_event_encode(const struct wire_event *e, struct buf *out)
 {
 	size_t result_count = e->type == EVENT_REPLY ? e->reply.result_count : 0;
 	int status;
@@ -328,7 +328,7 @@ int event_encode(const struct event *e, struct buf *out)
 	return status;
 }
 
-static int results_read(const struct json_value *list, struct event *e, struct err *err)
+static int results_read(const struct json_value *list, struct wire_event *e, struct err *err)
 {
 	struct json_iter it = json_iter(list);
 	const struct json_value *v;
@@ -342,7 +342,7 @@ static int results_read(const struct json_value *list, struct event *e, struct e
 	e->results = mem_alloc((json_count(list) + 1) * sizeof(*e->results));
 	e->reply.results = e->results;
 	while (status == 0 && json_next(&it, &key, &v)) {
-		struct result *r = &e->results[e->reply.result_count++];
+		struct wire_result *r = &e->results[e->reply.result_count++];
 
 		status = members_read(v, result_members, ARRAY_LEN(result_members), r, err);
 		if (status == 0) {
@@ -353,7 +353,7 @@ static int results_read(const struct json_value *list, struct event *e, struct e
 	return status;
 }
 
-static int event_read(const struct json_value *root, struct event *e, struct err *err)
+static int event_read(const struct json_value *root, struct wire_event *e, struct err *err)
 {
 	int status = members_read(root, event_rows[e->type].rows, event_rows[e->type].count, e, err);
 
@@ -367,7 +367,7 @@ static int event_read(const struct json_value *root, struct event *e, struct err
 	return status;
 }
 
-int event_decode(struct span line, struct event *ret_event, struct err *err)
+int wire_event_decode(struct span line, struct wire_event *ret_event, struct err *err)
 {
 	struct json *doc;
 	const char *type;
@@ -385,16 +385,16 @@ int event_decode(struct span line, struct event *ret_event, struct err *err)
 	if (row == ARRAY_LEN(event_names)) {
 		status = type_unknown(err);
 	} else {
-		ret_event->type = (enum event_type)row;
+		ret_event->type = (enum wire_event_type)row;
 		status = event_read(json_root(doc), ret_event, err);
 	}
 	if (status != 0) {
-		event_finish(ret_event);
+		wire_event_finish(ret_event);
 	}
 	return status;
 }
 
-void event_finish(struct event *e)
+void wire_event_finish(struct wire_event *e)
 {
 	if (e != NULL) {
 		json_destroy(e->doc);

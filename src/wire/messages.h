@@ -48,7 +48,7 @@ bool verb_is_restricted(enum verb verb); /* true: control.sock accepts it */
  * ids: models by id, borrowed from the caller (encoding) or owned by doc (decoding); none means all
  * that are enabled (start), run (stop, restart, credentials) or exist (subscribe).
  */
-struct request {
+struct wire_request {
 	enum verb verb;
 	uint64_t seq;			      /* the reply carries it; 0: no reply wanted */
 	uint32_t version, version_min;	      /* hello */
@@ -69,10 +69,10 @@ struct request {
 };
 
 /* 0 or ERR_FULL: the line would exceed WIRE_LINE_MAX_BYTES; `out` is as before then. */
-int request_encode(const struct request *r, struct buf *out);
-/* 0, ERR_INVALID naming the member, or ERR_VERSION; on success request_finish it. */
-int request_decode(struct span line, struct request *ret_request, struct err *err);
-void request_finish(struct request *r);
+int wire_request_encode(const struct wire_request *r, struct buf *out);
+/* 0, ERR_INVALID naming the member, or ERR_VERSION; on success wire_request_finish it. */
+int wire_request_decode(struct span line, struct wire_request *ret_request, struct err *err);
+void wire_request_finish(struct wire_request *r);
 
 /* Events */
 #define EVENT_TABLE(X) \
@@ -87,13 +87,13 @@ void request_finish(struct request *r);
 	X(BYE, "bye")
 
 #define EVENT_ENUM(name, type) EVENT_##name,
-enum event_type { EVENT_TABLE(EVENT_ENUM) };
+enum wire_event_type { EVENT_TABLE(EVENT_ENUM) };
 #undef EVENT_ENUM
 
-const char *event_name(enum event_type type);
+const char *event_name(enum wire_event_type type);
 
 /* What a request came to for one model. */
-struct result {
+struct wire_result {
 	char id[SERVER_ID_MAX_BYTES];
 	struct err err;			      /* code 0: done */
 	char key[WIRE_KEY_MAX_BYTES];	      /* credentials: the engine's key of this start */
@@ -101,8 +101,8 @@ struct result {
 	uint16_t port;
 };
 
-struct event {
-	enum event_type type;
+struct wire_event {
+	enum wire_event_type type;
 	union {
 		struct { /* the first line that the agent says */
 			uint32_t version, version_min;
@@ -128,7 +128,7 @@ struct event {
 		struct { /* start, stop, restart: once the last model got there or failed */
 			uint64_t seq;
 			struct err err; /* code 0: all done; else what is wrong, in one sentence */
-			const struct result *results; /* failures first; at most WIRE_IDS_MAX */
+			const struct wire_result *results; /* failures first; at most WIRE_IDS_MAX */
 			size_t result_count;
 		} reply;
 		struct { /* the last line */
@@ -137,13 +137,13 @@ struct event {
 		} bye;
 	};
 	struct json *doc;	/* private: of a decoded one */
-	struct result *results; /* private */
+	struct wire_result *results; /* private */
 };
 
 /* 0 or ERR_FULL, `out` as before. A reply that is too long loses results from its end instead. */
-int event_encode(const struct event *e, struct buf *out);
-int event_decode(struct span line, struct event *ret_event, struct err *err);
-void event_finish(struct event *e);
+int wire_event_encode(const struct wire_event *e, struct buf *out);
+int wire_event_decode(struct span line, struct wire_event *ret_event, struct err *err);
+void wire_event_finish(struct wire_event *e);
 
 /*
  * Whether two sides understand each other; else ERR_VERSION and one sentence that says which one to

@@ -24,40 +24,40 @@ static struct span line_of(const struct buf *b)
 static void requests_come_back_as_they_went(void **state)
 {
 	static const char *const ids[] = { "qwen3-4b", "gpt-oss-20b" };
-	struct request out = { .verb = VERB_STOP, .seq = 7, .ids = ids, .id_count = 2,
+	struct wire_request out = { .verb = VERB_STOP, .seq = 7, .ids = ids, .id_count = 2,
 			       .drain_ms = 3000, .deadline_ms = 7000 };
-	struct request in;
+	struct wire_request in;
 	struct buf b;
 
 	(void)state;
 	buf_init(&b, WIRE_LINE_MAX_BYTES);
-	assert_int_equal(request_encode(&out, &b), 0);
-	assert_int_equal(request_decode(line_of(&b), &in, NULL), 0);
+	assert_int_equal(wire_request_encode(&out, &b), 0);
+	assert_int_equal(wire_request_decode(line_of(&b), &in, NULL), 0);
 	assert_int_equal(in.verb, VERB_STOP);
 	assert_int_equal(in.seq, 7);
 	assert_int_equal(in.drain_ms, 3000);
 	assert_int_equal(in.deadline_ms, 7000);
 	assert_int_equal(in.id_count, 2);
 	assert_string_equal(in.ids[1], "gpt-oss-20b");
-	request_finish(&in);
+	wire_request_finish(&in);
 	buf_finish(&b);
 }
 
 static void hello_names_the_controller_and_the_one_shot_form(void **state)
 {
-	struct request out = { .verb = VERB_HELLO, .version = 1, .version_min = 1,
+	struct wire_request out = { .verb = VERB_HELLO, .version = 1, .version_min = 1,
 			       .controller = "c-1", .who = "backend", .once = WIRE_ONCE_STOP };
-	struct request in;
+	struct wire_request in;
 	struct buf b;
 
 	(void)state;
 	buf_init(&b, WIRE_LINE_MAX_BYTES);
-	assert_int_equal(request_encode(&out, &b), 0);
-	assert_int_equal(request_decode(line_of(&b), &in, NULL), 0);
+	assert_int_equal(wire_request_encode(&out, &b), 0);
+	assert_int_equal(wire_request_decode(line_of(&b), &in, NULL), 0);
 	assert_string_equal(in.controller, "c-1");
 	assert_string_equal(in.who, "backend");
 	assert_string_equal(in.once, "stop");
-	request_finish(&in);
+	wire_request_finish(&in);
 	buf_finish(&b);
 }
 
@@ -65,29 +65,29 @@ static void every_verb_and_event_has_its_own_type(void **state)
 {
 	(void)state;
 	for (int v = VERB_HELLO; v <= VERB_SHUTDOWN; v++) {
-		struct request in, out = { .verb = (enum verb)v };
+		struct wire_request in, out = { .verb = (enum verb)v };
 		struct buf b;
 
 		buf_init(&b, WIRE_LINE_MAX_BYTES);
-		assert_int_equal(request_encode(&out, &b), 0);
-		assert_int_equal(request_decode(line_of(&b), &in, NULL), 0);
+		assert_int_equal(wire_request_encode(&out, &b), 0);
+		assert_int_equal(wire_request_decode(line_of(&b), &in, NULL), 0);
 		assert_int_equal(in.verb, v);
-		request_finish(&in);
+		wire_request_finish(&in);
 		buf_finish(&b);
 	}
 	for (int t = EVENT_HELLO; t <= EVENT_BYE; t++) {
-		struct event *in = mem_alloc(sizeof(*in)), *out = mem_alloc(sizeof(*out));
+		struct wire_event *in = mem_alloc(sizeof(*in)), *out = mem_alloc(sizeof(*out));
 		struct buf b;
 
-		out->type = (enum event_type)t;
+		out->type = (enum wire_event_type)t;
 		if (t == EVENT_SERVER) {
 			span_copy(SPAN_LIT("m"), out->server.id, sizeof(out->server.id));
 		}
 		buf_init(&b, WIRE_LINE_MAX_BYTES);
-		assert_int_equal(event_encode(out, &b), 0);
-		assert_int_equal(event_decode(line_of(&b), in, NULL), 0);
+		assert_int_equal(wire_event_encode(out, &b), 0);
+		assert_int_equal(wire_event_decode(line_of(&b), in, NULL), 0);
 		assert_int_equal(in->type, t);
-		event_finish(in);
+		wire_event_finish(in);
 		buf_finish(&b);
 		free(in);
 		free(out);
@@ -96,10 +96,10 @@ static void every_verb_and_event_has_its_own_type(void **state)
 
 static void a_reply_carries_results_and_credentials(void **state)
 {
-	struct result results[2] = { { .id = "a", .port = 8080, .key = "secret",
+	struct wire_result results[2] = { { .id = "a", .port = 8080, .key = "secret",
 				       .address = "127.0.0.1" },
 				     { .id = "b" } };
-	struct event in, out = { .type = EVENT_REPLY,
+	struct wire_event in, out = { .type = EVENT_REPLY,
 				 .reply = { .seq = 9, .results = results, .result_count = 2 } };
 	struct buf b;
 
@@ -107,8 +107,8 @@ static void a_reply_carries_results_and_credentials(void **state)
 	err_set(&results[1].err, ERR_NO_MEMORY, "b needs 12.4 GiB");
 	err_set(&out.reply.err, ERR_NO_MEMORY, "1 of 2 models did not start");
 	buf_init(&b, WIRE_LINE_MAX_BYTES);
-	assert_int_equal(event_encode(&out, &b), 0);
-	assert_int_equal(event_decode(line_of(&b), &in, NULL), 0);
+	assert_int_equal(wire_event_encode(&out, &b), 0);
+	assert_int_equal(wire_event_decode(line_of(&b), &in, NULL), 0);
 	assert_int_equal(in.reply.seq, 9);
 	assert_int_equal(in.reply.err.code, ERR_NO_MEMORY);
 	assert_int_equal(in.reply.result_count, 2);
@@ -116,14 +116,14 @@ static void a_reply_carries_results_and_credentials(void **state)
 	assert_int_equal(in.reply.results[0].port, 8080);
 	assert_int_equal(in.reply.results[1].err.code, ERR_NO_MEMORY);
 	assert_string_equal(in.reply.results[1].err.text, "b needs 12.4 GiB");
-	event_finish(&in);
+	wire_event_finish(&in);
 	buf_finish(&b);
 }
 
 static void a_reply_that_is_too_long_loses_results_not_its_frame(void **state)
 {
-	struct result *results = mem_alloc(WIRE_IDS_MAX * sizeof(*results));
-	struct event in, out = { .type = EVENT_REPLY,
+	struct wire_result *results = mem_alloc(WIRE_IDS_MAX * sizeof(*results));
+	struct wire_event in, out = { .type = EVENT_REPLY,
 				 .reply = { .seq = 1, .results = results,
 					    .result_count = WIRE_IDS_MAX } };
 	struct buf b;
@@ -134,27 +134,27 @@ static void a_reply_that_is_too_long_loses_results_not_its_frame(void **state)
 		err_set(&results[i].err, ERR_INVALID, "%700d", i);
 	}
 	buf_init(&b, WIRE_LINE_MAX_BYTES);
-	assert_int_equal(event_encode(&out, &b), 0);
+	assert_int_equal(wire_event_encode(&out, &b), 0);
 	assert_true(b.len <= WIRE_LINE_MAX_BYTES);
-	assert_int_equal(event_decode(line_of(&b), &in, NULL), 0);
+	assert_int_equal(wire_event_decode(line_of(&b), &in, NULL), 0);
 	assert_in_range(in.reply.result_count, 16, WIRE_IDS_MAX - 1);
-	event_finish(&in);
+	wire_event_finish(&in);
 	buf_finish(&b);
 	free(results);
 }
 
 static void a_newer_side_may_add_members(void **state)
 {
-	struct request in;
+	struct wire_request in;
 
 	(void)state;
-	assert_int_equal(request_decode(SPAN_LIT("{\"type\":\"start\",\"seq\":3,\"colour\":[1],"
+	assert_int_equal(wire_request_decode(SPAN_LIT("{\"type\":\"start\",\"seq\":3,\"colour\":[1],"
 						 "\"models\":[\"m\"]}"),
 					&in, NULL),
 			 0);
 	assert_int_equal(in.seq, 3);
 	assert_int_equal(in.id_count, 1);
-	request_finish(&in);
+	wire_request_finish(&in);
 	assert_int_equal(wire_versions_agree(WIRE_VERSION + 1, WIRE_VERSION, "the agent", NULL), 0);
 }
 
@@ -195,10 +195,10 @@ static void bad_lines_are_refused_with_the_member_named(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-		struct request in;
+		struct wire_request in;
 		struct err err = { 0 };
 
-		assert_int_equal(request_decode(span_of(cases[i].line), &in, &err), cases[i].code);
+		assert_int_equal(wire_request_decode(span_of(cases[i].line), &in, &err), cases[i].code);
 		assert_non_null(strstr(err.text, cases[i].says));
 	}
 }
@@ -206,7 +206,7 @@ static void bad_lines_are_refused_with_the_member_named(void **state)
 static void too_many_ids_and_too_long_lines_are_refused(void **state)
 {
 	const char *ids[WIRE_IDS_MAX + 1];
-	struct request in, out = { .verb = VERB_START, .ids = ids };
+	struct wire_request in, out = { .verb = VERB_START, .ids = ids };
 	struct buf b;
 	char *line = mem_alloc(WIRE_LINE_MAX_BYTES + 1);
 
@@ -216,12 +216,12 @@ static void too_many_ids_and_too_long_lines_are_refused(void **state)
 	}
 	buf_init(&b, WIRE_LINE_MAX_BYTES);
 	out.id_count = WIRE_IDS_MAX + 1;
-	assert_int_equal(request_encode(&out, &b), ERR_FULL);
+	assert_int_equal(wire_request_encode(&out, &b), ERR_FULL);
 	assert_int_equal(b.len, 0);
 	out.id_count = WIRE_IDS_MAX;
-	assert_int_equal(request_encode(&out, &b), 0);
+	assert_int_equal(wire_request_encode(&out, &b), 0);
 	memset(line, ' ', WIRE_LINE_MAX_BYTES);
-	assert_int_equal(request_decode((struct span){ line, WIRE_LINE_MAX_BYTES }, &in, NULL),
+	assert_int_equal(wire_request_decode((struct span){ line, WIRE_LINE_MAX_BYTES }, &in, NULL),
 			 ERR_INVALID);
 	buf_finish(&b);
 	free(line);
