@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Where a user's files belong. With RONZAL_HOME (an absolute path) set all four lie under it
- * ("state", "run", "logs", "config"). Else Linux: XDG_STATE_HOME, XDG_RUNTIME_DIR, XDG_CONFIG_HOME;
+ * ("state", "run", "logs", "config"). Else Linux: XDG_STATE_HOME, XDG_CONFIG_HOME;
  * macOS: ~/Library/Application Support/ronzal, ~/Library/Logs/ronzal.
  */
 #ifndef OS_PATHS_H

@@ -13,16 +13,17 @@ static char *xdg(const char *variable, const char *home, const char *fallback)
 	if (value != NULL && value[0] == '/') {
 		return fs_join(value, "ronzal");
 	}
-	return fallback != NULL ? mem_printf("%s/%s/ronzal", home, fallback) : NULL;
+	return mem_printf("%s/%s/ronzal", home, fallback);
 }
 
+/*
+ * Sockets do not lie in XDG_RUNTIME_DIR: a login by the restricted key, a cron job and an agent
+ * that outlives the session do not have it, and all must find the same place.
+ */
 void paths_below_home(struct paths *p, const char *home)
 {
 	p->state = xdg("XDG_STATE_HOME", home, ".local/state");
 	p->config = xdg("XDG_CONFIG_HOME", home, ".config");
 	p->logs = fs_join(p->state, "logs");
-	p->run = xdg("XDG_RUNTIME_DIR", home, NULL);
-	if (p->run == NULL) {
-		p->run = fs_join(p->state, "run");
-	}
+	p->run = fs_join(p->state, "run");
 }
