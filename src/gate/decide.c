@@ -14,6 +14,18 @@ enum gate_verdict gate_decide(const char *command)
 	return strcmp(command, WIRE_SSH_STOP) == 0 ? GATE_STOP : GATE_REFUSED;
 }
 
+const char *gate_find_canary(char *const *env)
+{
+	for (; *env != NULL; env++) {
+		const char *equals = strchr(*env, '=');
+
+		if (equals != NULL && strcmp(equals + 1, WIRE_SSH_CANARY) == 0) {
+			return *env;
+		}
+	}
+	return NULL;
+}
+
 void gate_quote(const char *foreign, char *text, size_t room)
 {
 	size_t len = 0;

@@ -2,7 +2,7 @@
 /*
  * ronzal-gate: the program behind ronzal's restricted ssh key.
  *
- *   sshd -> ssh-wrapper.sh -> ronzal-gate -> start-host-llama-servers.sh | stop-host-llama-servers.sh
+ *   sshd -> ssh-wrapper.sh -> ronzal-gate -> start-host-llama-servers.sh | stop-host-...
  *
  * It compares SSH_ORIGINAL_COMMAND with two byte strings, writes one audit line, forgets the
  * environment and becomes the script that lies beside it. Its own path, and the value for
@@ -24,10 +24,12 @@
 
 #define AUDIT_FILE_MAX_BYTES (1024 * 1024) /* then it becomes gate.log.1, over the one before */
 
-_Noreturn static void fail(const char *what, int errnum)
+extern char **environ;
+
+_Noreturn static void fail(const char *what, const char *why)
 {
-	fprintf(stderr, "ronzal: gate: %s: %s. On the host, run setup-ssh-automation.sh again.\n", what,
-		strerror(errnum));
+	fprintf(stderr, "ronzal: gate: %s: %s. On the host, run setup-ssh-automation.sh again.\n",
+		what, why);
 	exit(WIRE_EXIT_BROKEN);
 }
 
@@ -37,7 +39,7 @@ __attribute__((format(printf, 2, 3))) static void put(char text[PATH_MAX], const
 
 	va_start(args, format);
 	if (vsnprintf(text, PATH_MAX, format, args) >= PATH_MAX) {
-		fail(format, ENAMETOOLONG);
+		fail(format, "too long");
 	}
 	va_end(args);
 }
@@ -69,17 +71,18 @@ int main(int argc, char **argv)
 {
 	const char *sent = getenv("SSH_ORIGINAL_COMMAND");
 	const char *command = sent != NULL ? sent : "";
-	enum gate_verdict verdict = gate_decide(command);
+	const char *canary = gate_find_canary(environ);
+	enum gate_verdict verdict = canary != NULL ? GATE_REFUSED : gate_decide(command);
 	const struct passwd *user = getpwuid(getuid());
 	char folder[PATH_MAX], home[PATH_MAX], ronzal_home[PATH_MAX], script[PATH_MAX];
 	char fixed_path[] = "PATH=/usr/bin:/bin:/usr/sbin:/sbin";
 	char *args[] = {script, NULL}, *env[] = {fixed_path, home, NULL, NULL};
 
 	if (user == NULL || argc < 1 || argc > 2 || argv[argc - 1][0] != '/' || argv[0][0] != '/') {
-		fail("called by an unknown user or without its full path", EINVAL);
+		fail(argc > 0 ? argv[argc - 1] : "", "no full path, or nobody knows this user");
 	}
 	put(home, "HOME=%s", user->pw_dir);
-	put(folder, "%s/.local/state/ronzal", user->pw_dir);
+	put(folder, "%s/.local/state/ronzal/logs", user->pw_dir);
 	if (argc == 2) {
 		put(ronzal_home, "RONZAL_HOME=%s", argv[1]);
 		put(folder, "%s/logs", argv[1]);
@@ -87,11 +90,13 @@ int main(int argc, char **argv)
 	}
 	audit(folder, verdict, command);
 	if (verdict == GATE_REFUSED) {
-		fputs("ronzal: this key runs " WIRE_SSH_START " and " WIRE_SSH_STOP ", nothing else\n", stderr);
+		fprintf(stderr, "ronzal: this key runs %s and %s, nothing else%s%s\n", WIRE_SSH_START,
+			WIRE_SSH_STOP, canary != NULL ? "; canary: sshd let in " : "",
+			canary != NULL ? canary : "");
 		return WIRE_EXIT_REFUSED;
 	}
 	put(script, "%.*s/%s", (int)(strrchr(argv[0], '/') - argv[0]), argv[0],
 	    verdict == GATE_START ? WIRE_SSH_START_SCRIPT : WIRE_SSH_STOP_SCRIPT);
 	execve(script, args, env);
-	fail(script, errno);
+	fail(script, strerror(errno));
 }

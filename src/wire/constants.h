@@ -16,6 +16,12 @@
 #define WIRE_EXIT_REFUSED 4 /* ERR_DENIED: the command is neither of the two */
 #define WIRE_EXIT_BROKEN 14 /* ERR_IO: the installed copy is damaged */
 
+/*
+ * Set-up and doctor send variables with this value, which no program minds, and the gate refuses and
+ * names the one that arrived: an sshd with `AcceptEnv *` runs BASH_ENV before any forced command.
+ */
+#define WIRE_SSH_CANARY "/nonexistent/ronzal-canary"
+
 /* The control channel: newline-delimited JSON. A side speaks WIRE_VERSION and the one before. */
 #define WIRE_VERSION 1
 #define WIRE_VERSION_MIN 1

@@ -142,18 +142,33 @@ environment_is_ours() {
 }
 check variables_sent_by_the_client_reach_nothing environment_is_ours
 
-# As set-up and doctor do it: a harmless variable comes back only from an sshd that takes all.
+# As set-up and doctor do it: variables that no program minds, which the gate looks out for.
+canary() {
+	host -n -o "SetEnv BASH_ENV=/nonexistent/ronzal-canary ZDOTDIR=/nonexistent/ronzal-canary" host \
+		start-metal-servers >"$T/out" 2>&1
+}
+canary_does_not_arrive() {
+	canary
+	[ $? -eq 7 ] && ! grep -q canary "$T/out" || { cat "$T/out"; return 1; }
+}
+check an_ordinary_sshd_lets_no_canary_in canary_does_not_arrive
+
 accept_env_all() {
 	printf 'AcceptEnv *\n' >"$T/sshd_config.more"
 	sshd_restart || return 1
+	canary
+	status=$?
+	cp "$T/out" "$T/canary"
 	host -n -o "SetEnv PATH=$T SSH_ORIGINAL_COMMAND=id RONZAL_HOME=$T LLAMA_ARG_TOOLS=all" host \
 		start-metal-servers >"$T/out" 2>&1
-	status=$?
+	status="$status $?"
 	rm "$T/sshd_config.more"
 	sshd_restart || return 1
-	[ $status -eq 7 ] && grep -qx "env: RONZAL_HOME=$RHOME" "$T/out" && ! grep -q LLAMA "$T/out"
+	[ "$status" = '4 7' ] && grep -q 'canary: sshd let in [A-Z_]*=/nonexistent' "$T/canary" &&
+		grep -qx "env: RONZAL_HOME=$RHOME" "$T/out" && ! grep -q LLAMA "$T/out" ||
+		{ echo "status $status"; cat "$T/canary" "$T/out"; return 1; }
 }
-check even_an_sshd_that_takes_every_variable_passes_none_on accept_env_all
+check an_sshd_that_takes_every_variable_is_found_and_still_passes_none_on accept_env_all
 
 host_key_changed() {
 	before=$(accepted)

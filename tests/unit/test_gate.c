@@ -182,6 +182,18 @@ static void quotes_foreign_text_harmlessly(void **state)
 	assert_string_equal(tiny, "1...");
 }
 
+static void finds_a_canary_by_its_value_alone(void **state)
+{
+	char harmless[] = "A=/nonexistent/ronzal-canary2", none[] = "NONSENSE", path[] = "PATH=/bin";
+	char caught[] = "BASH_ENV=" WIRE_SSH_CANARY;
+	char *without[] = {harmless, none, path, NULL};
+	char *with[] = {harmless, none, caught, path, NULL};
+
+	(void)state;
+	assert_null(gate_find_canary(without));
+	assert_ptr_equal(gate_find_canary(with), caught);
+}
+
 static void exit_codes_are_those_of_the_error_table(void **state)
 {
 	(void)state;
@@ -194,6 +206,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(accepts_exactly_two_of_a_hundred_thousand_strings),
 		cmocka_unit_test(quotes_foreign_text_harmlessly),
+		cmocka_unit_test(finds_a_canary_by_its_value_alone),
 		cmocka_unit_test(exit_codes_are_those_of_the_error_table),
 	};
 
