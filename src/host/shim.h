@@ -122,13 +122,14 @@ bool shim_port_of(const char *file_name, const char *suffix, uint16_t *ret_port)
 
 /*
  * Takes the lock of a port for as long as the descriptor *ret_fd is open, ends what a dead shim left
- * there (KILL to the process group of the engine in its .id, and waits up to SHIM_ORPHAN_WAIT_MS
- * until it is gone) and removes its files. ERR_BUSY with the holder's pid and model while a shim
- * lives; ERR_TIMEOUT when the old engine does not die. The shim begins with it; an agent that finds
- * a socket on which nobody listens uses it and gives the lock back with shim_unlock.
+ * there (KILL to the process group of the engine in its .id) and removes its files. ERR_BUSY with
+ * the holder's pid and model while a shim lives; ERR_TIMEOUT, with the lock and all files as they
+ * were, when the old engine is not gone after wait_ms. The shim begins with it; an agent that finds
+ * a socket on which nobody listens uses it with a wait of 0, later again if need be, and gives the
+ * lock back with shim_unlock.
  */
-#define SHIM_ORPHAN_WAIT_MS 2000
-int shim_lock(const char *run_folder, uint16_t port, int *ret_fd, struct err *err);
+#define SHIM_ORPHAN_WAIT_MS 5000 /* the shim's own: the memory of a large model takes its time */
+int shim_lock(const char *run_folder, uint16_t port, int wait_ms, int *ret_fd, struct err *err);
 /* Removes shim-PORT.* and closes the descriptor. */
 void shim_unlock(const char *run_folder, uint16_t port, int fd);
 
