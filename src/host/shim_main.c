@@ -579,6 +579,10 @@ int main(int argc, char **argv)
 	run(&s);
 	drop_agent(&s);
 	shim_log_finish(&s.log);
+	buf_finish(&s.in);
+	buf_finish(&s.out);
+	buf_finish(&s.text);
+	buf_finish(&s.note);
 	shim_unlock(s.run_folder, s.port, s.lock_fd);
 	return EXIT_SUCCESS;
 }
