@@ -30,11 +30,15 @@ static struct span skip_timestamp(struct span s)
 	return dots == 3 && at < s.len && s.ptr[at] == ' ' ? span_from(s, at + 1) : s;
 }
 
-static struct span skip_level(struct span s)
+static char take_level(struct span *s)
 {
-	bool has_level = s.len >= 2 && strchr("DIWEC", s.ptr[0]) != NULL && s.ptr[1] == ' ';
+	char level = s->len >= 2 && s->ptr[1] == ' ' ? s->ptr[0] : '\0';
 
-	return has_level ? span_from(s, 2) : s;
+	if (level == '\0' || strchr("DIWE", level) == NULL) {
+		return '\0';
+	}
+	*s = span_from(*s, 2);
+	return level;
 }
 
 struct dialect_line dialect_read(struct span line)
@@ -47,8 +51,8 @@ struct dialect_line dialect_read(struct span line)
 	if (line.len > DIALECT_LINE_MAX_BYTES) {
 		line.len = DIALECT_LINE_MAX_BYTES;
 	}
-	l.text = skip_level(skip_timestamp(line));
-	l.has_prefix = l.text.len < line.len;
+	l.text = skip_timestamp(line);
+	l.level = take_level(&l.text);
 	l.body = span_trim(l.text);
 
 	size_t colon = span_find(l.text, ": ");
@@ -83,6 +87,12 @@ bool dialect_is_gpu(struct span name)
 		}
 	}
 	return false;
+}
+
+bool dialect_is_host(struct span name)
+{
+	return span_has_prefix(name, "CPU") || span_has_suffix(name, "_Host") ||
+	       span_is(name, "AMX") || span_is(name, "BLAS");
 }
 
 struct span dialect_device_of_buffer(struct span name)

@@ -17,13 +17,15 @@ struct dialect_line {
 	struct span text;     /* without timestamp, level and line end */
 	struct span function; /* "load_tensors"; empty when the line names none */
 	struct span body;     /* behind "function: ", trimmed; the whole text when there is none */
-	bool has_prefix;      /* it began with a timestamp or a level */
+	char level;	      /* of the prefix: D I W E; 0 when it has none */
 };
 
 struct dialect_line dialect_read(struct span line);
 
 /* Whether a device or buffer of this name is a GPU's own memory: "CUDA0", not "CUDA_Host". */
 bool dialect_is_gpu(struct span name);
+/* Whether it is main memory: "CPU_Mapped", "AMX", "CUDA_Host". Unknown names are neither. */
+bool dialect_is_host(struct span name);
 
 /* "MTL0" of "MTL0_Mapped". */
 struct span dialect_device_of_buffer(struct span name);
