@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+#include "model/registry_edit.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+
+static int take_lock(struct registry_edit *e, struct err *err)
+{
+	char *path = mem_printf("%s.lock", e->path);
+	struct flock whole = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	int status = 0;
+
+	e->lock = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (e->lock < 0) {
+		status = err_set_os(err, -errno, "opening %s", path);
+	}
+	while (status == 0 && fcntl(e->lock, F_SETLKW, &whole) != 0) {
+		if (errno != EINTR) {
+			status = err_set_os(err, -errno, "locking %s", path);
+		}
+	}
+	free(path);
+	return status;
+}
+
+int registry_edit_begin(struct registry_edit *e, const char *path, uint16_t port_min,
+			uint16_t port_max, struct err *err)
+{
+	*e = (struct registry_edit){ .path = mem_strdup(path) };
+	int status = take_lock(e, err);
+
+	if (status == 0) {
+		status = registry_load(&e->registry, path, port_min, port_max, err);
+		if (status == -ENOENT) {
+			registry_init_empty(&e->registry, port_min, port_max);
+			status = 0;
+		}
+	}
+	if (status != 0) {
+		e->registry = (struct registry){ 0 };
+		registry_edit_abandon(e);
+	}
+	return status;
+}
+
+int registry_edit_commit(struct registry_edit *e, struct err *err)
+{
+	int status = registry_save(&e->registry, e->path, err);
+
+	registry_edit_abandon(e);
+	return status;
+}
+
+void registry_edit_abandon(struct registry_edit *e)
+{
+	registry_finish(&e->registry);
+	if (e->lock >= 0) {
+		close(e->lock); /* the lock goes with it */
+	}
+	free(e->path);
+	*e = (struct registry_edit){ .lock = -1 };
+}
