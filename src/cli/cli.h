@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The command line: what every command gets, and how a command is described. One command is one row
+ * of the table in main.c; `ronzal help`, the nearest match for a mistyped word and the dispatch all
+ * come from it.
+ */
+#ifndef CLI_CLI_H
+#define CLI_CLI_H
+
+#include <stdbool.h>
+
+#include "base/err.h"
+#include "conf/options.h"
+#include "os/paths.h"
+
+/* Where the files lie that came with this program: beside it, in an installation or a build tree. */
+struct layout {
+	char *program;	 /* ronzal itself */
+	char *libexec;	 /* folder of ronzal-shim, ronzal-gate, ronzal-fetch and the scripts */
+	char *web;	 /* the built page; the folder may be missing */
+	char *demo;	 /* folder of the smoke model; may be missing */
+	char *scripts;	 /* set-up scripts, engine.sh */
+};
+
+int layout_init(struct layout *l, struct err *err);
+void layout_finish(struct layout *l);
+
+struct cli {
+	struct config config;
+	struct paths paths;
+	struct layout layout;
+	const char *const *environment;
+	bool json;  /* --json */
+	bool quiet; /* --quiet */
+};
+
+#define ARGS_MAX 256
+
+/* A command's own words, options of the table and --json already taken out. */
+struct args {
+	const char *items[ARGS_MAX];
+	int count;
+};
+
+bool args_take_flag(struct args *a, const char *short_name, const char *long_name);
+/* The word behind the flag; NULL when the flag is not there; err when the word is missing. */
+const char *args_take_value(struct args *a, const char *name, struct err *err);
+/* ERR_INVALID when a flag is left over, or more than `max` words, or fewer than `min`. */
+int args_check(const struct args *a, int min, int max, struct err *err);
+
+struct command {
+	const char *name;
+	const char *words;   /* "[MODEL...]" */
+	const char *summary; /* one line */
+	const char *help;    /* the rest, lines of at most 80 characters; may be NULL */
+	/* 0 or an error code; its row in ERR_TABLE is the exit code. A text in err is printed. */
+	int (*run)(struct cli *cli, struct args *args, struct err *err);
+};
+
+/* All commands, one file per group. */
+int command_agent(struct cli *cli, struct args *args, struct err *err);
+int command_up(struct cli *cli, struct args *args, struct err *err);
+int command_start(struct cli *cli, struct args *args, struct err *err);
+int command_stop(struct cli *cli, struct args *args, struct err *err);
+int command_restart(struct cli *cli, struct args *args, struct err *err);
+int command_status(struct cli *cli, struct args *args, struct err *err);
+int command_logs(struct cli *cli, struct args *args, struct err *err);
+int command_models(struct cli *cli, struct args *args, struct err *err);
+int command_show(struct cli *cli, struct args *args, struct err *err);
+int command_set(struct cli *cli, struct args *args, struct err *err);
+int command_chat(struct cli *cli, struct args *args, struct err *err);
+
+/* The registry that the options name; free() it. */
+char *cli_registry_path(const struct cli *cli);
+/* Folders that models may lie in, NULL-terminated; free with cli_list_free. */
+char **cli_model_roots(const struct cli *cli);
+/* Cuts text at `sep` into a NULL-terminated list, empty words left out. */
+char **cli_list(const char *text, char sep);
+void cli_list_free(char **list);
+
+#endif

@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * models and set: what a person does to the registry. Works without an agent; one that runs is told
+ * to read the file again.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "cli/models.h"
+#include "cli/session.h"
+#include "cli/term.h"
+#include "model/gguf.h"
+
+#define OUT_MAX_BYTES (1u << 20)
+
+int models_begin(struct registry_edit *e, const struct cli *cli, struct err *err)
+{
+	char *path = cli_registry_path(cli);
+	int status = registry_edit_begin(e, path, (uint16_t)cli->config.engine_port_min,
+					 (uint16_t)cli->config.engine_port_max, err);
+
+	free(path);
+	return status;
+}
+
+int models_commit(struct registry_edit *e, const struct cli *cli, struct err *err)
+{
+	struct link_request reload = { .verb = VERB_RELOAD };
+	struct session s;
+	int status = registry_edit_commit(e, err);
+
+	if (status == 0 && session_open(&s, cli, NULL) == 0) {
+		session_ask(&s, &reload, NULL);
+		session_close(&s);
+	}
+	return status;
+}
+
+int models_find(const struct registry *r, const char *word, struct model **ret_model,
+		struct err *err)
+{
+	struct span id = span_of(word);
+	const char *nearest;
+
+	*ret_model = registry_find(r, id);
+	if (*ret_model != NULL) {
+		return 0;
+	}
+	nearest = registry_nearest(r, id);
+	return err_set(err, ERR_NOT_FOUND,
+		       nearest != NULL ? "there is no model '%s'. Did you mean '%s'?"
+				       : "there is no model '%s'. See them: ronzal models%s",
+		       word, nearest != NULL ? nearest : "");
+}
+
+static void list_as_json(const struct registry *r, struct buf *out)
+{
+	struct json_writer w;
+
+	jsonw_init(&w, out);
+	w.pretty = true;
+	jsonw_array(&w);
+	for (size_t i = 0; i < r->count; i++) {
+		const struct model *m = &r->models[i];
+
+		jsonw_object(&w);
+		jsonw_member_text(&w, "id", m->id);
+		jsonw_member_text(&w, "name", m->name);
+		jsonw_member_text(&w, "file_path", m->file_path);
+		jsonw_member_text(&w, "quantization", m->quantization);
+		jsonw_member_bool(&w, "enabled", m->enabled);
+		jsonw_member_i64(&w, "port", m->port);
+		jsonw_end(&w);
+	}
+	jsonw_end_all(&w);
+	buf_add_char(out, '\n');
+}
+
+static void list_as_table(const struct registry *r, struct buf *out)
+{
+	static const char *const heads[] = { "MODEL", "ENABLED", "PORT", "QUANT", "FILE" };
+	struct table t;
+
+	table_init(&t, ARRAY_LEN(heads));
+	char(*cells)[TABLE_CELL_MAX_BYTES] = table_add_row(&t, TERM_DIM);
+
+	for (size_t i = 0; i < ARRAY_LEN(heads); i++) {
+		snprintf(cells[i], TABLE_CELL_MAX_BYTES, "%s", heads[i]);
+	}
+	for (size_t i = 0; i < r->count; i++) {
+		const struct model *m = &r->models[i];
+
+		cells = table_add_row(&t, m->enabled ? TERM_PLAIN : TERM_DIM);
+		snprintf(cells[0], TABLE_CELL_MAX_BYTES, "%s", m->id);
+		snprintf(cells[1], TABLE_CELL_MAX_BYTES, "%s", m->enabled ? "yes" : "no");
+		snprintf(cells[2], TABLE_CELL_MAX_BYTES, "%u", m->port);
+		snprintf(cells[3], TABLE_CELL_MAX_BYTES, "%s",
+			 m->quantization != NULL ? m->quantization : "-");
+		span_copy(span_of(m->file_path), cells[4], TABLE_CELL_MAX_BYTES);
+	}
+	table_print(&t, out);
+	table_finish(&t);
+	if (r->count == 0) {
+		buf_add_text(out, "No model is registered. Find those on this machine: ronzal "
+				  "models scan\n");
+	}
+}
+
+/* Refused models are said every time: nobody looks for what silently is not there. */
+static void print_problems(const struct registry *r)
+{
+	for (size_t i = 0; i < r->problem_count && i < REGISTRY_PROBLEMS_MAX; i++) {
+		fprintf(stderr, "ronzal: registry: %s\n", r->problems[i].text);
+	}
+	if (r->problem_count > REGISTRY_PROBLEMS_MAX) {
+		fprintf(stderr, "ronzal: registry: and %zu more\n",
+			r->problem_count - REGISTRY_PROBLEMS_MAX);
+	}
+}
+
+static int list_models(struct cli *cli, struct err *err)
+{
+	struct registry_edit e;
+	struct buf out;
+	int status = models_begin(&e, cli, err);
+
+	if (status != 0) {
+		return status;
+	}
+	buf_init(&out, OUT_MAX_BYTES);
+	if (cli->json) {
+		list_as_json(&e.registry, &out);
+	} else {
+		list_as_table(&e.registry, &out);
+	}
+	term_print(&out);
+	print_problems(&e.registry);
+	buf_finish(&out);
+	registry_edit_abandon(&e);
+	return 0;
+}
+
+static int enable_models(struct cli *cli, const struct args *args, bool enabled, struct err *err)
+{
+	struct registry_edit e;
+	struct model *m;
+	int status = models_begin(&e, cli, err);
+
+	if (status != 0) {
+		return status;
+	}
+	for (int i = 1; status == 0 && i < args->count; i++) {
+		status = models_find(&e.registry, args->items[i], &m, err);
+		if (status == 0) {
+			m->enabled = enabled;
+		}
+	}
+	if (status != 0) {
+		registry_edit_abandon(&e);
+		return status;
+	}
+	return models_commit(&e, cli, err);
+}
+
+static void print_facts(const struct gguf *g, uint64_t bytes, struct buf *out)
+{
+	char size[32];
+
+	term_bytes(bytes, size, sizeof(size));
+	buf_printf(out, "  kind       %s, %.2f B parameters, %s, %s\n", g->architecture,
+		   (double)g->parameters / 1e9, g->quantization, size);
+	buf_printf(out, "  shape      %u layers, width %u, %u heads, vocabulary %u\n",
+		   g->layer_count, g->embedding_length, g->head_count, g->vocabulary);
+	buf_printf(out, "  context    trained for %u tokens; chat template: %s\n",
+		   g->context_length, g->has_chat_template ? "yes" : "no");
+}
+
+static void print_settings(const struct model *m, bool all, struct buf *out)
+{
+	for (size_t i = 0; i < setting_row_count; i++) {
+		const struct setting_row *row = &setting_rows[i];
+		int32_t value = setting_get(&m->settings, row);
+		char text[32];
+
+		setting_print(row, value, text, sizeof(text));
+		if (all || value != SETTING_UNSET) {
+			buf_printf(out, "  %-17s%-10s%s\n", row->name, text, row->help);
+		}
+	}
+}
+
+static int show_model(struct cli *cli, const char *word, struct err *err)
+{
+	struct registry_edit e;
+	struct gguf g = { 0 };
+	struct err unread = { 0 };
+	struct model *m;
+	struct buf out;
+	uint64_t bytes;
+	int status = models_begin(&e, cli, err);
+
+	if (status != 0) {
+		return status;
+	}
+	buf_init(&out, OUT_MAX_BYTES);
+	status = models_find(&e.registry, word, &m, err);
+	if (status == 0) {
+		buf_printf(&out, "%s\n  file       %s\n", m->id, m->file_path);
+		if (gguf_read_path(&g, m->file_path, &bytes, &unread) == 0) {
+			print_facts(&g, bytes, &out);
+		} else {
+			buf_printf(&out, "  kind       unknown: %s\n", unread.text);
+		}
+		buf_printf(&out, "  port       %u, %s\n", m->port,
+			   m->enabled ? "enabled" : "not enabled");
+		print_settings(m, false, &out);
+		gguf_finish(&g);
+	}
+	term_print(&out);
+	buf_finish(&out);
+	registry_edit_abandon(&e);
+	return status;
+}
+
+int command_models(struct cli *cli, struct args *args, struct err *err)
+{
+	static const char *const verbs[] = { "enable", "disable", "show", "scan" };
+	const char *verb = args->count > 0 ? args->items[0] : "";
+	int status = args_check(args, 0, ARGS_MAX, err);
+
+	if (status != 0) {
+		return status;
+	}
+	if (verb[0] == '\0') {
+		return list_models(cli, err);
+	}
+	if (strcmp(verb, "scan") == 0) {
+		return models_scan(cli, err);
+	}
+	for (size_t i = 0; i < ARRAY_LEN(verbs); i++) {
+		if (strcmp(verb, verbs[i]) == 0 && args->count < 2) {
+			return err_set(err, ERR_INVALID, "%s which model? See them: ronzal models",
+				       verb);
+		}
+	}
+	if (strcmp(verb, "show") == 0) {
+		return show_model(cli, args->items[1], err);
+	}
+	if (strcmp(verb, "enable") == 0 || strcmp(verb, "disable") == 0) {
+		return enable_models(cli, args, verb[0] == 'e', err);
+	}
+	return err_set(err, ERR_INVALID, "ronzal models knows scan, show, enable and disable; "
+					 "'%s' is none of them",
+		       verb);
+}
+
+static int set_port(struct registry *r, struct model *m, struct span value, struct err *err)
+{
+	uint64_t port;
+
+	if (span_to_u64(value, r->port_max, &port) != 0 || port < r->port_min) {
+		return err_set(err, ERR_INVALID, "port: \"%.*s\" is outside %u..%u",
+			       SPAN_ARG(value), r->port_min, r->port_max);
+	}
+	for (size_t i = 0; i < r->count; i++) {
+		if (&r->models[i] != m && r->models[i].port == port) {
+			return err_set(err, ERR_BUSY, "port %u is %s's", (unsigned)port,
+				       r->models[i].id);
+		}
+	}
+	m->port = (uint16_t)port;
+	return 0;
+}
+
+/* One KEY=VALUE. */
+static int set_one(struct registry *r, struct model *m, const char *word, struct err *err)
+{
+	struct span value = span_of(word);
+	struct span key = span_split(&value, '=');
+	const struct setting_row *row = setting_find(key);
+	int32_t number;
+
+	if (value.ptr == NULL) {
+		return err_set(err, ERR_INVALID, "'%s' is not of the form KEY=VALUE", word);
+	}
+	if (span_is(key, "port")) {
+		return set_port(r, m, value, err);
+	}
+	if (row == NULL) {
+		return err_set(err, ERR_INVALID,
+			       "there is no setting '%.*s'. What can be set: ronzal set %s",
+			       SPAN_ARG(key), m->id);
+	}
+	int status = setting_parse(row, value, &number, err);
+
+	if (status == 0) {
+		setting_put(&m->settings, row, number);
+	}
+	return status;
+}
+
+static void say_restart_needed(const struct cli *cli, const char *id)
+{
+	struct session s;
+
+	if (session_open(&s, cli, NULL) == 0) {
+		const struct server *server = session_find(&s, id);
+
+		if (server != NULL && server_phase_is_running(server->phase)) {
+			printf("%s runs with its former settings. To apply: ronzal restart %s\n",
+			       id, id);
+		}
+		session_close(&s);
+	}
+}
+
+int command_set(struct cli *cli, struct args *args, struct err *err)
+{
+	struct registry_edit e;
+	struct model *m;
+	struct buf out;
+	char id[REGISTRY_ID_MAX_BYTES];
+	int status = args_check(args, 1, ARGS_MAX, err);
+
+	if (status == 0) {
+		status = models_begin(&e, cli, err);
+	}
+	if (status != 0) {
+		return status;
+	}
+	status = models_find(&e.registry, args->items[0], &m, err);
+	for (int i = 1; status == 0 && i < args->count; i++) {
+		status = set_one(&e.registry, m, args->items[i], err);
+	}
+	if (status == 0) {
+		snprintf(id, sizeof(id), "%s", m->id);
+		buf_init(&out, OUT_MAX_BYTES);
+		print_settings(m, true, &out);
+		term_print(&out);
+		buf_finish(&out);
+	}
+	if (status != 0 || args->count == 1) {
+		registry_edit_abandon(&e);
+		return status;
+	}
+	status = models_commit(&e, cli, err);
+	if (status == 0) {
+		say_restart_needed(cli, id);
+	}
+	return status;
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The registry as the commands change it.
+ */
+#ifndef CLI_MODELS_H
+#define CLI_MODELS_H
+
+#include "cli/cli.h"
+#include "model/registry_edit.h"
+
+/* registry_edit_begin with the registry and ports that the options name. */
+int models_begin(struct registry_edit *e, const struct cli *cli, struct err *err);
+/* registry_edit_commit, then a running agent is told to read it. */
+int models_commit(struct registry_edit *e, const struct cli *cli, struct err *err);
+/* By id or alias; ERR_NOT_FOUND with the nearest one. */
+int models_find(const struct registry *r, const char *word, struct model **ret_model,
+		struct err *err);
+/* Looks for model files below the roots and registers new ones, not enabled. */
+int models_scan(struct cli *cli, struct err *err);
+
+#endif

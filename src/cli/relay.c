@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: MIT */
+#include "cli/relay.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "io/conn.h"
+#include "io/timer.h"
+
+#define RELAY_LINGER_MS 2000
+
+struct relay {
+	struct loop *loop;
+	struct conn *agent, *in, *out;
+	struct timer silence;
+	struct buf line; /* the agent's line being read, to find the bye */
+	const char *once;
+	bool spoke; /* the other side, or we for it */
+	int exit;   /* -1 until the bye */
+	struct err err;
+};
+
+static void finish(struct relay *r)
+{
+	timer_stop(&r->silence);
+	conn_close(r->agent);
+	conn_close(r->in);
+	conn_close_gracefully(r->out, RELAY_LINGER_MS);
+	r->agent = r->in = r->out = NULL;
+}
+
+static void fail(struct relay *r, int code, const char *what)
+{
+	if (r->exit < 0 && r->err.code == 0) {
+		err_set(&r->err, code, "%s", what);
+	}
+	finish(r);
+}
+
+/* The hello of somebody who only wants it done. */
+static void speak_once(struct relay *r)
+{
+	struct wire_request hello = { .verb = VERB_HELLO,
+				      .version = WIRE_VERSION,
+				      .version_min = WIRE_VERSION_MIN,
+				      .who = "ssh" };
+	struct buf line;
+
+	if (!r->spoke) {
+		r->spoke = true;
+		span_copy(span_of(r->once), hello.once, sizeof(hello.once));
+		buf_init(&line, WIRE_LINE_MAX_BYTES);
+		ENSURE(wire_request_encode(&hello, &line) == 0);
+		conn_write(r->agent, buf_span(&line));
+		buf_finish(&line);
+	}
+}
+
+static void on_silence(struct timer *t)
+{
+	speak_once(CONTAINER_OF(t, struct relay, silence));
+}
+
+/* Passes bytes on; the slow side stops the fast side. */
+static void pass(struct conn *from, struct conn *to, struct span data)
+{
+	if (conn_write(to, data) == 0 && conn_kept(to) > 0) {
+		conn_pause(from);
+	}
+}
+
+static void on_in_data(void *user, struct span data)
+{
+	struct relay *r = user;
+
+	r->spoke = true;
+	timer_stop(&r->silence);
+	pass(r->in, r->agent, data);
+}
+
+static void on_in_end(void *user, int status)
+{
+	struct relay *r = user;
+
+	(void)status;
+	timer_stop(&r->silence);
+	conn_close(r->in);
+	r->in = NULL;
+	if (r->spoke) {
+		finish(r); /* the controller is gone: its lease begins to run */
+	} else {
+		speak_once(r);
+	}
+}
+
+static void on_out_drain(void *user)
+{
+	struct relay *r = user;
+
+	if (r->agent != NULL) {
+		conn_resume(r->agent);
+	}
+}
+
+/* Remembers the exit code of a bye; all other lines are not looked at. */
+static void look_for_bye(struct relay *r, struct span data)
+{
+	while (data.ptr != NULL && data.len > 0) {
+		struct span rest = data;
+		struct span piece = span_split(&rest, '\n');
+
+		if (buf_add_span(&r->line, piece) != 0) {
+			buf_clear(&r->line);
+		}
+		if (rest.ptr != NULL) {
+			struct wire_event event;
+
+			if (span_find(buf_span(&r->line), "\"bye\"") < r->line.len &&
+			    wire_event_decode(buf_span(&r->line), &event, NULL) == 0) {
+				r->exit = event.type == EVENT_BYE ? event.bye.exit : r->exit;
+				wire_event_finish(&event);
+			}
+			buf_clear(&r->line);
+		}
+		data = rest;
+	}
+}
+
+static void on_agent_data(void *user, struct span data)
+{
+	struct relay *r = user;
+
+	look_for_bye(r, data);
+	pass(r->agent, r->out, data);
+}
+
+static void on_agent_end(void *user, int status)
+{
+	(void)status;
+	fail(user, ERR_CLOSED, "the agent closed the channel before it was done");
+}
+
+static void on_agent_drain(void *user)
+{
+	struct relay *r = user;
+
+	if (r->in != NULL) {
+		conn_resume(r->in);
+	}
+}
+
+static void on_out_data(void *user, struct span data)
+{
+	(void)user;
+	(void)data; /* nobody writes into our stdout */
+}
+
+static void on_out_end(void *user, int status)
+{
+	(void)status;
+	fail(user, ERR_CLOSED, "the other side closed the channel");
+}
+
+static const struct conn_callbacks in_calls = { on_in_data, on_in_end, NULL };
+static const struct conn_callbacks out_calls = { on_out_data, on_out_end, on_out_drain };
+static const struct conn_callbacks agent_calls = { on_agent_data, on_agent_end, on_agent_drain };
+
+static void on_connect(void *user, int status)
+{
+	struct relay *r = user;
+
+	if (status != 0) {
+		fail(r, ERR_NO_AGENT,
+		     "the agent is not running on this machine. Start it: ronzal service install "
+		     "(in your login session), or ronzal agent");
+		return;
+	}
+	conn_start(r->agent, &agent_calls, r);
+	conn_start(r->in, &in_calls, r);
+	conn_start(r->out, &out_calls, r);
+	timer_start(&r->silence, WIRE_SILENCE_MS);
+}
+
+static struct conn *take_fd(struct loop *loop, int fd, struct err *err)
+{
+	int copy = dup(fd);
+
+	if (copy < 0) {
+		err_set_os(err, -errno, "taking over descriptor %d", fd);
+		return NULL;
+	}
+	return conn_of_fd(loop, copy, err);
+}
+
+int relay_run(const char *socket_path, const char *once, int *ret_exit, struct err *err)
+{
+	struct relay r = { .loop = loop_create(), .once = once, .exit = -1 };
+
+	buf_init(&r.line, WIRE_LINE_MAX_BYTES);
+	timer_init(&r.silence, r.loop, on_silence);
+	r.in = take_fd(r.loop, STDIN_FILENO, &r.err);
+	r.out = take_fd(r.loop, STDOUT_FILENO, &r.err);
+	if (r.in != NULL && r.out != NULL) {
+		r.agent = conn_dial_unix(r.loop, socket_path, on_connect, &r);
+	} else {
+		finish(&r);
+	}
+	loop_run(r.loop);
+	buf_finish(&r.line);
+	loop_destroy(r.loop);
+	if (r.exit >= 0) {
+		*ret_exit = r.exit;
+		return 0;
+	}
+	return r.err.code != 0 ? err_set(err, r.err.code, "%s", r.err.text) : ERR_CLOSED;
+}

@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * start, stop, restart, status, logs: what a person does to servers. All of it goes through the
+ * agent; while it works, rows are redrawn on a terminal and changes are printed elsewhere.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/fs.h"
+#include "base/mem.h"
+#include "cli/relay.h"
+#include "cli/session.h"
+#include "cli/term.h"
+#include "cli/view.h"
+
+#define OUT_MAX_BYTES (1u << 20)
+#define LOG_TAIL_LINES 200
+#define LOG_FILE_MAX_BYTES (64u << 20)
+
+/* What is drawn while a request runs. */
+struct drawing {
+	const char **ids;
+	size_t count;
+	size_t drawn; /* rows on the terminal */
+	int id_width;
+	bool live, quiet;
+	enum server_phase *last; /* per id, for the plain form */
+	struct buf out;
+};
+
+static void draw_rows(struct session *s, struct drawing *d)
+{
+	if (d->drawn > 0) {
+		buf_printf(&d->out, "\x1b[%zuA", d->drawn);
+	}
+	d->drawn = 0;
+	for (size_t i = 0; i < d->count; i++) {
+		const struct server *server = session_find(s, d->ids[i]);
+
+		if (server != NULL) {
+			buf_add_text(&d->out, "\x1b[2K");
+			view_progress_row(server, d->id_width, &d->out);
+			d->drawn++;
+		}
+	}
+}
+
+static void on_change(struct session *s, const struct server *changed)
+{
+	struct drawing *d = s->user;
+
+	if (d->quiet) {
+		return;
+	}
+	if (d->live) {
+		draw_rows(s, d);
+	}
+	for (size_t i = 0; !d->live && changed != NULL && i < d->count; i++) {
+		if (strcmp(d->ids[i], changed->id) == 0 && d->last[i] != changed->phase) {
+			d->last[i] = changed->phase;
+			view_change(changed, &d->out);
+		}
+	}
+	term_print(&d->out);
+}
+
+static bool is_meant(const struct server *s, enum verb verb)
+{
+	return verb == VERB_START ? s->enabled || server_phase_is_running(s->phase)
+				  : server_phase_is_running(s->phase) || s->phase == SERVER_BACKOFF;
+}
+
+/* The ids that the words name; without words all that the verb means. */
+static int choose(const struct session *s, const struct args *args, enum verb verb,
+		  struct drawing *d, struct err *err)
+{
+	d->ids = mem_alloc((s->count + ARGS_MAX) * sizeof(*d->ids));
+	for (int i = 0; i < args->count; i++) {
+		int status = session_resolve(s, args->items[i], &d->ids[d->count], err);
+
+		if (status != 0) {
+			return status;
+		}
+		d->count++;
+	}
+	for (size_t i = 0; args->count == 0 && i < s->count; i++) {
+		if (is_meant(&s->servers[i], verb)) {
+			d->ids[d->count++] = s->servers[i].id;
+		}
+	}
+	for (size_t i = 0; i < d->count; i++) {
+		int width = (int)strlen(d->ids[i]);
+
+		d->ids[i] = mem_strdup(d->ids[i]);
+		d->id_width = width > d->id_width ? width : d->id_width;
+	}
+	d->last = mem_alloc(d->count * sizeof(*d->last));
+	return 0;
+}
+
+static void drawing_finish(struct drawing *d)
+{
+	for (size_t i = 0; i < d->count; i++) {
+		free((char *)(uintptr_t)d->ids[i]);
+	}
+	free(d->ids);
+	free(d->last);
+	buf_finish(&d->out);
+}
+
+/* Failures first, as sentences; the table's job is done by the rows above them. */
+static void print_failures(const struct session *s, struct buf *out)
+{
+	for (size_t i = 0; i < s->reply.count; i++) {
+		const struct wire_result *result = &s->reply.results[i];
+		const struct server *server = session_find(s, result->id);
+
+		if (result->err.code != 0) {
+			buf_printf(out, "ronzal: %s: %s\n", result->id, result->err.text);
+			if (server != NULL && server->next_step[0] != '\0') {
+				buf_printf(out, "        %s\n", server->next_step);
+			}
+		}
+	}
+	fflush(stdout);
+	fwrite(buf_text(out), 1, out->len, stderr);
+	buf_clear(out);
+}
+
+static int run_verb(struct cli *cli, struct args *args, enum verb verb, struct err *err)
+{
+	struct drawing d = { .live = term_is_live() && !cli->json,
+			     .quiet = cli->quiet || cli->json };
+	struct session s;
+	int status = session_open(&s, cli, err);
+
+	if (status != 0) {
+		return status;
+	}
+	buf_init(&d.out, OUT_MAX_BYTES);
+	status = choose(&s, args, verb, &d, err);
+	if (status == 0 && d.count == 0) {
+		puts(verb == VERB_START ? "No model is enabled. See them: ronzal models"
+					: "Nothing runs.");
+	} else if (status == 0) {
+		struct link_request request = { .verb = verb, .ids = d.ids, .count = d.count };
+
+		s.user = &d;
+		s.on_change = on_change;
+		on_change(&s, NULL);
+		status = session_ask(&s, &request, err);
+		on_change(&s, NULL);
+		if (cli->json) {
+			view_status_json(&s.host, s.servers, s.count, &d.out);
+			term_print(&d.out);
+		} else if (s.reply.count > 0 && status != 0) {
+			print_failures(&s, &d.out);
+			err_set(err, status, "%s", "");
+		}
+	}
+	drawing_finish(&d);
+	session_close(&s);
+	return status;
+}
+
+/* Over ssh always the channel; a person at a terminal gets rows instead. */
+static int run_stdio(struct cli *cli, const char *once, struct err *err)
+{
+	char *socket_path = fs_join(cli->paths.run, WIRE_CONTROL_SOCKET);
+	int exit_code = 0;
+	int status = relay_run(socket_path, once, &exit_code, err);
+
+	free(socket_path);
+	if (status == 0 && exit_code != 0) {
+		exit(exit_code);
+	}
+	return status;
+}
+
+int command_start(struct cli *cli, struct args *args, struct err *err)
+{
+	bool stdio = args_take_flag(args, NULL, "--stdio");
+	int status = args_check(args, 0, ARGS_MAX, err);
+
+	if (status == 0 && stdio && !isatty(STDOUT_FILENO)) {
+		return run_stdio(cli, WIRE_ONCE_START, err);
+	}
+	return status != 0 ? status : run_verb(cli, args, VERB_START, err);
+}
+
+int command_stop(struct cli *cli, struct args *args, struct err *err)
+{
+	bool stdio = args_take_flag(args, NULL, "--stdio");
+	int status = args_check(args, 0, ARGS_MAX, err);
+
+	if (status == 0 && stdio && !isatty(STDOUT_FILENO)) {
+		return run_stdio(cli, WIRE_ONCE_STOP, err);
+	}
+	return status != 0 ? status : run_verb(cli, args, VERB_STOP, err);
+}
+
+int command_restart(struct cli *cli, struct args *args, struct err *err)
+{
+	int status = args_check(args, 0, ARGS_MAX, err);
+
+	return status != 0 ? status : run_verb(cli, args, VERB_RESTART, err);
+}
+
+int command_status(struct cli *cli, struct args *args, struct err *err)
+{
+	struct session s;
+	struct buf out;
+	int status = args_check(args, 0, 0, err);
+
+	if (status == 0) {
+		status = session_open(&s, cli, err);
+	}
+	if (status != 0) {
+		return status;
+	}
+	buf_init(&out, OUT_MAX_BYTES);
+	if (cli->json) {
+		view_status_json(&s.host, s.servers, s.count, &out);
+	} else {
+		view_status(s.servers, s.count, &out);
+		if (s.host.engine_error[0] != '\0') {
+			buf_printf(&out, "engine: %s\n", s.host.engine_error);
+		}
+	}
+	term_print(&out);
+	buf_finish(&out);
+	session_close(&s);
+	return 0;
+}
+
+int command_show(struct cli *cli, struct args *args, struct err *err)
+{
+	struct session s;
+	struct buf out;
+	const char *id;
+	int status = args_check(args, 1, 1, err);
+
+	if (status == 0) {
+		status = session_open(&s, cli, err);
+	}
+	if (status != 0) {
+		return status;
+	}
+	buf_init(&out, OUT_MAX_BYTES);
+	status = session_resolve(&s, args->items[0], &id, err);
+	if (status == 0 && cli->json) {
+		struct json_writer w;
+
+		jsonw_init(&w, &out);
+		w.pretty = true;
+		server_write(&w, session_find(&s, id));
+		buf_add_char(&out, '\n');
+	} else if (status == 0) {
+		view_server(session_find(&s, id), &out);
+	}
+	term_print(&out);
+	buf_finish(&out);
+	session_close(&s);
+	return status;
+}
+
+/* A line of an engine's log may hold anything: nothing of it may steer the terminal. */
+static void print_line(struct span line)
+{
+	for (size_t i = 0; i < line.len; i++) {
+		unsigned char c = (unsigned char)line.ptr[i];
+
+		putchar((c < 0x20 && c != '\t') || c == 0x7f ? '?' : c);
+	}
+	putchar('\n');
+}
+
+static void on_log(struct session *s, const char *id, struct span line, uint64_t dropped)
+{
+	(void)s;
+	(void)id;
+	if (dropped > 0) {
+		printf("(%llu lines lost)\n", (unsigned long long)dropped);
+	}
+	print_line(line);
+	fflush(stdout);
+}
+
+/* The last lines of the file; the shim writes it, so it is there without an agent too. */
+static int print_tail(const struct cli *cli, const char *id, size_t lines, struct err *err)
+{
+	char *name = mem_printf("%s.log", id);
+	char *path = fs_join(cli->paths.logs, name);
+	struct buf text;
+
+	buf_init(&text, LOG_FILE_MAX_BYTES);
+	int status = fs_read(path, &text, err);
+
+	if (status == 0) {
+		size_t at = text.len;
+
+		for (size_t seen = 0; at > 0; at--) {
+			if (text.data[at - 1] == '\n' && at < text.len && ++seen == lines) {
+				break;
+			}
+		}
+		for (struct span rest = span_from(buf_span(&text), at); rest.len > 0;) {
+			print_line(span_split(&rest, '\n'));
+		}
+	}
+	buf_finish(&text);
+	free(path);
+	free(name);
+	return status;
+}
+
+int command_logs(struct cli *cli, struct args *args, struct err *err)
+{
+	bool follow = args_take_flag(args, "-f", "--follow");
+	const char *tail_text = args_take_value(args, "--tail", err);
+	uint64_t tail = LOG_TAIL_LINES;
+	const char *id;
+	struct session s;
+	int status = args_check(args, 1, 1, err);
+
+	if (status == 0 && tail_text != NULL && span_to_u64(span_of(tail_text), 100000, &tail) != 0) {
+		status = err_set(err, ERR_INVALID, "--tail: \"%s\" is not a number in 0..100000",
+				 tail_text);
+	}
+	if (status != 0) {
+		return status;
+	}
+	if (!follow && session_open(&s, cli, NULL) != 0) {
+		return print_tail(cli, args->items[0], tail, err);
+	}
+	if (follow && (status = session_open(&s, cli, err)) != 0) {
+		return status;
+	}
+	status = session_resolve(&s, args->items[0], &id, err);
+	if (status == 0 && !follow) {
+		status = print_tail(cli, id, tail, err);
+	} else if (status == 0) {
+		s.on_log = on_log;
+		link_follow_logs(s.link, &id, 1, (uint32_t)tail);
+		while (s.down.code == 0) {
+			loop_run(s.loop);
+		}
+		status = err_set(err, s.down.code, "%s", s.down.text);
+	}
+	session_close(&s);
+	return status;
+}

@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: MIT */
+#include "cli/session.h"
+
+#include <stdlib.h>
+
+#include "base/fs.h"
+#include "base/mem.h"
+#include "io/timer.h"
+#include "link/unix.h"
+#include "wire/constants.h"
+
+#define NEAR_ENOUGH 4
+
+struct server *session_find(const struct session *s, const char *id)
+{
+	for (size_t i = 0; i < s->count; i++) {
+		if (span_is_nocase(span_of(s->servers[i].id), id)) {
+			return &s->servers[i];
+		}
+	}
+	return NULL;
+}
+
+static void tell(struct session *s, const struct server *changed)
+{
+	if (s->on_change != NULL) {
+		s->on_change(s, changed);
+	}
+}
+
+static void on_up(void *user)
+{
+	struct session *s = user;
+
+	s->down = (struct err){ 0 };
+}
+
+static void on_host(void *user, const struct host_info *host)
+{
+	((struct session *)user)->host = *host;
+}
+
+static void on_server(void *user, const struct server *server)
+{
+	struct session *s = user;
+	struct server *known = session_find(s, server->id);
+
+	if (known == NULL) {
+		s->servers = mem_resize(s->servers, s->count + 1, sizeof(*s->servers));
+		known = &s->servers[s->count++];
+	}
+	*known = *server;
+	if (s->synced) {
+		tell(s, known);
+	}
+}
+
+static void on_progress(void *user, const char *id, float fraction, int32_t eta_ms)
+{
+	struct session *s = user;
+	struct server *server = session_find(s, id);
+
+	if (server != NULL) {
+		server->progress = fraction;
+		server->eta_ms = eta_ms;
+		tell(s, server);
+	}
+}
+
+static void on_removed(void *user, const char *id)
+{
+	struct session *s = user;
+	struct server *server = session_find(s, id);
+
+	if (server != NULL) {
+		*server = s->servers[--s->count];
+		tell(s, NULL);
+	}
+}
+
+static void on_synced(void *user)
+{
+	struct session *s = user;
+
+	if (!s->synced) {
+		s->synced = true;
+		loop_stop(s->loop);
+	}
+	tell(s, NULL);
+}
+
+static void on_log(void *user, const char *id, struct span line, uint64_t dropped)
+{
+	struct session *s = user;
+
+	if (s->on_log != NULL) {
+		s->on_log(s, id, line, dropped);
+	}
+}
+
+static void on_down(void *user, const struct err *why)
+{
+	struct session *s = user;
+
+	s->down = *why;
+	if (!s->synced) {
+		loop_stop(s->loop);
+	} else {
+		tell(s, NULL);
+	}
+}
+
+static const struct link_callbacks calls = {
+	.on_up = on_up,
+	.on_host = on_host,
+	.on_server = on_server,
+	.on_progress = on_progress,
+	.on_removed = on_removed,
+	.on_synced = on_synced,
+	.on_log = on_log,
+	.on_down = on_down,
+};
+
+struct opening {
+	struct timer timer;
+	struct session *session;
+};
+
+static void on_open_timeout(struct timer *t)
+{
+	struct session *s = CONTAINER_OF(t, struct opening, timer)->session;
+
+	err_set(&s->down, ERR_TIMEOUT, "the agent did not answer within %d s",
+		SESSION_OPEN_MS / 1000);
+	loop_stop(s->loop);
+}
+
+int session_open(struct session *s, const struct cli *cli, struct err *err)
+{
+	char *socket_path = fs_join(cli->paths.run, WIRE_AGENT_SOCKET);
+	struct opening opening = { .session = s };
+
+	*s = (struct session){ .loop = loop_create() };
+	timer_init(&opening.timer, s->loop, on_open_timeout);
+	timer_start(&opening.timer, SESSION_OPEN_MS);
+	s->link = link_unix_create(s->loop, socket_path, "", "ronzal", &calls, s);
+	free(socket_path);
+	loop_run(s->loop);
+	timer_stop(&opening.timer);
+	if (!s->synced) {
+		int status = err_set(err, s->down.code, "%s", s->down.text);
+
+		session_close(s);
+		return status;
+	}
+	return 0;
+}
+
+static void free_results(struct session *s)
+{
+	free((void *)(uintptr_t)s->reply.results);
+	s->reply = (struct link_reply){ 0 };
+}
+
+void session_close(struct session *s)
+{
+	if (s->loop != NULL) {
+		s->on_change = NULL;
+		link_close(s->link);
+		loop_destroy(s->loop);
+		free_results(s);
+		free(s->servers);
+		*s = (struct session){ 0 };
+	}
+}
+
+static void on_reply(void *user, const struct link_reply *reply)
+{
+	struct session *s = user;
+	size_t bytes = reply->count * sizeof(*reply->results);
+	struct wire_result *copies = mem_alloc(bytes);
+
+	if (bytes > 0) {
+		memcpy(copies, reply->results, bytes);
+	}
+	free_results(s);
+	s->reply = (struct link_reply){ reply->err, copies, reply->count };
+	s->replied = true;
+	loop_stop(s->loop);
+}
+
+int session_ask(struct session *s, const struct link_request *request, struct err *err)
+{
+	s->replied = false;
+	link_send(s->link, request, on_reply, s);
+	while (!s->replied && !s->interrupted) {
+		loop_run(s->loop);
+	}
+	if (!s->replied) {
+		return err_set(err, ERR_CANCELED, "interrupted");
+	}
+	if (s->reply.err.code != 0) {
+		return err_set(err, s->reply.err.code, "%s", s->reply.err.text);
+	}
+	return 0;
+}
+
+int session_resolve(const struct session *s, const char *word, const char **ret_id,
+		    struct err *err)
+{
+	const struct server *found = session_find(s, word);
+	const char *nearest = NULL;
+	size_t best = NEAR_ENOUGH;
+	struct buf names;
+
+	if (found != NULL) {
+		*ret_id = found->id;
+		return 0;
+	}
+	buf_init(&names, ERR_TEXT_MAX_BYTES / 2);
+	for (size_t i = 0; i < s->count; i++) {
+		size_t distance = span_distance(span_of(word), span_of(s->servers[i].id));
+
+		if (distance < best) {
+			best = distance;
+			nearest = s->servers[i].id;
+		}
+		buf_printf(&names, "%s%s", i > 0 ? ", " : "", s->servers[i].id);
+	}
+	if (nearest != NULL) {
+		err_set(err, ERR_NOT_FOUND, "there is no model '%s'. Did you mean '%s'?", word,
+			nearest);
+	} else {
+		err_set(err, ERR_NOT_FOUND, "there is no model '%s'. Models: %s", word,
+			s->count > 0 ? buf_text(&names) : "none yet (ronzal models scan)");
+	}
+	buf_finish(&names);
+	return ERR_NOT_FOUND;
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A command's conversation with the agent: a loop, a link, and the servers as the agent says them.
+ * The calls block until there is an answer; on_change is told in between.
+ */
+#ifndef CLI_SESSION_H
+#define CLI_SESSION_H
+
+#include "cli/cli.h"
+#include "link/link.h"
+
+#define SESSION_OPEN_MS 5000
+
+struct session {
+	struct loop *loop;
+	struct link *link;
+	struct server *servers; /* in the order in which the agent said them */
+	size_t count;
+	struct host_info host;
+	struct err down; /* code 0: the link is up */
+	bool synced;
+	struct link_reply reply; /* of the last session_ask: results are copies, owned here */
+	bool replied;
+	bool interrupted; /* set it, and stop the loop, to leave a session_ask: ERR_CANCELED */
+	/* A server changed (or the link went down: NULL). May be NULL. */
+	void (*on_change)(struct session *s, const struct server *changed);
+	void (*on_log)(struct session *s, const char *id, struct span line, uint64_t dropped);
+	void *user;
+};
+
+/* Dials the user's agent and waits for its picture; ERR_NO_AGENT says how to start one. */
+int session_open(struct session *s, const struct cli *cli, struct err *err);
+void session_close(struct session *s);
+
+/* Sends and waits for the reply, however long that takes; its error is the result. */
+int session_ask(struct session *s, const struct link_request *request, struct err *err);
+
+struct server *session_find(const struct session *s, const char *id);
+/* The id that a word means (exact, or without regard to case); ERR_NOT_FOUND lists the names. */
+int session_resolve(const struct session *s, const char *word, const char **ret_id,
+		    struct err *err);
+
+#endif
