@@ -85,6 +85,7 @@ static void empty_and_binary_texts_come_through(void **state)
 	struct shim_message m = { .verb = SHIM_LOG, .text = SPAN_LIT("\0\r\xff\x1b[31m \t") };
 	struct shim_message again;
 
+	buf_clear(&line);
 	assert_int_equal(shim_encode(&m, &line), 0);
 	assert_int_equal(shim_decode((struct span){ line.data, line.len - 1 }, &text, &again, NULL),
 			 0);
