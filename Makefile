@@ -47,12 +47,13 @@ WARN_FLAGS := -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-pr
 # Libraries: headers from outside the system folders count as system headers, for the warnings.
 pkg_libs = $(or $(shell $(PKG_CONFIG) --libs $(1) 2>/dev/null),$(2))
 pkg_cflags = $(patsubst -I%,-isystem %,$(shell $(PKG_CONFIG) --cflags $(1) 2>/dev/null))
-LIB_FLAGS := $(foreach p,libuv libllhttp yyjson sqlite3 libcurl,$(call pkg_cflags,$(p)))
+LIB_FLAGS := $(foreach p,libuv libllhttp yyjson sqlite3 libcurl nettle,$(call pkg_cflags,$(p)))
 UV_LIBS := $(call pkg_libs,libuv,-luv)
 LLHTTP_LIBS := $(call pkg_libs,libllhttp,-lllhttp)
 YYJSON_LIBS := $(call pkg_libs,yyjson,-lyyjson)
 SQLITE_LIBS := $(call pkg_libs,sqlite3,-lsqlite3)
 CURL_LIBS := $(call pkg_libs,libcurl,-lcurl)
+NETTLE_LIBS := $(call pkg_libs,nettle,-lnettle)
 CMOCKA_LIBS = $(call pkg_libs,cmocka,-lcmocka)
 CMOCKA_FLAGS = $(call pkg_cflags,cmocka)
 
@@ -127,7 +128,7 @@ link = $(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(filter %.o %.c,$^) $(LIB)
 
 $(BUILD)/ronzal: $(BUILD)/obj/cli/main.o $(LIB)
 	$(say) LD $@
-	$(Q)$(link) $(UV_LIBS) $(LLHTTP_LIBS) $(YYJSON_LIBS) $(SQLITE_LIBS) -lm
+	$(Q)$(link) $(UV_LIBS) $(LLHTTP_LIBS) $(YYJSON_LIBS) $(SQLITE_LIBS) $(NETTLE_LIBS) -lm
 
 # The gate and the shim are linked with the C library alone: whatever pulls in more fails here.
 $(BUILD)/ronzal-gate: $(BUILD)/obj/gate/gate.o $(LIB)
@@ -156,7 +157,7 @@ $(BUILD)/version.h: FORCE
 
 .PHONY: libraries
 libraries:
-	@$(PKG_CONFIG) --exists libuv yyjson sqlite3 libcurl 2>/dev/null || { \
+	@$(PKG_CONFIG) --exists libuv yyjson sqlite3 libcurl nettle 2>/dev/null || { \
 		echo 'make: libraries are missing. scripts/deps.sh installs them; it would name these:'; \
 		scripts/deps.sh --check; exit 1; }
 
@@ -165,7 +166,7 @@ FORCE:
 
 # Test programs -------------------------------------------------------------------------------
 
-ALL_LIBS = $(UV_LIBS) $(LLHTTP_LIBS) $(YYJSON_LIBS) $(SQLITE_LIBS) $(CURL_LIBS) -lm -lpthread
+ALL_LIBS = $(UV_LIBS) $(LLHTTP_LIBS) $(YYJSON_LIBS) $(SQLITE_LIBS) $(NETTLE_LIBS) $(CURL_LIBS) -lm -lpthread
 
 $(BUILD)/obj/tests/%.o: tests/unit/%.c $(BUILD)/flags | libraries
 	@mkdir -p $(@D)
