@@ -15,6 +15,7 @@
 
 #define KEYS_MAX 256
 #define KEY_NAME_MAX_BYTES 64
+#define KEY_SECRET_BYTES 48
 #define KEY_MODELS_MAX 16
 #define KEY_PREFIX "rz-" /* an API key is this and 43 characters of base64url */
 
@@ -32,7 +33,9 @@ struct keys {
 	struct key *items;
 	size_t count;
 	char token[44];
-	int64_t mtime_ns; /* of keys.json as read: the command line may have changed it */
+	/* private: which keys.json was read; every replacement is a new file, so the inode tells */
+	uint64_t inode;
+	int64_t written_s, bytes;
 };
 
 /* Reads both files, makes what is missing. */
@@ -43,7 +46,7 @@ int keys_refresh(struct keys *k, struct err *err);
 
 /* Adds a key and writes the file; ret_secret is the only copy of the key itself. */
 int keys_add(struct keys *k, const char *name, const char *const *models, int model_count,
-	     char ret_secret[48], struct err *err);
+	     char ret_secret[KEY_SECRET_BYTES], struct err *err);
 int keys_revoke(struct keys *k, const char *id_or_name, struct err *err);
 void keys_write(const struct keys *k, struct json_writer *w); /* a list without secrets */
 

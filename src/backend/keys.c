@@ -1,0 +1,380 @@
+/* SPDX-License-Identifier: MIT */
+#include "backend/keys.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "base/digest.h"
+#include "base/fs.h"
+#include "base/mem.h"
+
+#define KEYS_FILE_MAX_BYTES (1u << 20)
+
+static void key_finish(struct key *key)
+{
+	for (int i = 0; i < key->model_count; i++) {
+		free(key->models[i]);
+	}
+	*key = (struct key){ 0 };
+}
+
+static void forget_all(struct keys *k)
+{
+	for (size_t i = 0; i < k->count; i++) {
+		key_finish(&k->items[i]);
+	}
+	free(k->items);
+	k->items = NULL;
+	k->count = 0;
+}
+
+/* Remembers which file lies at path; whether that is another one than before. */
+static bool note_change(struct keys *k, const char *path, bool *ret_exists)
+{
+	struct stat st = { 0 };
+
+	*ret_exists = stat(path, &st) == 0;
+	bool same = k->inode == st.st_ino && k->written_s == st.st_mtime && k->bytes == st.st_size;
+
+	k->inode = st.st_ino;
+	k->written_s = st.st_mtime;
+	k->bytes = st.st_size;
+	return !same;
+}
+
+/* The file */
+
+static int read_models(const struct json_value *list, struct key *key)
+{
+	struct json_iter it = json_iter(list);
+	const struct json_value *item;
+	struct span name, text;
+
+	while (json_next(&it, &name, &item)) {
+		if (key->model_count == KEY_MODELS_MAX || !json_to_span(item, &text)) {
+			return ERR_INVALID;
+		}
+		key->models[key->model_count++] = mem_spandup(text);
+	}
+	return 0;
+}
+
+static int read_key(const struct json_value *v, struct key *key)
+{
+	const char *hash = json_text_at(v, "hash", "");
+
+	span_copy(span_of(json_text_at(v, "name", "")), key->name, sizeof(key->name));
+	key->made_unix_ms = json_i64_at(v, "made_unix_ms", 0);
+	if (strlen(hash) != sizeof(key->hash) - 1 || key->name[0] == '\0') {
+		return ERR_INVALID;
+	}
+	memcpy(key->hash, hash, sizeof(key->hash));
+	span_copy((struct span){ hash, sizeof(key->id) - 1 }, key->id, sizeof(key->id));
+	return read_models(json_get(v, "models"), key);
+}
+
+static int read_list(struct keys *k, const struct json_value *list)
+{
+	size_t count = json_count(list);
+	struct json_iter it = json_iter(list);
+	const struct json_value *item;
+	struct span name;
+
+	if (json_type(list) != JSON_ARRAY || count > KEYS_MAX) {
+		return ERR_INVALID;
+	}
+	k->items = mem_alloc(count * sizeof(*k->items));
+	while (json_next(&it, &name, &item)) {
+		if (read_key(item, &k->items[k->count++]) != 0) {
+			return ERR_INVALID;
+		}
+	}
+	return 0;
+}
+
+static int parse(struct keys *k, struct span text, const char *path, struct err *err)
+{
+	struct keys fresh = { 0 };
+	struct json *doc = json_parse(text, err);
+	int status = doc != NULL ? read_list(&fresh, json_get(json_root(doc), "keys"))
+				 : ERR_INVALID;
+
+	json_destroy(doc);
+	if (status != 0) {
+		forget_all(&fresh);
+		return err_set(err, status,
+			       "%s is not a list of keys. Put a copy back, or remove it and make "
+			       "new keys: ronzal keys add NAME",
+			       path);
+	}
+	forget_all(k);
+	k->items = fresh.items;
+	k->count = fresh.count;
+	return 0;
+}
+
+int keys_refresh(struct keys *k, struct err *err)
+{
+	char *path = fs_join(k->folder, "keys.json");
+	struct buf text;
+	bool exists;
+	int status = 0;
+
+	if (note_change(k, path, &exists)) {
+		buf_init(&text, KEYS_FILE_MAX_BYTES);
+		status = exists ? fs_read(path, &text, err) : 0;
+		if (status == 0 && exists) {
+			status = parse(k, buf_span(&text), path, err);
+		} else if (status == 0) {
+			forget_all(k);
+		}
+		buf_finish(&text);
+	}
+	free(path);
+	return status;
+}
+
+static void write_key(const struct key *key, bool with_hash, struct json_writer *w)
+{
+	jsonw_object(w);
+	jsonw_member_text(w, "id", key->id);
+	jsonw_member_text(w, "name", key->name);
+	if (with_hash) {
+		jsonw_member_text(w, "hash", key->hash);
+	}
+	jsonw_member_i64(w, "made_unix_ms", key->made_unix_ms);
+	jsonw_key(w, "models");
+	jsonw_array(w);
+	for (int i = 0; i < key->model_count; i++) {
+		jsonw_text(w, key->models[i]);
+	}
+	jsonw_end(w);
+	jsonw_end(w);
+}
+
+static void write_list(const struct keys *k, bool with_hash, struct json_writer *w)
+{
+	jsonw_array(w);
+	for (size_t i = 0; i < k->count; i++) {
+		write_key(&k->items[i], with_hash, w);
+	}
+	jsonw_end(w);
+}
+
+void keys_write(const struct keys *k, struct json_writer *w)
+{
+	write_list(k, false, w);
+}
+
+static int save(struct keys *k, struct err *err)
+{
+	char *path = fs_join(k->folder, "keys.json");
+	struct json_writer w;
+	struct buf text;
+	bool exists;
+
+	buf_init(&text, KEYS_FILE_MAX_BYTES);
+	jsonw_init(&w, &text);
+	w.pretty = true;
+	jsonw_object(&w);
+	jsonw_key(&w, "keys");
+	write_list(k, true, &w);
+	int status = jsonw_end_all(&w);
+
+	if (status == 0) {
+		status = fs_replace(path, buf_span(&text), 0600, err);
+		note_change(k, path, &exists);
+	} else {
+		err_set(err, status, "%s would be larger than %u bytes", path, KEYS_FILE_MAX_BYTES);
+	}
+	buf_finish(&text);
+	free(path);
+	return status;
+}
+
+/* The token is read, or made at the first start. */
+static int open_token(struct keys *k, struct err *err)
+{
+	char *path = fs_join(k->folder, "management.token");
+	struct buf text;
+
+	buf_init(&text, 256);
+	int status = fs_read(path, &text, err);
+
+	if (status == 0) {
+		struct span token = span_trim(buf_span(&text));
+
+		token.len -= token.len > 0 && token.ptr[token.len - 1] == '\n';
+		if (token.len != sizeof(k->token) - 1) {
+			status = err_set(err, ERR_INVALID,
+					 "%s does not hold a token. Remove it: the next start makes "
+					 "a new one",
+					 path);
+		} else {
+			span_copy(token, k->token, sizeof(k->token));
+		}
+	} else if (status == -ENOENT) {
+		secret_make(k->token);
+		status = fs_replace(path, span_of(k->token), 0600, err);
+	}
+	buf_finish(&text);
+	free(path);
+	return status;
+}
+
+int keys_open(struct keys *k, const char *folder, struct err *err)
+{
+	*k = (struct keys){ .folder = mem_strdup(folder) };
+	int status = open_token(k, err);
+
+	if (status == 0) {
+		status = keys_refresh(k, err);
+	}
+	if (status != 0) {
+		keys_close(k);
+	}
+	return status;
+}
+
+void keys_close(struct keys *k)
+{
+	forget_all(k);
+	free(k->folder);
+	*k = (struct keys){ 0 };
+}
+
+/* Changing */
+
+static int64_t unix_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static bool name_is_valid(const char *name)
+{
+	size_t len = strlen(name);
+
+	for (size_t i = 0; i < len; i++) {
+		if ((unsigned char)name[i] < 0x20 || name[i] == 0x7f) {
+			return false;
+		}
+	}
+	return len > 0 && len < KEY_NAME_MAX_BYTES && span_is_utf8(span_of(name));
+}
+
+static struct key *find_named(const struct keys *k, const char *id_or_name)
+{
+	for (size_t i = 0; i < k->count; i++) {
+		if (strcmp(k->items[i].id, id_or_name) == 0 ||
+		    strcmp(k->items[i].name, id_or_name) == 0) {
+			return &k->items[i];
+		}
+	}
+	return NULL;
+}
+
+int keys_add(struct keys *k, const char *name, const char *const *models, int model_count,
+	     char ret_secret[KEY_SECRET_BYTES], struct err *err)
+{
+	char random[SECRET_TEXT_BYTES];
+	int status = keys_refresh(k, err);
+
+	if (status != 0) {
+		return status;
+	}
+	if (!name_is_valid(name)) {
+		return err_set(err, ERR_INVALID,
+			       "a key's name has 1 to %d bytes and no control characters",
+			       KEY_NAME_MAX_BYTES - 1);
+	}
+	if (find_named(k, name) != NULL) {
+		return err_set(err, ERR_BUSY, "there is a key named '%s' already", name);
+	}
+	if (k->count == KEYS_MAX || model_count > KEY_MODELS_MAX) {
+		return err_set(err, ERR_FULL, "there may be %d keys, each for %d named models",
+			       KEYS_MAX, KEY_MODELS_MAX);
+	}
+	struct key key = { .made_unix_ms = unix_ms() };
+
+	secret_make(random);
+	snprintf(ret_secret, KEY_SECRET_BYTES, "%s%s", KEY_PREFIX, random);
+	digest_hex_of(span_of(ret_secret), key.hash);
+	span_copy(span_of(name), key.name, sizeof(key.name));
+	span_copy((struct span){ key.hash, sizeof(key.id) - 1 }, key.id, sizeof(key.id));
+	for (int i = 0; i < model_count; i++) {
+		key.models[key.model_count++] = mem_strdup(models[i]);
+	}
+	k->items = mem_resize(k->items, k->count + 1, sizeof(*k->items));
+	k->items[k->count++] = key;
+	status = save(k, err);
+	if (status != 0) {
+		key_finish(&k->items[--k->count]);
+	}
+	return status;
+}
+
+int keys_revoke(struct keys *k, const char *id_or_name, struct err *err)
+{
+	int status = keys_refresh(k, err);
+
+	if (status != 0) {
+		return status;
+	}
+	struct key *key = find_named(k, id_or_name);
+
+	if (key == NULL) {
+		return err_set(err, ERR_NOT_FOUND, "there is no key '%s'. See them: ronzal keys",
+			       id_or_name);
+	}
+	struct key removed = *key;
+	size_t at = (size_t)(key - k->items);
+
+	k->count--;
+	memmove(key, key + 1, (k->count - at) * sizeof(*key));
+	status = save(k, err);
+	if (status != 0) {
+		memmove(key + 1, key, (k->count - at) * sizeof(*key));
+		*key = removed;
+		k->count++;
+	} else {
+		key_finish(&removed);
+	}
+	return status;
+}
+
+/* Asking */
+
+const struct key *keys_find(const struct keys *k, struct span secret)
+{
+	const struct key *found = NULL;
+	char hash[DIGEST_HEX_BYTES];
+
+	digest_hex_of(secret, hash);
+	for (size_t i = 0; i < k->count; i++) {
+		if (secret_equal(span_of(k->items[i].hash), span_of(hash))) {
+			found = &k->items[i];
+		}
+	}
+	return found;
+}
+
+bool key_opens(const struct key *key, const char *model_id)
+{
+	for (int i = 0; i < key->model_count; i++) {
+		if (strcmp(key->models[i], model_id) == 0) {
+			return true;
+		}
+	}
+	return key->model_count == 0;
+}
+
+bool keys_is_token(const struct keys *k, struct span secret)
+{
+	return secret_equal(span_of(k->token), secret);
+}
