@@ -44,12 +44,12 @@
 #include "os/proc.h"
 
 #define SHIM_VERSION 1
-#define SHIM_MODEL_MAX_BYTES 129	  /* 128 characters and the terminator */
-#define SHIM_NOTE_MAX_BYTES 32768u	  /* before escaping */
-#define SHIM_LOG_LINE_MAX_BYTES 4096u	  /* ... longer ones are cut; the file has them whole */
+#define SHIM_MODEL_MAX_BYTES 129      /* 128 characters and the terminator */
+#define SHIM_NOTE_MAX_BYTES 32768u    /* before escaping */
+#define SHIM_LOG_LINE_MAX_BYTES 4096u /* ... longer ones are cut; the file has them whole */
 #define SHIM_LINE_MAX_BYTES (2 * SHIM_NOTE_MAX_BYTES + 64) /* any line, escaped, with its '\n' */
-#define SHIM_RING_MAX_BYTES 65536u	  /* the last lines, as "log TEXT\n" */
-#define SHIM_QUEUE_MAX_BYTES (256u << 10) /* to an agent that reads slowly */
+#define SHIM_RING_MAX_BYTES 65536u			   /* the last lines, as "log TEXT\n" */
+#define SHIM_QUEUE_MAX_BYTES (256u << 10)		   /* to an agent that reads slowly */
 #define SHIM_LEASE_MAX_S 86400u
 #define SHIM_TERM_AGAIN_MS 1500
 #define SHIM_KILL_MS 3000

@@ -35,8 +35,7 @@ bool shim_port_of(const char *file_name, const char *suffix, uint16_t *ret_port)
 		return false;
 	}
 	rest = span_from(rest, sizeof(FILE_PREFIX) - 1);
-	if (span_to_u64(span_split(&rest, '.'), UINT16_MAX, &port) != 0 ||
-	    !span_is(rest, suffix)) {
+	if (span_to_u64(span_split(&rest, '.'), UINT16_MAX, &port) != 0 || !span_is(rest, suffix)) {
 		return false;
 	}
 	*ret_port = (uint16_t)port;

@@ -54,8 +54,9 @@ void shim_log_init(struct shim_log *l, const char *path, uint64_t max_bytes,
 {
 	char *piece = mem_printf("%s.2", path);
 
-	*l = (struct shim_log){ .path = path, .max_bytes = max_bytes, .fd = -1, .on_line = on_line,
-				.user = user };
+	*l = (struct shim_log){
+		.path = path, .max_bytes = max_bytes, .fd = -1, .on_line = on_line, .user = user
+	};
 	buf_init(&l->line, SHIM_LOG_LINE_MAX_BYTES);
 	buf_init(&l->encoded, SHIM_LINE_MAX_BYTES);
 	buf_init(&l->ring, SHIM_RING_MAX_BYTES);

@@ -18,10 +18,10 @@ struct shim_log {
 	uint64_t written_bytes; /* to the file that is open */
 	uint64_t lost_bytes;	/* since the last write that worked */
 	int lost_errno;
-	int fd;			/* -1: to be opened at the next write */
-	bool was_rotated;	/* the head of this run is in .1 */
-	bool is_in_line;	/* the file does not end with '\n' */
-	struct buf line;	/* the one that is not complete yet */
+	int fd;		  /* -1: to be opened at the next write */
+	bool was_rotated; /* the head of this run is in .1 */
+	bool is_in_line;  /* the file does not end with '\n' */
+	struct buf line;  /* the one that is not complete yet */
 	struct buf encoded;
 	struct buf ring;
 	void (*on_line)(void *user, struct span encoded); /* each line, once it is complete */

@@ -31,8 +31,9 @@
 #define SIGNAL_FD 10 /* the handler's end of the self-pipe: a constant, so that nothing is global */
 #define FOREVER_MS (-1)
 #define READ_CHUNK_BYTES 16384u
-#define LAST_WORDS_MAX_BYTES (1u << 20) /* read after the engine's death; others may hold its pipe */
-#define QUEUE_RESERVE_BYTES 128u	/* for dropped and exit in a queue that is full */
+#define LAST_WORDS_MAX_BYTES \
+	(1u << 20)		 /* read after the engine's death; others may hold its pipe */
+#define QUEUE_RESERVE_BYTES 128u /* for dropped and exit in a queue that is full */
 #define LOG_MIN_BYTES 65536u
 #define INHERITED_FDS_MAX 1024
 #define BACKLOG 4
@@ -103,8 +104,7 @@ static void advance(struct shim *s)
 
 	shim_engine_signal(&s->engine, on_deadline[s->phase].signum);
 	s->phase = on_deadline[s->phase].next;
-	s->deadline_ms = wait_ms == FOREVER_MS ? FOREVER_MS
-					       : clock_ms(CLOCK_MONOTONIC) + wait_ms;
+	s->deadline_ms = wait_ms == FOREVER_MS ? FOREVER_MS : clock_ms(CLOCK_MONOTONIC) + wait_ms;
 }
 
 static void check_deadline(struct shim *s)
@@ -414,7 +414,8 @@ static void tidy_descriptors(void)
 static int catch_signals(struct shim *s, struct err *err)
 {
 	static const int caught[] = { SIGCHLD, SIGTERM, SIGINT, SIGHUP };
-	struct sigaction action = { .sa_handler = tell_self, .sa_flags = SA_NOCLDSTOP | SA_RESTART };
+	struct sigaction action = { .sa_handler = tell_self,
+				    .sa_flags = SA_NOCLDSTOP | SA_RESTART };
 	struct sigaction ignore = { .sa_handler = SIG_IGN };
 	sigset_t none;
 	int fds[2];

@@ -29,7 +29,7 @@ static const struct {
 	int signum;
 } signals[] = { { "TERM", SIGTERM }, { "KILL", SIGKILL } };
 
-#define STATUS_MAX 255	   /* exit codes, and signals below 0 */
+#define STATUS_MAX 255	      /* exit codes, and signals below 0 */
 #define STARTED_MAX INT64_MAX /* wall clock, ms */
 
 bool shim_model_is_valid(struct span text)
@@ -134,8 +134,8 @@ static bool read_number(struct span text, int64_t min, int64_t max, int64_t *ret
 	bool is_negative = min < 0 && text.len > 0 && text.ptr[0] == '-';
 	uint64_t value;
 
-	if (span_to_u64(span_from(text, is_negative ? 1 : 0),
-			(uint64_t)(is_negative ? -min : max), &value) != 0) {
+	if (span_to_u64(span_from(text, is_negative ? 1 : 0), (uint64_t)(is_negative ? -min : max),
+			&value) != 0) {
 		return false;
 	}
 	*ret = is_negative ? -(int64_t)value : (int64_t)value;

@@ -42,9 +42,8 @@ static int read_available(uint64_t *ret_bytes)
 	if (status != KERN_SUCCESS) {
 		return -EIO;
 	}
-	uint64_t free_pages = vm.free_count > vm.speculative_count
-				      ? vm.free_count - vm.speculative_count
-				      : 0;
+	uint64_t free_pages =
+		vm.free_count > vm.speculative_count ? vm.free_count - vm.speculative_count : 0;
 
 	*ret_bytes = (free_pages + vm.external_page_count + vm.purgeable_count) *
 		     (uint64_t)sysconf(_SC_PAGESIZE);

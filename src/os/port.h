@@ -9,7 +9,7 @@
 #include "os/proc.h"
 
 struct port_holder {
-	pid_t pid;			 /* 0 when somebody listens but the owner cannot be seen */
+	pid_t pid;			/* 0 when somebody listens but the owner cannot be seen */
 	char name[PROC_NAME_MAX_BYTES]; /* "?" then */
 };
 

@@ -6,4 +6,7 @@ set -u
 
 cd "$(dirname "$0")/../.." || exit 1
 build=${BUILD:-build}
-exec "$build/tests/tools/shim-test" "$build/ronzal-shim"
+if engine=$(scripts/engine.sh --find 2>/dev/null); then
+	export RONZAL_TEST_ENGINE="$engine" RONZAL_TEST_MODEL="$PWD/demo/ronzal-demo.gguf"
+fi
+exec "$build/tests/tools/shim-test" "$build/ronzal-shim" "$@"

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * shim-test SHIM: drives a real ronzal-shim with real processes as engines and says "ok NAME" or
+ * shim-test SHIM [CASE...]: drives a real ronzal-shim with real processes as engines and says "ok NAME" or
  * "not ok NAME: why" for each case. Every case runs in a process of its own with its own folder;
  * whatever it leaves behind is found by the shims' identity files and ended.
+ * RONZAL_TEST_ENGINE and RONZAL_TEST_MODEL name a llama-server and a model file for the last case.
  */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -24,6 +26,7 @@
 #include "host/shim.h"
 
 #define PORT 19100
+#define ENGINE_PORT 19101
 #define CASE_LIMIT_S 30
 #define LINE_WAIT_MS 8000
 #define ARGS_MAX 16
@@ -31,8 +34,7 @@
 static const char *shim_program;
 static int verdict_fd; /* where a case says why it failed */
 
-static _Noreturn void fail(int line, const char *format, ...)
-	__attribute__((format(printf, 2, 3)));
+static _Noreturn void fail(int line, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 static _Noreturn void fail(int line, const char *format, ...)
 {
@@ -73,10 +75,11 @@ struct started {
 	char line[512]; /* what it said on stdout */
 };
 
-static struct started start_shim_with(const char *lease, const char *log_max, const char *const *engine)
+static struct started start_shim_with(const char *lease, const char *log_max,
+				      const char *const *engine)
 {
-	const char *argv[ARGS_MAX + 8] = { shim_program, run_folder, "19100", "tiny", "log", log_max,
-					   lease };
+	const char *argv[ARGS_MAX + 8] = { shim_program, run_folder, "19100", "tiny",
+					   "log",	 log_max,    lease };
 	struct started s = { .pid = -1 };
 	size_t got = 0;
 	int out[2];
@@ -297,7 +300,8 @@ static void a_failed_exec_is_no_started_engine(void)
 	const char *folder[] = { "/tmp", NULL };
 	struct started s = start_shim_with("5", "1000000", missing);
 
-	CHECK_MSG(strcmp(s.line, "error: running /nowhere/llama-server: No such file or directory") == 0,
+	CHECK_MSG(strcmp(s.line,
+			 "error: running /nowhere/llama-server: No such file or directory") == 0,
 		  "it said: %s", s.line);
 	CHECK(wait_exit(s.pid, 1000) == 1);
 	CHECK(!has_file("sock") && !has_file("id") && !has_file("lock"));
@@ -354,7 +358,8 @@ static void sigterm_ends_engine_and_shim(void)
 static void an_engine_that_ignores_term_is_killed_after_the_grace(void)
 {
 	struct agent a;
-	pid_t shim = start_shim("60", "trap 'echo term' TERM; echo set; while :; do sleep 0.1; done");
+	pid_t shim =
+		start_shim("60", "trap 'echo term' TERM; echo set; while :; do sleep 0.1; done");
 	struct proc engine = attach_and_greet(&a);
 	int64_t start;
 
@@ -537,8 +542,8 @@ static void a_note_survives_agents(void)
 
 static void nonsense_closes_the_connection_and_harms_nothing(void)
 {
-	static const char *const lines[] = { "signal HUP\n", "lease -1\n", "note\n",
-					     "log \\x\n",    "hello 1\n" };
+	static const char *const lines[] = { "signal HUP\n", "lease -1\n", "note\n", "log \\x\n",
+					     "hello 1\n" };
 	struct agent a;
 	pid_t shim = start_shim("60", "sleep 60");
 	struct proc engine = attach_and_greet(&a);
@@ -572,8 +577,9 @@ static void a_slow_agent_loses_lines_that_are_counted(void)
 	struct agent a;
 	uint64_t lines = 0, dropped = 0;
 	pid_t shim = start_shim(
-		"60", "i=0; while [ $i -lt 300 ]; do i=$((i+1)); head -c 6000 /dev/zero | tr '\\0' x; "
-		      "echo; done; echo done; sleep 60");
+		"60",
+		"i=0; while [ $i -lt 300 ]; do i=$((i+1)); head -c 6000 /dev/zero | tr '\\0' x; "
+		"echo; done; echo done; sleep 60");
 	int64_t start = now_ms();
 
 	attach_and_greet(&a);
@@ -595,11 +601,13 @@ static void a_slow_agent_loses_lines_that_are_counted(void)
 
 static void a_log_is_rotated_and_the_head_of_the_run_kept(void)
 {
-	const char *engine[] = { "/bin/sh", "-c",
-				 "echo head; i=0; while [ $i -lt 3000 ]; do i=$((i+1)); "
-				 "echo $i 0123456789012345678901234567890123456789012345678901234567;"
-				 " done; echo tail",
-				 NULL };
+	const char *engine[] = {
+		"/bin/sh", "-c",
+		"echo head; i=0; while [ $i -lt 3000 ]; do i=$((i+1)); "
+		"echo $i 0123456789012345678901234567890123456789012345678901234567;"
+		" done; echo tail",
+		NULL
+	};
 	struct agent a;
 	struct started s;
 	struct stat st;
@@ -638,9 +646,10 @@ static void a_disk_that_fails_never_stops_the_engine(void)
 
 	CHECK(getrlimit(RLIMIT_FSIZE, &before) == 0);
 	CHECK(setrlimit(RLIMIT_FSIZE, &small) == 0);
-	pid_t shim = start_shim("60", "i=0; while [ $i -lt 200 ]; do i=$((i+1)); echo line $i "
-				      "012345678901234567890123456789012345678901234567890123456789;"
-				      " done; echo all said; sleep 60");
+	pid_t shim =
+		start_shim("60", "i=0; while [ $i -lt 200 ]; do i=$((i+1)); echo line $i "
+				 "012345678901234567890123456789012345678901234567890123456789;"
+				 " done; echo all said; sleep 60");
 	CHECK(setrlimit(RLIMIT_FSIZE, &before) == 0);
 	attach_and_greet(&a);
 	await_log(&a, "all said");
@@ -742,14 +751,16 @@ static void an_engine_inherits_nothing(void)
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGUSR2, SIG_IGN);
 	setenv("RONZAL_TEST", "passed on", 1);
-	pid_t shim = start_shim("60", "exec /bin/sh -c 'ls /dev/fd/ | sort -n | tr \"\\n\" \" \"; echo;"
-				      " echo \"$RONZAL_TEST\"; ps -o sid=,pgid= -p $$ | tr -s \" \";"
-				      " grep -E \"^Sig(Blk|Ign)\" /proc/self/status; sleep 60'");
+	pid_t shim =
+		start_shim("60", "exec /bin/sh -c 'ls /dev/fd/ | sort -n | tr \"\\n\" \" \"; echo;"
+				 " echo \"$RONZAL_TEST\"; ps -o sid=,pgid= -p $$ | tr -s \" \";"
+				 " grep -E \"^Sig(Blk|Ign)\" /proc/self/status; sleep 60'");
 	struct proc engine = attach_and_greet(&a);
 	char expected[64];
 
 	await(&a, SHIM_LOG);
-	CHECK_MSG(span_is(a.m.text, "0 1 2 3 "), "descriptors: %.*s", SPAN_ARG(a.m.text)); /* 3: ls */
+	CHECK_MSG(span_is(a.m.text, "0 1 2 3 "), "descriptors: %.*s",
+		  SPAN_ARG(a.m.text)); /* 3: ls */
 	await_log(&a, "passed on");
 	await(&a, SHIM_LOG);
 	snprintf(expected, sizeof(expected), " %d %d", (int)engine.pid, (int)engine.pid);
@@ -780,9 +791,10 @@ static uint64_t context_switches(pid_t pid)
 static void it_is_small_and_sleeps(void)
 {
 	struct agent a;
-	pid_t shim = start_shim("60", "i=0; while [ $i -lt 2000 ]; do i=$((i+1)); echo line $i "
-				      "012345678901234567890123456789012345678901234567890123456789;"
-				      " done; echo all said; sleep 60");
+	pid_t shim =
+		start_shim("60", "i=0; while [ $i -lt 2000 ]; do i=$((i+1)); echo line $i "
+				 "012345678901234567890123456789012345678901234567890123456789;"
+				 " done; echo all said; sleep 60");
 	uint64_t resident, before;
 
 	attach_and_greet(&a);
@@ -818,12 +830,80 @@ static void the_socket_is_private(void)
 	CHECK(wait_exit(shim, 4000) == 0);
 }
 
+static int connect_to(int port)
+{
+	struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	CHECK(connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0);
+	return fd;
+}
+
+static void await_log_part(struct agent *a, const char *text)
+{
+	do {
+		await(a, SHIM_LOG);
+	} while (span_find(a->m.text, text) == a->m.text.len);
+}
+
+static void a_real_llama_server_outlives_agents_and_ends_in_mid_stream(void)
+{
+	static const char body[] =
+		"{\"prompt\":\"once\",\"stream\":true,\"n_predict\":-1,\"ignore_eos\":true}";
+	char port[8], request[512], answer[4096];
+	const char *engine[] = { getenv("RONZAL_TEST_ENGINE"),
+				 "--model",
+				 getenv("RONZAL_TEST_MODEL"),
+				 "--host",
+				 "127.0.0.1",
+				 "--port",
+				 port,
+				 "--ctx-size",
+				 "512",
+				 "--n-gpu-layers",
+				 "0",
+				 "-lv",
+				 "4",
+				 NULL };
+	struct agent a;
+
+	snprintf(port, sizeof(port), "%d", ENGINE_PORT);
+	struct started s = start_shim_with("60", "1000000", engine);
+	CHECK_MSG(strcmp(s.line, "ok") == 0, "%s", s.line);
+	struct proc first = attach_and_greet(&a);
+	await_log_part(&a, "listening on");
+	detach(&a);
+	CHECK(attach_and_greet(&a).started == first.started);
+	await_log_part(&a, "listening on"); /* from the ring */
+	int fd = connect_to(ENGINE_PORT);
+	int len = snprintf(request, sizeof(request),
+			   "POST /completion HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+			   "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
+			   sizeof(body) - 1, body);
+	CHECK(write(fd, request, (size_t)len) == len);
+	ssize_t got = read(fd, answer, sizeof(answer) - 1);
+	CHECK(got > 0);
+	answer[got] = '\0';
+	CHECK_MSG(strncmp(answer, "HTTP/1.1 200 OK", 15) == 0, "%.80s", answer);
+	int64_t start = now_ms();
+	kill(s.pid, SIGTERM);
+	await(&a, SHIM_EXIT);
+	CHECK_MSG(now_ms() - start < SHIM_KILL_MS + 1000, "it took %d ms", (int)(now_ms() - start));
+	CHECK(wait_exit(s.pid, 1000) == 0);
+	check_all_gone(first);
+}
+
 /* Runner */
 
-#define CASE(name) { #name, name }
+#define CASE(name) \
+	{ \
+#name, name, false \
+	}
 static const struct {
 	const char *name;
 	void (*run)(void);
+	bool needs_engine;
 } cases[] = {
 	CASE(an_engine_runs_is_logged_and_its_exit_told),
 	CASE(release_does_nothing_while_the_engine_runs),
@@ -851,6 +931,8 @@ static const struct {
 	CASE(an_engine_inherits_nothing),
 	CASE(it_is_small_and_sleeps),
 	CASE(the_socket_is_private),
+	{ "a_real_llama_server_outlives_agents_and_ends_in_mid_stream",
+	  a_real_llama_server_outlives_agents_and_ends_in_mid_stream, true },
 };
 
 static void remove_folder(const char *folder)
@@ -886,6 +968,11 @@ static bool run_case(size_t i)
 	int status, verdict[2];
 	char folder[] = "/tmp/shim-test.XXXXXX";
 
+	if (cases[i].needs_engine && getenv("RONZAL_TEST_ENGINE") == NULL) {
+		printf("skip %s: no llama-server is installed (scripts/engine.sh)\n",
+		       cases[i].name);
+		return true;
+	}
 	run_folder = mkdtemp(folder);
 	if (run_folder == NULL || pipe(verdict) != 0) {
 		printf("not ok %s: no folder or pipe\n", cases[i].name);

@@ -3,6 +3,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+
 #include <cmocka.h>
 
 #include <dirent.h>
@@ -253,8 +254,8 @@ static void a_path_stays_inside_its_root(void **state)
 static void joining_puts_one_slash(void **state)
 {
 	static const char *const cases[][3] = {
-		{ "a", "b", "a/b" },   { "a/", "b", "a/b" },   { "a//", "/b", "a/b" },
-		{ "/", "b", "/b" },    { "/a", "/b", "/a/b" }, { "/", "/b", "/b" },
+		{ "a", "b", "a/b" }, { "a/", "b", "a/b" },   { "a//", "/b", "a/b" },
+		{ "/", "b", "/b" },  { "/a", "/b", "/a/b" }, { "/", "/b", "/b" },
 	};
 
 	(void)state;

@@ -2,6 +2,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+
 #include <cmocka.h>
 
 #include <math.h>
@@ -12,10 +13,10 @@
 
 static void getters_answer_not_there_for_anything_wrong(void **state)
 {
-	struct json *json = json_parse(
-		SPAN_LIT("{\"n\":4.0,\"f\":4.5,\"big\":18446744073709551615,\"b\":true,"
-			 "\"s\":\"a\\u0000b\",\"z\":null,\"l\":[1,2],\"o\":{\"x\":-7}}"),
-		NULL);
+	struct json *json =
+		json_parse(SPAN_LIT("{\"n\":4.0,\"f\":4.5,\"big\":18446744073709551615,\"b\":true,"
+				    "\"s\":\"a\\u0000b\",\"z\":null,\"l\":[1,2],\"o\":{\"x\":-7}}"),
+			   NULL);
 	const struct json_value *root = json_root(json);
 	int64_t i = 4711;
 	double d = 0;
@@ -45,9 +46,10 @@ static void getters_answer_not_there_for_anything_wrong(void **state)
 
 static void what_is_not_json_is_refused_with_its_place(void **state)
 {
-	static const char *const bad[] = { "",	      "{",	 "{\"a\":1,}", "[1 2]", "nul",
-					   "\"\xff\"", "NaN",	 "01",	       "{}x",	"'a'",
-					   "{\"a\":1 /* c */}", "\"\\ud800\"" };
+	static const char *const bad[] = {
+		"",    "{",   "{\"a\":1,}",	   "[1 2]",	 "nul", "\"\xff\"", "NaN", "01",
+		"{}x", "'a'", "{\"a\":1 /* c */}", "\"\\ud800\""
+	};
 	struct err err;
 
 	(void)state;
@@ -74,9 +76,10 @@ static void depth_is_bounded_for_reading(void **state)
 	assert_non_null(json);
 	json_destroy(json);
 	assert_null(json_parse((struct span){ text + 10000 - 65, 130 }, &err));
-	json = json_parse(SPAN_LIT("\"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[["
-				   "[[[[[[[[[[[[[[[[[[\\\"[[[[[[[[[[[\""),
-			  &err);
+	json = json_parse(
+		SPAN_LIT("\"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[["
+			 "[[[[[[[[[[[[[[[[[[\\\"[[[[[[[[[[[\""),
+		&err);
 	assert_non_null(json); /* brackets in a string nest nothing */
 	json_destroy(json);
 }
@@ -122,24 +125,25 @@ static void the_writer_escapes_and_separates(void **state)
 	jsonw_i64(&w, INT64_MIN);
 	jsonw_u64(&w, UINT64_MAX);
 	jsonw_double(&w, 1.25, 1);
-	jsonw_double(&w, NAN, 1);
-	jsonw_double(&w, -INFINITY, 1);
+	jsonw_double(&w, (double)NAN, 1);
+	jsonw_double(&w, -(double)INFINITY, 1);
 	jsonw_bool(&w, false);
 	jsonw_end(&w);
 	jsonw_key(&w, "raw");
 	jsonw_raw(&w, SPAN_LIT("{\"k\":[]}"));
 	assert_int_equal(jsonw_end_all(&w), 0);
-	assert_string_equal(buf_text(&out),
-			    "{\"a\\\"b\":\"x\\\\y\\n\\u0001\\u007f\",\"bad\":\"\xef\xbf\xbd\xc3\xa4\","
-			    "\"none\":null,\"list\":[-9223372036854775808,18446744073709551615,1.2,"
-			    "null,null,false],\"raw\":{\"k\":[]}}");
+	assert_string_equal(
+		buf_text(&out),
+		"{\"a\\\"b\":\"x\\\\y\\n\\u0001\\u007f\",\"bad\":\"\xef\xbf\xbd\xc3\xa4\","
+		"\"none\":null,\"list\":[-9223372036854775808,18446744073709551615,1.2,"
+		"null,null,false],\"raw\":{\"k\":[]}}");
 	buf_finish(&out);
 }
 
 static void a_value_that_was_read_is_written_the_same(void **state)
 {
-	static const char text[] =
-		"{\"a\":[1,-2,3.5,1e300,true,null,\"\\u00e4\\n\"],\"o\":{\"p\":{},\"q\":[]},\"\":0}";
+	static const char text[] = "{\"a\":[1,-2,3.5,1e300,true,null,\"\\u00e4\\n\"],\"o\":{\"p\":{"
+				   "},\"q\":[]},\"\":0}";
 	struct json *json = json_parse(SPAN_LIT(text), NULL);
 	struct json_writer w;
 	struct buf out, again;

@@ -3,6 +3,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+
 #include <cmocka.h>
 
 #include <errno.h>
@@ -64,8 +65,7 @@ static void control_bytes_cannot_forge_a_line(void **state)
 	log_setup("agent", LOG_INFO, ends[1]);
 	log_info("model %s", "a\r\n2026 error\x1b[2J\x7f\t\xc3\xa4");
 	read_line(line);
-	assert_non_null(strstr(
-		line, ": model a\\x0d\\x0a2026 error\\x1b[2J\\x7f\\x09\xc3\xa4\n"));
+	assert_non_null(strstr(line, ": model a\\x0d\\x0a2026 error\\x1b[2J\\x7f\\x09\xc3\xa4\n"));
 	assert_ptr_equal(strchr(line, '\n'), line + strlen(line) - 1);
 }
 

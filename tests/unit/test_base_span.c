@@ -2,6 +2,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+
 #include <cmocka.h>
 
 #include "base/err.h"
@@ -58,8 +59,15 @@ static void parts_and_comparisons(void **state)
 
 static void numbers_are_strict_and_bounded(void **state)
 {
-	static const char *const bad[] = { "",	"-1",  "+1",  " 1", "1 ",
-					   "0x1", "1.0", "1e3", "18446744073709551616",
+	static const char *const bad[] = { "",
+					   "-1",
+					   "+1",
+					   " 1",
+					   "1 ",
+					   "0x1",
+					   "1.0",
+					   "1e3",
+					   "18446744073709551616",
 					   "99999999999999999999999" };
 	uint64_t value = 4711;
 
@@ -80,13 +88,26 @@ static void numbers_are_strict_and_bounded(void **state)
 
 static void utf8_follows_the_table(void **state)
 {
-	static const char *const good[] = { "",	       "abc",	      "\xc3\xa4",
-					    "\xe2\x82\xac", "\xf0\x9f\xa6\x99", "\xed\x9f\xbf",
-					    "\xee\x80\x80", "\xf4\x8f\xbf\xbf" };
-	static const char *const bad[] = { "\x80",	   "\xc3",	   "\xc0\x80", "\xc1\xbf",
-					   "\xe0\x80\x80", "\xed\xa0\x80", "\xe2\x82",
-					   "\xf0\x8f\xbf\xbf", "\xf4\x90\x80\x80", "\xf5\x80\x80\x80",
-					   "\xff",	   "a\xe2\x28\xa1" };
+	static const char *const good[] = { "",
+					    "abc",
+					    "\xc3\xa4",
+					    "\xe2\x82\xac",
+					    "\xf0\x9f\xa6\x99",
+					    "\xed\x9f\xbf",
+					    "\xee\x80\x80",
+					    "\xf4\x8f\xbf\xbf" };
+	static const char *const bad[] = { "\x80",
+					   "\xc3",
+					   "\xc0\x80",
+					   "\xc1\xbf",
+					   "\xe0\x80\x80",
+					   "\xed\xa0\x80",
+					   "\xe2\x82",
+					   "\xf0\x8f\xbf\xbf",
+					   "\xf4\x90\x80\x80",
+					   "\xf5\x80\x80\x80",
+					   "\xff",
+					   "a\xe2\x28\xa1" };
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(good); i++) {

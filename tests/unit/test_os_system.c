@@ -3,6 +3,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+
 #include <cmocka.h>
 
 #include <arpa/inet.h>
@@ -227,8 +228,7 @@ static void the_holder_of_a_port_is_found(void **state)
 	struct sockaddr_in four = { .sin_family = AF_INET };
 	struct sockaddr_in6 six = { .sin6_family = AF_INET6, .sin6_addr = in6addr_loopback };
 	int probe = socket(AF_INET6, SOCK_STREAM, 0);
-	bool has_six = probe >= 0 &&
-		       bind(probe, (const struct sockaddr *)&six, sizeof(six)) == 0;
+	bool has_six = probe >= 0 && bind(probe, (const struct sockaddr *)&six, sizeof(six)) == 0;
 
 	(void)state;
 	close(probe);
@@ -363,11 +363,9 @@ int main(void)
 		cmocka_unit_test(the_peer_of_a_socket_is_known),
 		cmocka_unit_test(the_holder_of_a_port_is_found),
 		cmocka_unit_test(memory_is_plausible),
-		cmocka_unit_test_setup_teardown(ronzal_home_holds_all_four, make_home,
-						remove_home),
-		cmocka_unit_test_setup_teardown(
-			without_ronzal_home_they_lie_below_the_home_folder, make_home,
-			remove_home),
+		cmocka_unit_test_setup_teardown(ronzal_home_holds_all_four, make_home, remove_home),
+		cmocka_unit_test_setup_teardown(without_ronzal_home_they_lie_below_the_home_folder,
+						make_home, remove_home),
 		cmocka_unit_test_setup_teardown(bad_places_are_named_with_the_variable_to_set,
 						make_home, remove_home),
 	};

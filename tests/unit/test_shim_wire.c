@@ -3,6 +3,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+
 #include <cmocka.h>
 
 #include <signal.h>
@@ -95,14 +96,38 @@ static void empty_and_binary_texts_come_through(void **state)
 static void malformed_lines_are_refused(void **state)
 {
 	static const char *const bad[] = {
-		"note",		 "log",		     "log half \\",   "log \\x",
-		"live ",	 "live now",	     "release now",   "dropped",
-		"dropped -1",	 "dropped 1 ",	     "dropped  1",    "dropped 0x1",
-		"exit",		 "exit -",	     "exit 256",      "exit -256",
-		"exit 1.0",	 "signal HUP",	     "signal 9",      "signal TERM ",
-		"signal term",	 "lease",	     "lease soon",    "lease 9223372036854775808",
-		"hello",	 "hello 1 m 1 1 1",  "hello 1 m 1 0 1 1", "hello 1 m 65536 1 1 1",
-		"hello 1  1 1 1 1", "hello 1 m 1 1 1 1 1", "hello -1 m 1 1 1 1", "hello 1 m 1 -1 1 1",
+		"note",
+		"log",
+		"log half \\",
+		"log \\x",
+		"live ",
+		"live now",
+		"release now",
+		"dropped",
+		"dropped -1",
+		"dropped 1 ",
+		"dropped  1",
+		"dropped 0x1",
+		"exit",
+		"exit -",
+		"exit 256",
+		"exit -256",
+		"exit 1.0",
+		"signal HUP",
+		"signal 9",
+		"signal TERM ",
+		"signal term",
+		"lease",
+		"lease soon",
+		"lease 9223372036854775808",
+		"hello",
+		"hello 1 m 1 1 1",
+		"hello 1 m 1 0 1 1",
+		"hello 1 m 65536 1 1 1",
+		"hello 1  1 1 1 1",
+		"hello 1 m 1 1 1 1 1",
+		"hello -1 m 1 1 1 1",
+		"hello 1 m 1 -1 1 1",
 	};
 	struct shim_message m = { .number = 4711 };
 	struct err err;
@@ -184,9 +209,9 @@ static void an_identity_is_one_line(void **state)
 
 static void files_are_named_by_port(void **state)
 {
-	static const char *const others[] = { "shim-.sock",    "shim-70000.sock", "shim-1.sockx",
-					      "xshim-1.sock",  "shim-1.lock",	  "shim-+1.sock",
-					      "agent.sock",    "shim-1" };
+	static const char *const others[] = { "shim-.sock",   "shim-70000.sock", "shim-1.sockx",
+					      "xshim-1.sock", "shim-1.lock",	 "shim-+1.sock",
+					      "agent.sock",   "shim-1" };
 	char *path = shim_path("/run/user/1/ronzal", 65535, "sock");
 	uint16_t port = 0;
 
