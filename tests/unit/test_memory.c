@@ -24,22 +24,22 @@ struct shape {
 };
 
 static const struct shape mha = { "llama", 16, 2048, 32, 32, 64, 5632, 32000, 0, 0, 0, 0, 0,
-				  102768640, 131072000, 131080192 };
+				  102768640, 131072000, 131080192, "F16" };
 static const struct shape gqa = { "llama", 16, 2048, 32, 8, 64, 8192, 128256, 0, 0, 0, 0, 0,
-				  121651200, 525336576, 525344768 };
+				  121651200, 525336576, 525344768, "F16" };
 static const struct shape qwen = { "qwen3", 36, 2560, 32, 8, 128, 9728, 151936, 0, 0, 0, 0, 0,
 				   56792064, 218787840, 218798080, "Q4_0" };
 static const struct shape moe = { "qwen3moe", 12, 2048, 32, 4, 128, 768, 151936, 0, 0, 32, 8, 0,
-				  180573184, 330612736, 330620928 };
+				  180573184, 330612736, 330620928, "F16" };
 static const struct shape gemma3 = { "gemma3", 26, 1152, 4, 1, 256, 6912, 262144, 512, 6, 0, 0, 0,
-				     53694464, 603979776, 4608 };
+				     53694464, 603979776, 4608, "F16" };
 static const struct shape gemma2 = { "gemma2", 26, 2304, 8, 4, 256, 9216, 256000, 4096, 2, 0, 0, 0,
 				     43831296, 331776000, 9216, "Q4_0" };
 static const struct shape mamba = { "mamba", 24, 768, 0, 0, 0, 0, 50280, 0, 0, 0, 0, 1536,
-				    7615488, 77230080, 77233152 };
+				    7615488, 77230080, 77233152, "F16" };
 /* The model of the recorded logs on a real GPU, in F16. */
 static const struct shape gpu1b = { "llama", 22, 2048, 32, 4, 64, 5632, 286, 0, 0, 0, 0, 0,
-				    88096768, 1171456, 1179648 };
+				    88096768, 1171456, 1179648, "F16" };
 
 static void make_gguf(const struct shape *s, struct gguf *g)
 {
@@ -63,7 +63,7 @@ static void make_gguf(const struct shape *s, struct gguf *g)
 			    .context_length = 131072 };
 	snprintf(g->architecture, sizeof(g->architecture), "%s", s->arch);
 	snprintf(g->quantization, sizeof(g->quantization), "%s",
-		 s->quantization != NULL ? s->quantization : "F16");
+		 s->quantization);
 	g->layers = mem_alloc(s->layers * sizeof(g->layers[0]));
 	for (uint32_t i = 0; i < s->layers; i++) {
 		g->layers[i].bytes = s->layer_bytes;
