@@ -49,7 +49,7 @@ struct channel {
 	struct timer soon;  /* tells what must not be told inside a call; frees */
 	uint64_t heard_ms;
 	uint32_t losses;      /* in a row, without reaching UP */
-	struct err break_err; /* a write failed: lose() with this soon */
+	struct err break_err; /* a write failed, or the stream ended: lose() with this soon */
 	uint64_t seq;
 	struct list asked;   /* struct waiting: requests on their way */
 	struct list refused; /* ... whose err is to be told */
@@ -278,11 +278,10 @@ static void on_data(void *user, struct span data)
 static void on_end(void *user, int status)
 {
 	struct channel *ch = user;
-	struct err err = { 0 };
 
-	err_set(&err, ERR_UNAVAILABLE, "%s closed the channel%s%s", ch->peer,
+	err_set(&ch->break_err, ERR_UNAVAILABLE, "%s closed the channel%s%s", ch->peer,
 		status != 0 ? ": " : "", status != 0 ? err_sentence(status) : "");
-	lose(ch, &err);
+	timer_start(&ch->soon, ch->transport->explain_ms);
 }
 
 static const struct conn_callbacks stream_callbacks = { .on_data = on_data, .on_end = on_end };

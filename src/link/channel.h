@@ -7,7 +7,7 @@
  *
  * The stream comes from a transport (link/unix.c: a socket; link/ssh.c: a child with two pipes):
  *   1. channel_create; the channel asks for a stream by transport->dial (from the loop),
- *   2. the transport answers later, once, with channel_opened or channel_failed,
+ *   2. the transport answers once, at once or later, with channel_opened or channel_failed,
  *   3. when the stream is of no more use the channel closes its conns and calls hang_up; the
  *      transport may say why it broke by channel_failed before that,
  *   4. link_close ends with transport->destroy.
@@ -26,6 +26,11 @@ struct channel_transport {
 	void (*dial)(void *transport);
 	void (*hang_up)(void *transport); /* conns are closed already; end what carried them */
 	void (*destroy)(void *transport); /* the last call */
+	/*
+	 * Once the stream has ended the transport may say why, by channel_failed, for so long; then the
+	 * channel says only that it has ended. 0: it has nothing to add.
+	 */
+	uint32_t explain_ms;
 };
 
 struct channel_options {

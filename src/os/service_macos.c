@@ -1,0 +1,7 @@
+/* SPDX-License-Identifier: MIT */
+#include "os/service.h"
+
+enum service_manager service_manager(void)
+{
+	return SERVICE_LAUNCHD;
+}

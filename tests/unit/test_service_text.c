@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The unit and the LaunchAgent, against recorded text.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "cli/service_text.h"
+
+static const struct service_place usual = {
+	.program = "/home/ann/.local/libexec/ronzal/ronzal",
+	.log = "/home/ann/.local/state/ronzal/logs/agent.log",
+};
+
+static const struct service_place awkward = {
+	.program = "/opt/50% \"off\"/$HOME/a\\b/ronzal",
+	.log = "/var/100%/a b & <c>.log",
+	.ronzal_home = "/srv/a & b/<$1>/50%",
+};
+
+static void assert_text(void (*write)(const struct service_place *, struct buf *),
+			const struct service_place *place, const char *expected)
+{
+	struct buf out;
+
+	buf_init(&out, 65536);
+	write(place, &out);
+	assert_string_equal(buf_text(&out), expected);
+	buf_finish(&out);
+}
+
+static void unit_of_a_usual_place(void **state)
+{
+	(void)state;
+	assert_text(service_systemd_unit, &usual,
+		    "# Written by: ronzal service install\n"
+		    "[Unit]\n"
+		    "Description=ronzal agent, keeper of this user's llama-servers\n"
+		    "\n"
+		    "[Service]\n"
+		    "ExecStart=\"/home/ann/.local/libexec/ronzal/ronzal\" agent\n"
+		    "Restart=on-failure\n"
+		    "RestartSec=2\n"
+		    "KillMode=process\n"
+		    "OOMPolicy=continue\n"
+		    "StandardOutput=append:/home/ann/.local/state/ronzal/logs/agent.log\n"
+		    "StandardError=append:/home/ann/.local/state/ronzal/logs/agent.log\n"
+		    "\n"
+		    "[Install]\n"
+		    "WantedBy=default.target\n");
+}
+
+static void unit_takes_special_characters_literally(void **state)
+{
+	(void)state;
+	assert_text(service_systemd_unit, &awkward,
+		    "# Written by: ronzal service install\n"
+		    "[Unit]\n"
+		    "Description=ronzal agent, keeper of this user's llama-servers\n"
+		    "\n"
+		    "[Service]\n"
+		    "ExecStart=\"/opt/50%% \\\"off\\\"/$$HOME/a\\\\b/ronzal\" agent\n"
+		    "Environment=\"RONZAL_HOME=/srv/a & b/<$1>/50%%\"\n"
+		    "Restart=on-failure\n"
+		    "RestartSec=2\n"
+		    "KillMode=process\n"
+		    "OOMPolicy=continue\n"
+		    "StandardOutput=append:/var/100%%/a b & <c>.log\n"
+		    "StandardError=append:/var/100%%/a b & <c>.log\n"
+		    "\n"
+		    "[Install]\n"
+		    "WantedBy=default.target\n");
+}
+
+#define PLIST_HEAD \
+	"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n" \
+	"<!DOCTYPE plist PUBLIC \"-//Apple//DTD PLIST 1.0//EN\" " \
+	"\"http://www.apple.com/DTDs/PropertyList-1.0.dtd\">\n" \
+	"<!-- Written by: ronzal service install -->\n" \
+	"<plist version=\"1.0\">\n" \
+	"<dict>\n" \
+	"\t<key>Label</key>\n" \
+	"\t<string>ronzal.agent</string>\n" \
+	"\t<key>ProgramArguments</key>\n" \
+	"\t<array>\n"
+#define PLIST_MIDDLE \
+	"\t<key>LimitLoadToSessionType</key>\n" \
+	"\t<string>Aqua</string>\n" \
+	"\t<key>ProcessType</key>\n" \
+	"\t<string>Interactive</string>\n" \
+	"\t<key>AbandonProcessGroup</key>\n" \
+	"\t<true/>\n" \
+	"\t<key>RunAtLoad</key>\n" \
+	"\t<true/>\n" \
+	"\t<key>KeepAlive</key>\n" \
+	"\t<dict>\n" \
+	"\t\t<key>SuccessfulExit</key>\n" \
+	"\t\t<false/>\n" \
+	"\t</dict>\n" \
+	"\t<key>StandardOutPath</key>\n"
+
+static void plist_of_a_usual_place(void **state)
+{
+	(void)state;
+	assert_text(service_launchd_plist, &usual,
+		    PLIST_HEAD "\t\t<string>/home/ann/.local/libexec/ronzal/ronzal</string>\n"
+			       "\t\t<string>agent</string>\n"
+			       "\t</array>\n" PLIST_MIDDLE
+			       "\t<string>/home/ann/.local/state/ronzal/logs/agent.log</string>\n"
+			       "\t<key>StandardErrorPath</key>\n"
+			       "\t<string>/home/ann/.local/state/ronzal/logs/agent.log</string>\n"
+			       "</dict>\n</plist>\n");
+}
+
+static void plist_takes_special_characters_literally(void **state)
+{
+	(void)state;
+	assert_text(service_launchd_plist, &awkward,
+		    PLIST_HEAD "\t\t<string>/opt/50% \"off\"/$HOME/a\\b/ronzal</string>\n"
+			       "\t\t<string>agent</string>\n"
+			       "\t</array>\n"
+			       "\t<key>EnvironmentVariables</key>\n"
+			       "\t<dict>\n"
+			       "\t\t<key>RONZAL_HOME</key>\n"
+			       "\t\t<string>/srv/a &amp; b/&lt;$1&gt;/50%</string>\n"
+			       "\t</dict>\n" PLIST_MIDDLE
+			       "\t<string>/var/100%/a b &amp; &lt;c&gt;.log</string>\n"
+			       "\t<key>StandardErrorPath</key>\n"
+			       "\t<string>/var/100%/a b &amp; &lt;c&gt;.log</string>\n"
+			       "</dict>\n</plist>\n");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(unit_of_a_usual_place),
+		cmocka_unit_test(unit_takes_special_characters_literally),
+		cmocka_unit_test(plist_of_a_usual_place),
+		cmocka_unit_test(plist_takes_special_characters_literally),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
