@@ -237,6 +237,23 @@ static int ids_read(const struct json_value *list, struct wire_request *r, struc
 	return 0;
 }
 
+/* Everything behind the verb. Takes over r->doc. */
+static int request_read(struct wire_request *r, struct wire_request *ret_request, struct err *err)
+{
+	const struct json_value *root = json_root(r->doc);
+	int status = members_read(root, verb_rows[r->verb].rows, verb_rows[r->verb].count, r, err);
+
+	if (status == 0) {
+		status = ids_read(json_get(root, "models"), r, err);
+	}
+	if (status != 0) {
+		wire_request_finish(r);
+		return status;
+	}
+	*ret_request = *r;
+	return 0;
+}
+
 int wire_request_decode(struct span line, struct wire_request *ret_request, struct err *err)
 {
 	struct wire_request r = { 0 };
@@ -251,21 +268,27 @@ int wire_request_decode(struct span line, struct wire_request *ret_request, stru
 		verb++;
 	}
 	if (verb == ARRAY_LEN(verbs)) {
-		status = type_unknown(err);
-	} else {
-		r.verb = (enum verb)verb;
-		status = members_read(json_root(r.doc), verb_rows[verb].rows, verb_rows[verb].count,
-				      &r, err);
+		json_destroy(r.doc);
+		return type_unknown(err);
 	}
-	if (status == 0) {
-		status = ids_read(json_get(json_root(r.doc), "models"), &r, err);
+	r.verb = (enum verb)verb;
+	return request_read(&r, ret_request, err);
+}
+
+int wire_request_decode_as(enum verb verb, struct span text, struct wire_request *ret_request,
+			   struct err *err)
+{
+	struct wire_request r = { .verb = verb };
+
+	r.doc = json_parse(text.len > 0 ? text : SPAN_LIT("{}"), err);
+	if (r.doc == NULL) {
+		return ERR_INVALID;
 	}
-	if (status != 0) {
-		wire_request_finish(&r);
-		return status;
+	if (json_type(json_root(r.doc)) != JSON_OBJECT) {
+		json_destroy(r.doc);
+		return err_set(err, ERR_INVALID, "the body is not a JSON object");
 	}
-	*ret_request = r;
-	return 0;
+	return request_read(&r, ret_request, err);
 }
 
 void wire_request_finish(struct wire_request *r)

@@ -72,6 +72,9 @@ struct wire_request {
 int wire_request_encode(const struct wire_request *r, struct buf *out);
 /* 0, ERR_INVALID naming the member, or ERR_VERSION; on success wire_request_finish it. */
 int wire_request_decode(struct span line, struct wire_request *ret_request, struct err *err);
+/* The same of an HTTP body, whose verb the path has said: any type in it is not looked at. */
+int wire_request_decode_as(enum verb verb, struct span text, struct wire_request *ret_request,
+			   struct err *err);
 void wire_request_finish(struct wire_request *r);
 
 /* Events */
