@@ -1,0 +1,478 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Translates: link callbacks become changes of what the readers are shown (hostapi/stream.h), POSTs
+ * become link requests and their replies answers. Nothing is decided here but who may ask.
+ *
+ * A call (struct call) is one POST on its way: it lives until the link's reply, even when its
+ * client has left.
+ */
+#include "hostapi/hostapi.h"
+
+#include <stdlib.h>
+
+#include "base/digest.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "hostapi/stream.h"
+#include "io/timer.h"
+
+#define HOSTAPI_CONNS_MAX 256
+#define BODY_MAX_BYTES WIRE_LINE_MAX_BYTES
+#define STATUS_MAX_BYTES (64 * 1024 * 1024) /* 10,000 models with everything that is said of one */
+
+struct hostapi {
+	struct loop *loop;
+	struct http_server *server;
+	struct link *link;
+	struct streams streams;
+	const char *secret;
+	uint32_t drain_ms;
+	bool leaving;
+	struct timer leave_timer;
+	void (*on_end)(void *user);
+	void *end_user;
+	size_t calls;
+	bool closed; /* freed when the last call was replied */
+};
+
+struct call {
+	struct hostapi *hostapi;
+	struct exchange *x; /* NULL: the client has left */
+	enum verb verb;
+	bool asked; /* the link has it */
+};
+
+/* From the link */
+
+static void on_up(void *user)
+{
+	struct hostapi *h = user;
+	struct streams *s = &h->streams;
+
+	mirror_clear(&s->mirror);
+	s->down = (struct err){ 0 };
+	s->synced = false;
+	s->epoch++;
+	streams_pump(s);
+}
+
+static void on_down(void *user, const struct err *why)
+{
+	struct hostapi *h = user;
+	struct streams *s = &h->streams;
+
+	if (s->down.code != why->code || strcmp(s->down.text, why->text) != 0) {
+		log_warn("%s", why->text); /* once, not at every new try */
+		s->down = *why;
+		s->synced = false;
+		s->epoch++;
+		streams_pump(s);
+	}
+}
+
+static void on_host(void *user, const struct host_info *host)
+{
+	struct hostapi *h = user;
+
+	mirror_put_host(&h->streams.mirror, host);
+	streams_pump(&h->streams);
+}
+
+static void on_server(void *user, const struct server *server)
+{
+	struct hostapi *h = user;
+
+	mirror_put(&h->streams.mirror, server);
+	streams_pump(&h->streams);
+}
+
+static void on_progress(void *user, const char *id, float fraction, int32_t eta_ms)
+{
+	struct hostapi *h = user;
+	struct wire_event e = { .type = EVENT_PROGRESS,
+				.progress = { .fraction = fraction, .eta_ms = eta_ms } };
+
+	if (mirror_put_progress(&h->streams.mirror, id, fraction, eta_ms)) {
+		span_copy(span_of(id), e.progress.id, sizeof(e.progress.id));
+		streams_tell(&h->streams, &e);
+	}
+}
+
+static void on_removed(void *user, const char *id)
+{
+	struct hostapi *h = user;
+	struct wire_event e = { .type = EVENT_REMOVED };
+
+	mirror_remove(&h->streams.mirror, id);
+	span_copy(span_of(id), e.removed.id, sizeof(e.removed.id));
+	streams_tell(&h->streams, &e);
+}
+
+static void on_synced(void *user)
+{
+	struct hostapi *h = user;
+
+	h->streams.synced = true;
+	streams_pump(&h->streams);
+}
+
+static void on_log(void *user, const char *id, struct span line, uint64_t dropped)
+{
+	struct hostapi *h = user;
+	struct wire_event e = { .type = EVENT_LOG, .log = { .line = line, .dropped = dropped } };
+
+	span_copy(span_of(id), e.log.id, sizeof(e.log.id));
+	streams_tell(&h->streams, &e);
+}
+
+static const struct link_callbacks link_calls = {
+	.on_up = on_up,
+	.on_host = on_host,
+	.on_server = on_server,
+	.on_progress = on_progress,
+	.on_removed = on_removed,
+	.on_synced = on_synced,
+	.on_log = on_log,
+	.on_down = on_down,
+};
+
+/* Requests */
+
+static void reply_buf(struct exchange *x, int status, struct buf *body)
+{
+	exchange_reply_json(x, status, buf_span(body));
+	buf_finish(body);
+}
+
+/* "ok" for whoever asks whether we live; how the agent is, for a person. */
+static void handle_health(struct hostapi *h, struct exchange *x)
+{
+	const struct err *down = link_error(h->link);
+	struct json_writer w;
+	struct buf body;
+
+	buf_init(&body, 4096);
+	jsonw_init(&w, &body);
+	jsonw_object(&w);
+	jsonw_member_text(&w, "status", "ok");
+	jsonw_member_text(&w, "agent", down->code == 0 ? "connected" : down->text);
+	jsonw_end_all(&w);
+	reply_buf(x, 200, &body);
+}
+
+static void handle_ready(struct hostapi *h, struct exchange *x)
+{
+	struct err down = *link_error(h->link);
+
+	if (down.code != 0) {
+		down.code = ERR_UNAVAILABLE; /* whatever it is there, here it is not being ready */
+		exchange_fail(x, &down);
+		return;
+	}
+	exchange_reply_json(x, 200, SPAN_LIT("{\"status\":\"ready\"}"));
+}
+
+/* While nobody can tell how a server is, the last word is not passed off as its state. */
+static void write_servers(struct json_writer *w, const struct mirror *m, bool known)
+{
+	struct server *shown = mem_alloc(sizeof(*shown));
+
+	jsonw_key(w, "servers");
+	jsonw_array(w);
+	for (const struct mirror_entry *e = mirror_after(m, 0); e != NULL; e = mirror_next(m, e)) {
+		*shown = e->server;
+		if (!known && server_phase_is_running(shown->phase)) {
+			shown->phase = SERVER_UNKNOWN;
+		}
+		server_write(w, shown);
+	}
+	jsonw_end(w);
+	free(shown);
+}
+
+static void handle_status(struct hostapi *h, struct exchange *x)
+{
+	const struct mirror *m = &h->streams.mirror;
+	const struct err *down = link_error(h->link);
+	struct json_writer w;
+	struct buf body;
+
+	buf_init(&body, STATUS_MAX_BYTES);
+	jsonw_init(&w, &body);
+	jsonw_object(&w);
+	jsonw_member_text(&w, "agent", down->code == 0 ? "connected" : down->text);
+	jsonw_key(&w, "host");
+	if (m->host_change > 0) {
+		host_info_write(&w, &m->host);
+	} else {
+		jsonw_null(&w);
+	}
+	write_servers(&w, m, down->code == 0);
+	jsonw_end_all(&w);
+	reply_buf(x, 200, &body);
+}
+
+static void handle_events(struct hostapi *h, struct exchange *x)
+{
+	struct err err = { 0 };
+
+	if (streams_add(&h->streams, x, &err) != 0) {
+		exchange_fail(x, &err);
+	}
+}
+
+/* Calls: POST -> link request -> reply */
+
+static void free_if_over(struct hostapi *h)
+{
+	if (h->closed && h->calls == 0) {
+		free(h);
+	}
+}
+
+static void end_call(struct call *c)
+{
+	struct hostapi *h = c->hostapi;
+
+	free(c);
+	h->calls--;
+	free_if_over(h);
+}
+
+static void on_call_close(void *user)
+{
+	struct call *c = user;
+
+	c->x = NULL;
+	if (!c->asked) {
+		end_call(c);
+	}
+}
+
+static const struct exchange_callbacks call_calls = { .on_close = on_call_close };
+
+static void on_reply(void *user, const struct link_reply *reply)
+{
+	struct call *c = user;
+	struct wire_event e = { .type = EVENT_REPLY,
+				.reply = { .err = reply->err,
+					   .results = reply->results,
+					   .result_count = reply->count } };
+	int status = reply->err.code == 0 ? 200 : err_http_status(reply->err.code);
+	struct buf body;
+
+	if (c->x != NULL) {
+		buf_init(&body, WIRE_LINE_MAX_BYTES + 1);
+		ENSURE(wire_event_encode(&e, &body) == 0);
+		reply_buf(c->x, status, &body);
+	}
+	end_call(c);
+}
+
+static void ask(struct call *c, const struct wire_request *r)
+{
+	struct hostapi *h = c->hostapi;
+
+	c->asked = true;
+	if (r->verb == VERB_SUBSCRIBE) {
+		link_follow_logs(h->link, r->ids, r->id_count, r->tail);
+		on_reply(c, &(struct link_reply){ .count = 0 });
+		return;
+	}
+	link_send(h->link,
+		  &(struct link_request){ .verb = r->verb,
+					  .ids = r->ids,
+					  .count = r->id_count,
+					  .drain_ms = r->drain_ms,
+					  .deadline_ms = r->deadline_ms },
+		  on_reply, c);
+}
+
+static void on_body(void *user, struct exchange *x, struct span body)
+{
+	struct call *c = user;
+	struct wire_request r;
+	struct err err = { 0 };
+	int status;
+
+	if (c->hostapi->leaving) {
+		status = err_set(&err, ERR_UNAVAILABLE, "the Host API is being stopped");
+	} else {
+		status = wire_request_decode_as(c->verb, body, &r, &err);
+	}
+	if (status != 0) {
+		exchange_fail(x, &err);
+		end_call(c);
+		return;
+	}
+	ask(c, &r);
+	wire_request_finish(&r);
+}
+
+static void handle_call(struct hostapi *h, struct exchange *x, enum verb verb)
+{
+	struct call *c = mem_alloc(sizeof(*c));
+
+	*c = (struct call){ .hostapi = h, .x = x, .verb = verb };
+	h->calls++;
+	exchange_watch(x, &call_calls, c);
+	exchange_read_body(x, BODY_MAX_BYTES, on_body, c);
+}
+
+static const struct route {
+	enum h1_method method;
+	const char *path;
+	bool open; /* without the secret */
+	void (*handle)(struct hostapi *h, struct exchange *x); /* NULL: a call of the verb */
+	enum verb verb;
+} routes[] = {
+	{ H1_GET, "/health", true, handle_health, 0 },
+	{ H1_GET, "/healthz", true, handle_health, 0 },
+	{ H1_GET, "/ready", true, handle_ready, 0 },
+	{ H1_GET, "/api/servers/status", false, handle_status, 0 },
+	{ H1_GET, "/api/servers/events", false, handle_events, 0 },
+	{ H1_POST, "/api/servers/start", false, NULL, VERB_START },
+	{ H1_POST, "/api/servers/stop", false, NULL, VERB_STOP },
+	{ H1_POST, "/api/servers/restart", false, NULL, VERB_RESTART },
+	{ H1_POST, "/api/servers/credentials", false, NULL, VERB_CREDENTIALS },
+	{ H1_POST, "/api/servers/reload", false, NULL, VERB_RELOAD },
+	{ H1_POST, "/api/servers/logs", false, NULL, VERB_SUBSCRIBE },
+};
+
+static bool has_secret(const struct hostapi *h, const struct request *r)
+{
+	struct span value = h1_get(r->head, "Authorization");
+
+	return span_has_prefix(value, "Bearer ") && h1_count(r->head, "Authorization") == 1 &&
+	       secret_equal(span_of(h->secret), span_from(value, sizeof("Bearer ") - 1));
+}
+
+static void on_request(void *user, struct exchange *x)
+{
+	struct hostapi *h = user;
+	const struct request *r = exchange_request(x);
+	enum h1_method method = r->method == H1_HEAD ? H1_GET : r->method;
+	const struct route *at = NULL;
+	struct err err = { 0 };
+
+	for (size_t i = 0; i < ARRAY_LEN(routes); i++) {
+		if (strcmp(r->path, routes[i].path) == 0) {
+			at = &routes[i];
+		}
+	}
+	if ((at == NULL || !at->open) && !has_secret(h, r)) {
+		err_set(&err, ERR_UNAUTHENTICATED,
+			"the Host API's shared secret is missing or wrong");
+	} else if (at == NULL) {
+		err_set(&err, ERR_NOT_FOUND, "there is nothing at this path of the Host API");
+	} else if (at->method != method) {
+		err_set(&err, ERR_METHOD, "%s takes %s", at->path, h1_method_name(at->method));
+	} else {
+		if (at->handle != NULL) {
+			at->handle(h, x);
+		} else {
+			handle_call(h, x, at->verb);
+		}
+		return;
+	}
+	exchange_fail(x, &err);
+}
+
+/* Life */
+
+static void leave(struct hostapi *h)
+{
+	timer_stop(&h->leave_timer);
+	h->on_end(h->end_user);
+}
+
+static void on_leave_timeout(struct timer *t)
+{
+	struct hostapi *h = CONTAINER_OF(t, struct hostapi, leave_timer);
+
+	log_warn("the agent did not confirm the stop in time; its lease will end what still runs");
+	leave(h);
+}
+
+struct hostapi *hostapi_start(struct loop *loop, const struct hostapi_options *options,
+			      struct err *err)
+{
+	struct hostapi *h = mem_alloc(sizeof(*h));
+	struct link_ssh_options ssh = options->ssh;
+	struct http_server_options http = {
+		.listener = { .address = options->address,
+			      .port = options->port,
+			      .conns_max = HOSTAPI_CONNS_MAX },
+		.hosts = options->hosts,
+		.on_request = on_request,
+		.user = h,
+	};
+
+	ENSURE(options->secret[0] != '\0');
+	h->loop = loop;
+	h->secret = options->secret;
+	h->drain_ms = options->drain_ms;
+	h->server = http_server_start(loop, &http, err);
+	if (h->server == NULL) {
+		free(h);
+		return NULL;
+	}
+	streams_init(&h->streams, loop);
+	timer_init(&h->leave_timer, loop, on_leave_timeout);
+	ssh.callbacks = &link_calls;
+	ssh.user = h;
+	h->link = link_ssh_create(loop, &ssh);
+	h->streams.down = *link_error(h->link);
+	return h;
+}
+
+uint16_t hostapi_port(const struct hostapi *h)
+{
+	return http_server_port(h->server);
+}
+
+static void on_stopped(void *user, const struct link_reply *reply)
+{
+	struct hostapi *h = user;
+
+	h->calls--;
+	if (h->closed) {
+		free_if_over(h);
+	} else if (timer_is_on(&h->leave_timer)) {
+		if (reply->err.code != 0) {
+			log_warn("stopping the servers: %s", reply->err.text);
+		}
+		leave(h);
+	}
+}
+
+void hostapi_leave(struct hostapi *h, void (*on_end)(void *user), void *user)
+{
+	if (h->leaving) {
+		return;
+	}
+	h->leaving = true;
+	h->on_end = on_end;
+	h->end_user = user;
+	timer_start(&h->leave_timer, link_is_up(h->link) ? HOSTAPI_LEAVE_MS : 0);
+	if (link_is_up(h->link)) {
+		h->calls++;
+		link_send(h->link,
+			  &(struct link_request){ .verb = VERB_STOP,
+						  .drain_ms = h->drain_ms,
+						  .deadline_ms = HOSTAPI_STOP_MS },
+			  on_stopped, h);
+	}
+}
+
+void hostapi_close(struct hostapi *h)
+{
+	if (h != NULL) {
+		timer_stop(&h->leave_timer);
+		streams_finish(&h->streams);
+		http_server_close(h->server);
+		link_close(h->link);
+		h->closed = true;
+		free_if_over(h);
+	}
+}
