@@ -28,8 +28,17 @@ size_t span_find(struct span s, const char *needle)
 {
 	size_t len = strlen(needle);
 
+	if (len == 0 || s.len == 0) {
+		return 0;
+	}
 	for (size_t i = 0; i + len <= s.len; i++) {
-		if (memcmp(s.ptr + i, needle, len) == 0) {
+		const char *next = memchr(s.ptr + i, needle[0], s.len - len - i + 1);
+
+		if (next == NULL) {
+			break;
+		}
+		i = (size_t)(next - s.ptr);
+		if (memcmp(next, needle, len) == 0) {
 			return i;
 		}
 	}
