@@ -76,9 +76,9 @@ void api_metrics_read(struct span text, struct api_metrics *ret_metrics);
  * from timings. Anthropic's input_tokens leave the cached ones out: they are added.
  */
 struct api_usage {
-	int64_t prompt_tokens;	   /* cached ones included; -1: not said */
-	int64_t completion_tokens; /* -1: not said */
-	int64_t cached_tokens;	   /* -1: not said */
+	int64_t prompt_tokens;		       /* cached ones included; -1: not said */
+	int64_t completion_tokens;	       /* -1: not said */
+	int64_t cached_tokens;		       /* -1: not said */
 	double prompt_ms, predicted_ms;	       /* negative: not said */
 	int64_t prompt_evaluated, predicted_n; /* tokens of these times; -1: not said */
 };

@@ -12,8 +12,9 @@
 #include "base/mem.h"
 
 /* Families of devices that are GPUs; a name is a family and an optional number. */
-static const char *const gpu_families[] = { "MTL",  "Metal", "CUDA",   "ROCm",	    "HIP",   "Vulkan",
-					    "SYCL", "MUSA",  "OpenCL", "GPUOpenCL", "WebGPU" };
+static const char *const gpu_families[] = { "MTL",    "Metal",	   "CUDA",  "ROCm",
+					    "HIP",    "Vulkan",	   "SYCL",  "MUSA",
+					    "OpenCL", "GPUOpenCL", "WebGPU" };
 
 static bool is_digit(char c)
 {

@@ -15,13 +15,26 @@ struct vector {
 
 /* Given to an engine as they are. A name that ends with '_' stands for all that begin so. */
 static const char *const environment_names[] = {
-	"PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "LANG", "LC_",
+	"PATH",
+	"HOME",
+	"USER",
+	"LOGNAME",
+	"TMPDIR",
+	"LANG",
+	"LC_",
 	/* which devices, and how much of them */
-	"CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES",
-	"HSA_OVERRIDE_GFX_VERSION", "GGML_VK_VISIBLE_DEVICES", "GGML_VK_PREFER_HOST_MEMORY",
+	"CUDA_VISIBLE_DEVICES",
+	"CUDA_DEVICE_ORDER",
+	"HIP_VISIBLE_DEVICES",
+	"ROCR_VISIBLE_DEVICES",
+	"HSA_OVERRIDE_GFX_VERSION",
+	"GGML_VK_VISIBLE_DEVICES",
+	"GGML_VK_PREFER_HOST_MEMORY",
 	"GGML_CUDA_ENABLE_UNIFIED_MEMORY",
 	/* which Vulkan driver */
-	"VK_DRIVER_FILES", "VK_ADD_DRIVER_FILES", "VK_ICD_FILENAMES",
+	"VK_DRIVER_FILES",
+	"VK_ADD_DRIVER_FILES",
+	"VK_ICD_FILENAMES",
 };
 
 static void vector_init(struct vector *v)
@@ -132,7 +145,9 @@ static void add_layers_and_context(struct launch *l, const struct settings *s)
 
 static void add_flash_attention(struct launch *l, int32_t value)
 {
-	static const char *const words[] = { [TRI_OFF] = "off", [TRI_ON] = "on", [TRI_AUTO] = "auto" };
+	static const char *const words[] = {
+		[TRI_OFF] = "off", [TRI_ON] = "on", [TRI_AUTO] = "auto"
+	};
 
 	if (value == SETTING_UNSET) {
 		return;
@@ -241,7 +256,8 @@ char **launch_argv(const struct launch_options *o, struct err *err)
 	add_flag_if_offered(&l, ABILITY_METRICS);
 	add_flag_if_offered(&l, ABILITY_SLOTS);
 	add_flag_if_offered(&l, ABILITY_JINJA);
-	add_flag_if_offered(&l, o->abilities->has[ABILITY_NO_UI] ? ABILITY_NO_UI : ABILITY_NO_WEBUI);
+	add_flag_if_offered(&l,
+			    o->abilities->has[ABILITY_NO_UI] ? ABILITY_NO_UI : ABILITY_NO_WEBUI);
 	for (size_t i = 0; o->extra_arguments != NULL && o->extra_arguments[i] != NULL; i++) {
 		vector_add(&l.args, o->extra_arguments[i]);
 	}

@@ -18,7 +18,8 @@ static const struct cause {
 } causes[] = {
 #define MEMORY \
 	ERR_NO_MEMORY, "the engine ran out of memory", \
-		"lower ctx_size or n_gpu_layers, stop another model, or take a smaller quantization"
+		"lower ctx_size or n_gpu_layers, stop another model, or take a smaller " \
+		"quantization"
 	{ "cudaMalloc failed", MEMORY },
 	{ "CUDA error: out of memory", MEMORY },
 	{ "failed to allocate", MEMORY },
@@ -49,13 +50,14 @@ static const struct cause {
 	{ "V cache requires flash_attn", ERR_INVALID, "a quantized V cache needs flash attention",
 	  "set flash_attention to on, or cache_type_v to f16" },
 	{ "couldn't bind", ERR_BUSY, "the engine could not listen on its port",
-	  "free the port or set another one; if bind in host.conf names an address, check that this "
-	  "machine has it" },
+	  "free the port or set another one; if bind in host.conf names an address, check "
+	  "that this machine has it" },
 	{ "error: invalid argument:", ERR_NO_ENGINE, "the engine does not know one of its flags",
 	  "check the extra flags in host.conf, or install another build of llama-server" },
 	{ "error while handling argument", ERR_INVALID, "the engine refused the value of a flag",
 	  "correct the model's setting or the extra flags in host.conf" },
-	{ "error while loading shared libraries", ERR_NO_ENGINE, "a library of the engine is missing",
+	{ "error while loading shared libraries", ERR_NO_ENGINE,
+	  "a library of the engine is missing",
 	  "install llama-server again, or set library_path in host.conf" },
 	{ "Library not loaded", ERR_NO_ENGINE, "a library of the engine is missing",
 	  "install llama-server again (brew reinstall llama.cpp)" },
@@ -67,9 +69,10 @@ static const struct cause {
 	  "start the model again; if it comes back, update the driver" },
 	{ "(No such file or directory)", ERR_NOT_FOUND, "the model's file is not there",
 	  "rescan, or put the file back" },
-	{ "(Operation not permitted)", ERR_DENIED, "the system does not let the engine read the file",
-	  "move the model out of Documents, Downloads or an external volume, or give the agent full "
-	  "disk access" },
+	{ "(Operation not permitted)", ERR_DENIED,
+	  "the system does not let the engine read the file",
+	  "move the model out of Documents, Downloads or an external volume, or give the "
+	  "agent full disk access" },
 	{ "(Permission denied)", ERR_DENIED, "the engine may not read the model's file",
 	  "give the agent's user the right to read it" },
 };

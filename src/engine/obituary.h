@@ -14,8 +14,8 @@
 
 /* A value of fixed size; nothing to finish. */
 struct obituary_parser {
-	int cause;	/* private: a row of the table, or -1 */
-	bool is_ready;	/* the model had been loaded */
+	int cause;			   /* private: a row of the table, or -1 */
+	bool is_ready;			   /* the model had been loaded */
 	char line[RECEIPT_LINE_MAX_BYTES]; /* that names the cause, else the last error's, or "" */
 };
 

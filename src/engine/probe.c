@@ -106,7 +106,8 @@ static void help_read(struct span help, struct engine_abilities *a)
 /* "version: 0.7.0 (build 11669, commit Debian)", older "version: 4242 (1f2e3d4c)". */
 static void version_read(struct span text, struct engine_abilities *a)
 {
-	struct span rest = span_trim(span_from(text, span_find(text, "version:") + strlen("version:")));
+	struct span rest =
+		span_trim(span_from(text, span_find(text, "version:") + strlen("version:")));
 	struct span word = { rest.ptr, 0 };
 	uint64_t build = 0;
 	char name[48];
@@ -155,9 +156,10 @@ int probe_read(struct span version_text, struct span help_text, struct span devi
 	help_read(help_text, a);
 	devices_read(devices_text, a);
 	if (!a->has[ABILITY_MODEL] || !a->has[ABILITY_PORT]) {
-		return err_set(err, ERR_NO_ENGINE,
-			       "the engine's --help does not read like llama-server's; set engine in "
-			       "host.conf to a llama-server, or install one");
+		return err_set(
+			err, ERR_NO_ENGINE,
+			"the engine's --help does not read like llama-server's; set engine in "
+			"host.conf to a llama-server, or install one");
 	}
 	for (size_t i = 0; i < ABILITY_COUNT; i++) {
 		size_t len = strlen(missing);

@@ -25,11 +25,16 @@ static const struct {
 	const char *words;
 	float progress;
 } load_steps[] = {
-	{ "loading model '", 0.02f },	     { "loaded meta data with", 0.05f },
-	{ "loading model tensors", 0.10f },  { "model buffer size", 0.15f },
-	{ "constructing llama_context", 0.80f }, { "KV buffer size", 0.85f },
-	{ "compute buffer size", 0.90f },    { "warming up the model", 0.92f },
-	{ "initializing, n_slots", 0.97f },  { "initializing slots", 0.97f },
+	{ "loading model '", 0.02f },
+	{ "loaded meta data with", 0.05f },
+	{ "loading model tensors", 0.10f },
+	{ "model buffer size", 0.15f },
+	{ "constructing llama_context", 0.80f },
+	{ "KV buffer size", 0.85f },
+	{ "compute buffer size", 0.90f },
+	{ "warming up the model", 0.92f },
+	{ "initializing, n_slots", 0.97f },
+	{ "initializing slots", 0.97f },
 	{ "model loaded", 1.0f },
 };
 
@@ -208,8 +213,8 @@ static bool read_size(struct receipt_parser *p, const struct dialect_line *l)
 		if (is_device && p->devices_used == 0) {
 			dialect_quote(dialect_device_of_buffer(name), p->device, sizeof(p->device));
 		}
-		keep_evidence(p, is_device ? EVIDENCE_WEIGHTS_DEVICE : EVIDENCE_WEIGHTS_HOST, l->text,
-			      bytes + 1);
+		keep_evidence(p, is_device ? EVIDENCE_WEIGHTS_DEVICE : EVIDENCE_WEIGHTS_HOST,
+			      l->text, bytes + 1);
 	} else if (span_is(kind, "KV")) {
 		add_size(&p->kv, is_device, bytes);
 		keep_evidence(p, EVIDENCE_KV, l->text, bytes + 1);
@@ -291,7 +296,8 @@ float receipt_parser_progress(const struct receipt_parser *p)
 static enum receipt_verdict verdict_by_count(const struct receipt_parser *p)
 {
 	bool has_sizes = p->kv.device_bytes + p->kv.host_bytes + p->other.device_bytes +
-				 p->other.host_bytes > 0;
+				 p->other.host_bytes >
+			 0;
 
 	if (p->layers_offloaded == 0) {
 		return RECEIPT_CPU;
@@ -322,7 +328,8 @@ static enum receipt_verdict decide(const struct receipt_parser *p)
 	if (on_device) {
 		bool is_backed = p->devices_used > 0 || p->kv.device_bytes > 0;
 
-		if (p->has_no_gpu_warning || !is_backed || (is_counted && p->layers_offloaded == 0)) {
+		if (p->has_no_gpu_warning || !is_backed ||
+		    (is_counted && p->layers_offloaded == 0)) {
 			return RECEIPT_UNKNOWN;
 		}
 		if (!is_counted) {
@@ -369,7 +376,8 @@ static void explain(const struct receipt_parser *p, const struct receipt_wish *w
 	}
 	switch (r->verdict) {
 	case RECEIPT_UNKNOWN:
-		snprintf(r->why, sizeof(r->why), "the engine's log does not prove where the layers are");
+		snprintf(r->why, sizeof(r->why),
+			 "the engine's log does not prove where the layers are");
 		break;
 	case RECEIPT_CPU:
 		snprintf(r->why, sizeof(r->why), "runs on the CPU although %s%s", asked,
@@ -381,7 +389,8 @@ static void explain(const struct receipt_parser *p, const struct receipt_wish *w
 		snprintf(r->why, sizeof(r->why), "only %s is on the GPU although %s", part, asked);
 		break;
 	case RECEIPT_GPU:
-		snprintf(r->why, sizeof(r->why), "runs on the GPU although fewer layers were asked for");
+		snprintf(r->why, sizeof(r->why),
+			 "runs on the GPU although fewer layers were asked for");
 		break;
 	}
 }
@@ -393,7 +402,8 @@ static void name_device(const struct receipt_parser *p, struct receipt *r)
 	span_copy(span_of(p->device_name), r->device_name, sizeof(r->device_name));
 	for (int i = 0; i < p->listed_count && r->device_name[0] == '\0'; i++) {
 		if (strcmp(p->listed[i].id, p->device) == 0) {
-			span_copy(span_of(p->listed[i].name), r->device_name, sizeof(r->device_name));
+			span_copy(span_of(p->listed[i].name), r->device_name,
+				  sizeof(r->device_name));
 		}
 	}
 	if (r->device_name[0] == '\0') {

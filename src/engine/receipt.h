@@ -43,14 +43,14 @@ struct buffer_sizes {
 
 /* A value of fixed size; nothing to finish. */
 struct receipt_parser {
-	bool is_settled;	   /* the load is over */
+	bool is_settled; /* the load is over */
 	bool has_no_gpu_warning;
-	bool has_strange_weights;  /* on something that is neither main memory nor a known device */
-	float progress;		   /* 0..1, grows only */
-	int devices_used;	   /* GPUs that the model was given */
-	char device[16];	   /* the first of them */
+	bool has_strange_weights; /* on something that is neither main memory nor a known device */
+	float progress;		  /* 0..1, grows only */
+	int devices_used;	  /* GPUs that the model was given */
+	char device[16];	  /* the first of them */
 	char device_name[96];
-	char bare_name[96];	   /* a name that stands without an id */
+	char bare_name[96]; /* a name that stands without an id */
 	int listed_count;
 	struct host_device listed[HOST_DEVICES_MAX];
 	int64_t layers_offloaded, layers_total; /* -1: not said */

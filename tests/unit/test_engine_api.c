@@ -124,17 +124,17 @@ static void bad_answers_are_protocol_errors_that_name_the_path(void **state)
 	char *large = mem_alloc(API_BODY_MAX_BYTES + 1);
 	struct err err = { 0 };
 
-	assert_int_equal(
-		api_props_read((struct span){ large, API_BODY_MAX_BYTES + 1 }, &p, &err),
-		ERR_PROTOCOL);
+	assert_int_equal(api_props_read((struct span){ large, API_BODY_MAX_BYTES + 1 }, &p, &err),
+			 ERR_PROTOCOL);
 	assert_non_null(strstr(err.text, "longer"));
 	free(large);
 
 	/* Odd members are as if they were not there. */
-	assert_int_equal(api_props_read(SPAN_LIT("{\"total_slots\":-4,\"model_alias\":[],"
-						 "\"default_generation_settings\":{\"n_ctx\":1e99}}"),
-					&p, NULL),
-			 0);
+	assert_int_equal(
+		api_props_read(SPAN_LIT("{\"total_slots\":-4,\"model_alias\":[],"
+					"\"default_generation_settings\":{\"n_ctx\":1e99}}"),
+			       &p, NULL),
+		0);
 	assert_int_equal(p.slots, 0);
 	assert_int_equal(p.context_tokens, 0);
 	assert_string_equal(p.alias, "");
@@ -197,12 +197,12 @@ static void usage_is_found_in_every_dialect(void **state)
 		int64_t prompt, completion, cached;
 		double prompt_ms;
 	} rows[] = {
-		{ "chat.json", 13, 12, 0, 9.041 },	 { "chat.sse", 13, 6, 12, 1.377 },
-		{ "chat-usage.sse", 13, 6, 12, 1.354 },	 { "completions.json", 2, 6, 1, 1.035 },
-		{ "completions.sse", 2, 6, 1, 1.008 },	 { "responses.json", 13, 6, 12, -1 },
-		{ "responses.sse", 13, 6, 12, 1.112 },	 { "messages.json", 13, 6, 12, -1 },
-		{ "messages.sse", 13, 6, 12, -1 },	 { "rerank.json", 6, -1, -1, -1 },
-		{ "embeddings.json", 2, -1, -1, -1 },	 { "embed-err.json", -1, -1, -1, -1 },
+		{ "chat.json", 13, 12, 0, 9.041 },	{ "chat.sse", 13, 6, 12, 1.377 },
+		{ "chat-usage.sse", 13, 6, 12, 1.354 }, { "completions.json", 2, 6, 1, 1.035 },
+		{ "completions.sse", 2, 6, 1, 1.008 },	{ "responses.json", 13, 6, 12, -1 },
+		{ "responses.sse", 13, 6, 12, 1.112 },	{ "messages.json", 13, 6, 12, -1 },
+		{ "messages.sse", 13, 6, 12, -1 },	{ "rerank.json", 6, -1, -1, -1 },
+		{ "embeddings.json", 2, -1, -1, -1 },	{ "embed-err.json", -1, -1, -1, -1 },
 		{ "props.json", -1, -1, -1, -1 },
 	};
 
@@ -210,7 +210,8 @@ static void usage_is_found_in_every_dialect(void **state)
 		struct buf text = answer(rows[i].name);
 		struct api_usage u = scan(buf_span(&text));
 
-		if (u.prompt_tokens != rows[i].prompt || u.completion_tokens != rows[i].completion ||
+		if (u.prompt_tokens != rows[i].prompt ||
+		    u.completion_tokens != rows[i].completion ||
 		    u.cached_tokens != rows[i].cached || u.prompt_ms != rows[i].prompt_ms) {
 			fail_msg("%s: %ld %ld %ld", rows[i].name, (long)u.prompt_tokens,
 				 (long)u.completion_tokens, (long)u.cached_tokens);

@@ -182,8 +182,8 @@ static void what_an_old_build_cannot_do_is_refused_by_name(void **state)
 static void no_text_of_the_registry_becomes_a_flag(void **state)
 {
 	(void)state;
-	static const char *const bad_ids[] = { "",	"-m",	     "--tools", "a b", "a\n--tools",
-					       "a,b",	".hidden", "../x",	"a=b", "\xc3\xa4" };
+	static const char *const bad_ids[] = { "",    "-m",	 "--tools", "a b", "a\n--tools",
+					       "a,b", ".hidden", "../x",    "a=b", "\xc3\xa4" };
 	static const char *const bad_paths[] = { "", "-m.gguf", "--tools", "models/q.gguf", "./q" };
 	struct start s;
 
@@ -259,15 +259,24 @@ static void only_listed_variables_reach_an_engine(void **state)
 {
 	(void)state;
 	static const char *const from[] = {
-		"PATH=/bin",	       "HOME=/home/u",
-		"LLAMA_ARG_TOOLS=all", "LD_PRELOAD=/tmp/x.so",
-		"LC_ALL=C",	       "LC_",
-		"LD_LIBRARY_PATH=/x",  "DYLD_INSERT_LIBRARIES=/x",
-		"PATHS=/x",	       "CUDA_VISIBLE_DEVICES=0",
-		"GGML_BACKEND_PATH=/x", "GGML_NO_BACKTRACE=0",
-		"PATH",		       "HF_TOKEN=secret",
-		"VK_DRIVER_FILES=/d",  "=LC_X",
-		"",		       "SSH_ORIGINAL_COMMAND=x",
+		"PATH=/bin",
+		"HOME=/home/u",
+		"LLAMA_ARG_TOOLS=all",
+		"LD_PRELOAD=/tmp/x.so",
+		"LC_ALL=C",
+		"LC_",
+		"LD_LIBRARY_PATH=/x",
+		"DYLD_INSERT_LIBRARIES=/x",
+		"PATHS=/x",
+		"CUDA_VISIBLE_DEVICES=0",
+		"GGML_BACKEND_PATH=/x",
+		"GGML_NO_BACKTRACE=0",
+		"PATH",
+		"HF_TOKEN=secret",
+		"VK_DRIVER_FILES=/d",
+		"=LC_X",
+		"",
+		"SSH_ORIGINAL_COMMAND=x",
 		NULL,
 	};
 	static const char *const expected[] = { "PATH=/bin",	      "HOME=/home/u",

@@ -92,7 +92,8 @@ static void program_that_is_no_llama_server_is_refused(void **state)
 		struct engine_abilities a;
 		struct err err = { 0 };
 
-		assert_int_equal(probe_read(SPAN_LIT(""), span_of(texts[i]), SPAN_LIT(""), &a, &err),
+		assert_int_equal(probe_read(SPAN_LIT(""), span_of(texts[i]), SPAN_LIT(""), &a,
+					    &err),
 				 ERR_NO_ENGINE);
 		assert_non_null(strstr(err.text, "host.conf"));
 		assert_string_equal(a.version, "");
@@ -160,7 +161,8 @@ static void versions_of_all_forms_are_read(void **state)
 		const char *text, *version;
 		uint32_t build;
 	} rows[] = {
-		{ "ggml_metal: noise\nversion: 0.7.0 (build 11669, commit Debian)\nbuilt with GNU\n",
+		{ "ggml_metal: noise\nversion: 0.7.0 (build 11669, commit Debian)\nbuilt with "
+		  "GNU\n",
 		  "llama-server 0.7.0 (build 11669)", 11669 },
 		{ "version: 4242 (1f2e3d4c)\n", "llama-server build 4242", 4242 },
 		{ "version: v1.2-rc (dirty)\n", "llama-server v1.2-rc", 0 },

@@ -22,7 +22,8 @@ struct log_row {
 
 static const struct log_row logs[] = {
 	{ "h100-vulkan-gpu", RECEIPT_GPU, 23, 23, "Vulkan0", "NVIDIA H100 80GB HBM3", false },
-	{ "h100-vulkan-partial", RECEIPT_PARTIAL, 10, 23, "Vulkan0", "NVIDIA H100 80GB HBM3", false },
+	{ "h100-vulkan-partial", RECEIPT_PARTIAL, 10, 23, "Vulkan0", "NVIDIA H100 80GB HBM3",
+	  false },
 	{ "h100-vulkan-cpu-by-request", RECEIPT_CPU, 0, 23, "", "", false },
 	{ "h100-vulkan-gpu-verbosity-3", RECEIPT_UNKNOWN, -1, -1, "", "", false },
 	{ "h200-vulkan-gpu", RECEIPT_GPU, 9, 9, "Vulkan0", "NVIDIA H200", false },
@@ -43,10 +44,12 @@ static const struct log_row logs[] = {
 	{ "metal-old", RECEIPT_GPU, 33, 33, "Metal", "Apple M1", false },
 	{ "metal-oldest", RECEIPT_GPU, 33, 33, "Metal", "Apple M1 Pro", false },
 	{ "cuda-new", RECEIPT_GPU, 33, 33, "CUDA0", "NVIDIA GeForce RTX 3090", false },
-	{ "cuda-old-partial", RECEIPT_PARTIAL, 20, 33, "CUDA0", "NVIDIA GeForce GTX 1060 6GB", false },
+	{ "cuda-old-partial", RECEIPT_PARTIAL, 20, 33, "CUDA0", "NVIDIA GeForce GTX 1060 6GB",
+	  false },
 	{ "cuda-two-devices", RECEIPT_GPU, 41, 41, "CUDA0", "NVIDIA RTX A2000 (Laptop) and 1 more",
 	  false },
-	{ "cuda-experts-on-cpu", RECEIPT_PARTIAL, 49, 49, "CUDA0", "NVIDIA GeForce RTX 3090", false },
+	{ "cuda-experts-on-cpu", RECEIPT_PARTIAL, 49, 49, "CUDA0", "NVIDIA GeForce RTX 3090",
+	  false },
 	{ "rocm", RECEIPT_GPU, 33, 33, "ROCm0", "AMD Radeon RX 7900 XTX", false },
 	{ "vulkan-old", RECEIPT_GPU, 33, 33, "Vulkan0", "AMD Radeon 780M (RADV PHOENIX) (radv)",
 	  false },
@@ -202,7 +205,8 @@ static size_t try_mutations(const struct log_row *row, struct span text, struct 
 
 	for (size_t n = 0; n < lines; n++) {
 		for (size_t m = 0; m <= ARRAY_LEN(mutations); m++) {
-			const struct mutation *how = m < ARRAY_LEN(mutations) ? &mutations[m] : NULL;
+			const struct mutation *how =
+				m < ARRAY_LEN(mutations) ? &mutations[m] : NULL;
 
 			if (how != NULL && how->is_of_buffers && row->lies_in_one_line) {
 				continue;
@@ -293,9 +297,10 @@ static void verdicts_are_compared_with_the_settings(void **state)
 	assert_wanted("metal-newest", none, false,
 		      "runs on the GPU although fewer layers were asked for");
 	assert_wanted("h100-vulkan-partial", some, true, "");
-	assert_wanted("h100-vulkan-partial", many, false,
-		      "only a part (10 of 23 layers) is on the GPU although 99 GPU layers were asked "
-		      "for");
+	assert_wanted(
+		"h100-vulkan-partial", many, false,
+		"only a part (10 of 23 layers) is on the GPU although 99 GPU layers were asked "
+		"for");
 	assert_wanted("h100-vulkan-cpu-by-request", none, true, "");
 	assert_wanted("cpu-fallback", no_device, true, "");
 	assert_wanted("cpu-fallback", many, false,
@@ -319,12 +324,12 @@ static void own_line_says_what_the_seed_tells_people_to_look_for(void **state)
 	struct receipt r = judge_log("metal-newest", ALL, true);
 
 	receipt_print(&r, text, sizeof(text));
-	assert_string_equal(text,
-			    "ronzal: GPU name: Apple M4 Pro (MTL0), 33/33 layers on the GPU");
+	assert_string_equal(text, "ronzal: GPU name: Apple M4 Pro (MTL0), 33/33 layers on the GPU");
 	r = judge_log("h100-vulkan-partial", 10, true);
 	receipt_print(&r, text, sizeof(text));
-	assert_string_equal(text, "ronzal: GPU name: NVIDIA H100 80GB HBM3 (Vulkan0), 10/23 layers on "
-				  "the GPU, the rest on the CPU");
+	assert_string_equal(text,
+			    "ronzal: GPU name: NVIDIA H100 80GB HBM3 (Vulkan0), 10/23 layers on "
+			    "the GPU, the rest on the CPU");
 	for (size_t i = 0; i < ARRAY_LEN(logs); i++) {
 		r = judge_log(logs[i].name, ALL, true);
 		receipt_print(&r, text, sizeof(text));
@@ -356,8 +361,9 @@ static void hostile_names_are_escaped(void **state)
 {
 	(void)state;
 	struct receipt r = judge(
-		SPAN_LIT("llama_prepare_model_devices: using device CUDA0 (a\033[2J\"\xff) - 1 MiB\n"
-			 "load_tensors: offloaded 3/3 layers to GPU\n"),
+		SPAN_LIT(
+			"llama_prepare_model_devices: using device CUDA0 (a\033[2J\"\xff) - 1 MiB\n"
+			"load_tensors: offloaded 3/3 layers to GPU\n"),
 		ALL, true);
 
 	assert_int_equal(r.verdict, RECEIPT_GPU);

@@ -99,16 +99,16 @@ static void forms_of_exhausted_memory_are_known_and_rooms_are_not(void **state)
 	struct obituary o = read_text(SPAN_LIT("srv: the room has a broom, zoom in, oom"), 1);
 
 	assert_int_equal(o.code, ERR_ENGINE_FAILED);
-	assert_string_equal(o.sentence,
-			    "the engine ended with exit code 1, before it was ready");
+	assert_string_equal(o.sentence, "the engine ended with exit code 1, before it was ready");
 }
 
 static void trouble_that_was_survived_is_no_cause_of_death(void **state)
 {
 	(void)state;
-	struct obituary o = read_text(SPAN_LIT("0.00.001.000 E x: failed to allocate Vulkan0 buffer\n"
-					       "0.00.002.000 I srv  llama_server: model loaded\n"),
-				      -SIGKILL);
+	struct obituary o =
+		read_text(SPAN_LIT("0.00.001.000 E x: failed to allocate Vulkan0 buffer\n"
+				   "0.00.002.000 I srv  llama_server: model loaded\n"),
+			  -SIGKILL);
 
 	assert_int_equal(o.code, ERR_ENGINE_FAILED);
 	assert_string_equal(o.sentence, "the engine was killed by the system or by a person "
@@ -127,8 +127,7 @@ static void unknown_ends_quote_the_last_error(void **state)
 	assert_string_equal(o.sentence, "the engine ended with exit code 3, before it was ready: "
 					"srv: second \\x1b[31mred");
 	o = read_text(SPAN_LIT(""), -63);
-	assert_string_equal(o.sentence,
-			    "the engine was ended by signal 63, before it was ready");
+	assert_string_equal(o.sentence, "the engine was ended by signal 63, before it was ready");
 }
 
 int main(void)
