@@ -38,8 +38,8 @@ char **launch_argv(const struct launch_options *o, struct err *err);
 
 /*
  * The environment of an engine, in one block: of `from` ("NAME=value", NULL-terminated) only what
- * is on the list in launch.c, and GGML_NO_BACKTRACE=1. LLAMA_ARG_* and LD_* never pass; library_path
- * (of host.conf, may be NULL) becomes LD_LIBRARY_PATH.
+ * is on the list in launch.c, and GGML_NO_BACKTRACE=1. LLAMA_ARG_* and LD_* never pass;
+ * library_path (of host.conf, may be NULL) becomes LD_LIBRARY_PATH.
  */
 char **launch_environment(const char *const *from, const char *library_path, struct err *err);
 
