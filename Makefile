@@ -295,6 +295,14 @@ lint: build ## formatting, warnings, clang-tidy, house rules
 lint-quick: build ## lint without clang-tidy and the second compiler
 	@scripts/lint.sh --quick
 
+.PHONY: format
+format: ## lay out the C sources as lint wants them (FILES=... for some)
+	@clang-format -i $(or $(FILES),$(wildcard src/*/*.[ch] tests/*/*.[ch] bench/*.[ch]))
+
+.PHONY: print-flags
+print-flags:
+	@echo '$(STD_FLAGS) $(WARN_FLAGS) $(OPT_FLAGS) $(LIB_FLAGS)'
+
 .PHONY: bench
 bench: build $(BENCHES) $(TEST_TOOLS) ## measure (bench/*.sh)
 	@set -e; for script in $(sort $(wildcard bench/*.sh)); do \

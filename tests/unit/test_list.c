@@ -13,7 +13,7 @@ static int digits(struct list *head)
 {
 	int number = 0;
 
-	LIST_FOR_EACH(it, following, head) {
+	LIST_FOR_EACH (it, following, head) {
 		number = number * 10 + LIST_ITEM(it, struct item, link)->value;
 	}
 	return number;
@@ -69,7 +69,7 @@ static void a_walk_may_remove_what_it_stands_on(void **state)
 	for (size_t i = 0; i < 3; i++) {
 		list_append(&head, &items[i].link);
 	}
-	LIST_FOR_EACH(it, following, &head) {
+	LIST_FOR_EACH (it, following, &head) {
 		list_remove(it);
 		visited++;
 	}
