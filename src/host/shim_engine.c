@@ -124,11 +124,13 @@ void shim_engine_cancel(struct shim_engine *e)
 int shim_engine_exec(struct shim_engine *e, const char *program, struct err *err)
 {
 	int why = 0;
-	ssize_t got = write(e->start_fd, "g", 1);
+	ssize_t got = -1;
 
-	do {
-		got = read(e->start_fd, &why, sizeof(why));
-	} while (got < 0 && errno == EINTR);
+	if (write(e->start_fd, "g", 1) == 1) {
+		do {
+			got = read(e->start_fd, &why, sizeof(why));
+		} while (got < 0 && errno == EINTR);
+	}
 	if (got == 0) {
 		close(e->start_fd);
 		return 0;
