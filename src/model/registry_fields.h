@@ -50,9 +50,6 @@ extern const size_t field_row_count;
 const char *field_text_fault(struct span text, size_t max_bytes);
 const char *field_path_fault(struct span path);
 
-/* The display name of a model whose file says none; free() it. */
-char *model_made_name(const char *file_path);
-
 bool registry_port_is_taken(const struct registry *r, uint16_t port);
 /* The lowest free port from `from` on, or 0. */
 uint16_t registry_free_port(const struct registry *r, uint16_t from);

@@ -1,0 +1,372 @@
+/* SPDX-License-Identifier: MIT */
+#include "model/scan.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <strings.h>
+#include <sys/stat.h>
+
+#include "base/fs.h"
+#include "base/json.h"
+#include "base/mem.h"
+
+#define FINGERPRINT_BYTES 65536 /* of the head and of the tail */
+#define OLLAMA_MODEL "application/vnd.ollama.image.model"
+#define OLLAMA_PROJECTOR "application/vnd.ollama.image.projector"
+
+/* A folder being walked; the chain to the root tells links that lead in circles. */
+struct place {
+	const struct place *parent;
+	const char *path;
+	dev_t device;
+	ino_t inode;
+	int depth;
+};
+
+static void walk(struct scan *s, const struct place *place);
+
+const char *scan_store_name(enum scan_store store)
+{
+	static const char *const names[] = { "folder", "Hugging Face", "LM Studio", "Ollama" };
+
+	return names[store];
+}
+
+static void note(struct scan *s, const char *text)
+{
+	if (s->problem_count < SCAN_PROBLEMS_MAX) {
+		span_copy(span_of(text), s->problems[s->problem_count], sizeof(s->problems[0]));
+	}
+	s->problem_count++;
+}
+
+static bool has_suffix(const char *name, const char *suffix)
+{
+	size_t len = strlen(name), end = strlen(suffix);
+
+	return len > end && strcasecmp(name + len - end, suffix) == 0;
+}
+
+static enum scan_store store_of(const char *path)
+{
+	if (strstr(path, "/models--") != NULL && strstr(path, "/snapshots/") != NULL) {
+		return SCAN_HUGGING_FACE;
+	}
+	return strstr(path, "/.lmstudio/") != NULL || strstr(path, "/lm-studio/") != NULL
+		       ? SCAN_LM_STUDIO
+		       : SCAN_FOLDER;
+}
+
+/* Files of one size with the same head and tail are one model: copies are found without reading. */
+static void take_fingerprint(struct scan_model *m)
+{
+	struct digest *d = digest_create();
+	char *chunk = mem_alloc(FINGERPRINT_BYTES);
+	FILE *f = fopen(m->path, "rb");
+
+	digest_add(d, &m->bytes, sizeof(m->bytes));
+	for (int i = 0; f != NULL && i < 2; i++) {
+		size_t got = fread(chunk, 1, FINGERPRINT_BYTES, f);
+
+		digest_add(d, chunk, got);
+		if (fseek(f, -FINGERPRINT_BYTES, SEEK_END) != 0) {
+			break;
+		}
+	}
+	digest_hex(d, m->fingerprint);
+	if (f != NULL) {
+		fclose(f);
+	}
+	digest_destroy(d);
+	free(chunk);
+}
+
+static void model_drop(struct scan_model *m)
+{
+	free(m->path);
+	free(m->mmproj_path);
+	free(m->name);
+	gguf_finish(&m->gguf);
+}
+
+static bool is_there(const struct scan_model *list, size_t count, const struct scan_model *m)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (strcmp(list[i].fingerprint, m->fingerprint) == 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Appends it to the models or projectors; takes it over. */
+static void keep(struct scan *s, struct scan_model *m)
+{
+	bool is_projector = m->gguf.role == GGUF_PROJECTOR;
+	struct scan_model **list = is_projector ? &s->projectors : &s->models;
+	size_t *count = is_projector ? &s->projector_count : &s->count;
+
+	take_fingerprint(m);
+	if (*count >= SCAN_MODELS_MAX) {
+		s->is_cut = true;
+	} else if (m->gguf.role != GGUF_OTHER && !is_there(*list, *count, m)) {
+		*list = mem_resize(*list, *count + 1, sizeof((*list)[0]));
+		(*list)[(*count)++] = *m;
+		return;
+	}
+	model_drop(m);
+}
+
+/* One file that may be a model: read, or told why not. `name` NULL: made from the file's. */
+static void look_at(struct scan *s, const char *path, const char *name, enum scan_store store,
+		    const char *mmproj_path)
+{
+	struct scan_model m = { .store = store };
+	uint32_t part, count;
+	struct err err;
+	char *first = gguf_part_path(path, 0, &part, &count);
+
+	if (first != NULL && part > 0) { /* told once, by the first part; or by the second without it */
+		if (part == 1 && !fs_is_file(first)) {
+			char *text = mem_printf("the model %s is not complete: its first part is not "
+						"there; get it again",
+						path);
+			note(s, text);
+			free(text);
+		}
+		free(first);
+		return;
+	}
+	if (gguf_read_path(&m.gguf, path, &m.bytes, &err) != 0) {
+		note(s, err.text);
+		gguf_finish(&m.gguf);
+	} else {
+		m.path = mem_strdup(path);
+		m.name = name != NULL ? mem_strdup(name) : model_made_name(path);
+		m.mmproj_path = mem_strdup(mmproj_path);
+		keep(s, &m);
+	}
+	free(first);
+}
+
+/* Ollama */
+
+/* The path of the blob that a layer names, or NULL when it names none; free() it. */
+static char *blob_path(const char *store, const struct json_value *layers, const char *media_type)
+{
+	struct json_iter it = json_iter(layers);
+	const struct json_value *layer;
+	struct span key;
+
+	while (json_next(&it, &key, &layer)) {
+		struct span digest = span_of(json_text_at(layer, "digest", ""));
+
+		if (strcmp(json_text_at(layer, "mediaType", ""), media_type) == 0 &&
+		    digest.len == 71 && span_has_prefix(digest, "sha256:") &&
+		    strspn(digest.ptr + 7, "0123456789abcdef") == 64) {
+			return mem_printf("%s/blobs/sha256-%s", store, digest.ptr + 7);
+		}
+	}
+	return NULL;
+}
+
+/* "llama3.2:3b" of ".../library/llama3.2/3b"; "org/model:tag" of others. */
+static char *ollama_name(const char *manifest)
+{
+	const char *parts[3] = { manifest, manifest, manifest };
+
+	for (const char *c = manifest; *c != '\0'; c++) {
+		if (*c == '/') {
+			parts[0] = parts[1];
+			parts[1] = parts[2];
+			parts[2] = c + 1;
+		}
+	}
+	const char *from = strncmp(parts[0], "library/", 8) == 0 ? parts[1] : parts[0];
+
+	return mem_printf("%.*s:%s", (int)(parts[2] - 1 - from), from, parts[2]);
+}
+
+static void look_at_manifest(struct scan *s, const char *store, const char *path)
+{
+	struct buf text;
+	struct json *json = NULL;
+
+	buf_init(&text, SCAN_MANIFEST_MAX_BYTES);
+	if (fs_read(path, &text, NULL) == 0) {
+		json = json_parse(buf_span(&text), NULL);
+	}
+	const struct json_value *layers = json_get(json_root(json), "layers");
+	char *model = blob_path(store, layers, OLLAMA_MODEL);
+	char *projector = blob_path(store, layers, OLLAMA_PROJECTOR);
+	char *name = ollama_name(path);
+
+	if (model != NULL) {
+		look_at(s, model, name, SCAN_OLLAMA, projector);
+	}
+	free(name);
+	free(projector);
+	free(model);
+	json_destroy(json);
+	buf_finish(&text);
+}
+
+/* Folders */
+
+static bool is_circle(const struct place *place, const struct stat *st)
+{
+	for (; place != NULL; place = place->parent) {
+		if (place->device == st->st_dev && place->inode == st->st_ino) {
+			return true;
+		}
+	}
+	return false;
+}
+
+/* NULL: not within Ollama's manifests. */
+static const char *ollama_store(const struct place *place, char store[FS_PATH_MAX_BYTES])
+{
+	for (; place != NULL; place = place->parent) {
+		size_t len = strlen(place->path);
+
+		if (len > 10 && len < FS_PATH_MAX_BYTES && has_suffix(place->path, "/manifests")) {
+			memcpy(store, place->path, len - 10);
+			store[len - 10] = '\0';
+			return store;
+		}
+	}
+	return NULL;
+}
+
+static void visit(struct scan *s, const struct place *place, const char *name)
+{
+	char *path = fs_join(place->path, name);
+	char store[FS_PATH_MAX_BYTES];
+	struct stat st;
+
+	if (++s->entries > SCAN_ENTRIES_MAX) {
+		s->is_cut = true;
+	} else if (stat(path, &st) != 0) {
+		if (has_suffix(name, ".gguf")) {
+			char *text = mem_printf("the model %s is a link to a file that is gone", path);
+			note(s, text);
+			free(text);
+		}
+	} else if (S_ISDIR(st.st_mode) && !is_circle(place, &st)) {
+		struct place below = { place, path, st.st_dev, st.st_ino, place->depth + 1 };
+
+		walk(s, &below);
+	} else if (S_ISREG(st.st_mode) && has_suffix(name, ".gguf")) {
+		look_at(s, path, NULL, store_of(path), NULL);
+	} else if (S_ISREG(st.st_mode) && ollama_store(place, store) != NULL) {
+		look_at_manifest(s, store, path);
+	}
+	free(path);
+}
+
+static size_t folder_len(const char *path)
+{
+	return (size_t)(strrchr(path, '/') - path);
+}
+
+static bool is_beside(const struct scan_model *a, const struct scan_model *b)
+{
+	size_t len = folder_len(a->path);
+
+	return len == folder_len(b->path) && strncmp(a->path, b->path, len) == 0;
+}
+
+static bool same_model(const struct gguf *a, const struct gguf *b)
+{
+	return strcasecmp(a->basename, b->basename) == 0 &&
+	       strcasecmp(a->size_label, b->size_label) == 0;
+}
+
+/* Of one folder's projectors: one made for the model, F16 before others. */
+static void attach_projector(struct scan *s, struct scan_model *m)
+{
+	const struct scan_model *best = NULL;
+	bool is_alone = true; /* no other model lies in the folder */
+
+	for (size_t i = 0; i < s->count; i++) {
+		is_alone = is_alone && (!is_beside(m, &s->models[i]) ||
+					same_model(&m->gguf, &s->models[i].gguf));
+	}
+	for (size_t i = 0; i < s->projector_count; i++) {
+		const struct scan_model *p = &s->projectors[i];
+		bool fits = is_beside(m, p) && (is_alone || (m->gguf.basename[0] != '\0' &&
+							     same_model(&m->gguf, &p->gguf)));
+
+		if (fits && (best == NULL || strcmp(p->gguf.quantization, "F16") == 0)) {
+			best = p;
+		}
+	}
+	if (best != NULL) {
+		m->mmproj_path = mem_strdup(best->path);
+	}
+}
+
+static void walk(struct scan *s, const struct place *place)
+{
+	struct dirent **names = NULL;
+	int count = place->depth <= SCAN_DEPTH_MAX ? scandir(place->path, &names, NULL, alphasort) : -1;
+
+	s->is_cut |= place->depth > SCAN_DEPTH_MAX;
+	for (int i = 0; i < count; i++) {
+		if (names[i]->d_name[0] != '.' && !s->is_cut) {
+			visit(s, place, names[i]->d_name);
+		}
+		free(names[i]);
+	}
+	free(names);
+}
+
+void scan_init(struct scan *s)
+{
+	*s = (struct scan){ 0 };
+}
+
+int scan_folder(struct scan *s, const char *folder, struct err *err)
+{
+	struct place root = { .path = folder };
+	struct stat st;
+	size_t before = s->count;
+	DIR *dir = opendir(folder);
+
+	if (dir == NULL || fstat(dirfd(dir), &st) != 0) {
+		int status = err_set_os(err, -errno, "looking for models in %s", folder);
+
+		if (dir != NULL) {
+			closedir(dir);
+		}
+		return status;
+	}
+	closedir(dir);
+	root.device = st.st_dev;
+	root.inode = st.st_ino;
+	walk(s, &root);
+	for (size_t i = before; i < s->count; i++) {
+		if (s->models[i].store != SCAN_OLLAMA) {
+			attach_projector(s, &s->models[i]);
+		}
+	}
+	return 0;
+}
+
+void scan_finish(struct scan *s)
+{
+	if (s == NULL) {
+		return;
+	}
+	for (size_t i = 0; i < s->count; i++) {
+		model_drop(&s->models[i]);
+	}
+	for (size_t i = 0; i < s->projector_count; i++) {
+		model_drop(&s->projectors[i]);
+	}
+	free(s->models);
+	free(s->projectors);
+	scan_init(s);
+}

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * From found models to a registry: which are known, what the others are called.
+ */
+#include "model/scan.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include "base/fs.h"
+#include "base/mem.h"
+
+#define SLUG_MAX_BYTES 100 /* leaves room for a number behind it */
+
+/* The folder of models as the registry, which containers read, calls it. */
+#define REGISTRY_ROOT "/models/"
+
+static char *host_path(const char *model_root, const char *registry_path)
+{
+	if (strncmp(registry_path, REGISTRY_ROOT, strlen(REGISTRY_ROOT)) == 0) {
+		return fs_join(model_root, registry_path + strlen(REGISTRY_ROOT));
+	}
+	return mem_strdup(registry_path);
+}
+
+static char *registry_path(const char *model_root, const char *path)
+{
+	size_t len = strlen(model_root);
+
+	while (len > 1 && model_root[len - 1] == '/') {
+		len--;
+	}
+	if (path != NULL && strncmp(path, model_root, len) == 0 && path[len] == '/') {
+		return fs_join(REGISTRY_ROOT, path + len);
+	}
+	return mem_strdup(path);
+}
+
+/* Lower case, what an id may hold, no '-' twice or at an end. */
+static void add_slug(struct buf *slug, const char *text)
+{
+	for (; *text != '\0'; text++) {
+		unsigned char c = (unsigned char)*text;
+		char last = slug->len > 0 ? slug->data[slug->len - 1] : '-';
+
+		if (c < 0x80 && (isalnum(c) || ((c == '.' || c == '_') && last != '-'))) {
+			buf_add_char(slug, (char)tolower(c));
+		} else if (last != '-') {
+			buf_add_char(slug, '-');
+		}
+	}
+}
+
+static bool ends_with(const struct buf *slug, const char *word)
+{
+	size_t len = strlen(word);
+
+	return slug->len >= len && strncmp(slug->data + slug->len - len, word, len) == 0;
+}
+
+static void add_word(struct buf *slug, const char *word)
+{
+	if (word[0] != '\0' && slug->len > 0 && slug->data[slug->len - 1] != '-') {
+		buf_add_char(slug, '-');
+	}
+	add_slug(slug, word);
+}
+
+static void lower(const char *text, char *ret_lower, size_t room)
+{
+	span_copy(span_of(text), ret_lower, room);
+	for (char *c = ret_lower; *c != '\0'; c++) {
+		*c = (char)tolower((unsigned char)*c);
+	}
+}
+
+/* "qwen3-4b-q4_k_m": by the metadata where they name the model, else by the file's name. */
+static void make_slug(const struct scan_model *m, struct buf *slug)
+{
+	const struct gguf *g = &m->gguf;
+	char quantization[sizeof(g->quantization)];
+
+	lower(g->quantization, quantization, sizeof(quantization));
+	if (m->store != SCAN_OLLAMA && g->basename[0] != '\0' && g->size_label[0] != '\0') {
+		add_word(slug, g->basename);
+		add_word(slug, g->size_label);
+		add_word(slug, g->finetune);
+	} else {
+		add_slug(slug, m->name);
+	}
+	if (!ends_with(slug, quantization)) {
+		add_word(slug, quantization);
+	}
+	while (slug->len > 0 && strchr("-._", slug->data[slug->len - 1]) != NULL) {
+		buf_truncate(slug, slug->len - 1);
+	}
+	if (slug->len == 0) {
+		buf_add_text(slug, "model");
+	}
+}
+
+static void make_id(const struct scan_model *m, const struct registry *r,
+		    char id[REGISTRY_ID_MAX_BYTES])
+{
+	struct buf slug;
+
+	buf_init(&slug, SLUG_MAX_BYTES);
+	make_slug(m, &slug);
+	snprintf(id, REGISTRY_ID_MAX_BYTES, "%s", buf_text(&slug));
+	for (size_t n = 2; registry_find(r, span_of(id)) != NULL; n++) {
+		snprintf(id, REGISTRY_ID_MAX_BYTES, "%s-%zu", buf_text(&slug), n);
+	}
+	buf_finish(&slug);
+}
+
+static void add_line(struct scan_report *report, enum scan_fate fate, const char *id,
+		     const char *text)
+{
+	struct scan_line *line;
+
+	report->lines = mem_resize(report->lines, report->count + 1, sizeof(report->lines[0]));
+	line = &report->lines[report->count++];
+	line->fate = fate;
+	span_copy(span_of(id), line->id, sizeof(line->id));
+	span_copy(span_of(text), line->text, sizeof(line->text));
+}
+
+static void add_model(const struct scan_model *found, struct registry *r, const char *model_root,
+		      struct scan_report *report)
+{
+	const struct gguf *g = &found->gguf;
+	char quantization[sizeof(g->quantization)], family[sizeof(g->architecture)];
+	struct err err;
+	struct model m = { .name = found->name,
+			   .file_path = registry_path(model_root, found->path),
+			   .mmproj_path = registry_path(model_root, found->mmproj_path),
+			   .size_params = (double)g->parameters / 1e9 };
+
+	settings_init(&m.settings);
+	if (g->is_encoder || g->pooling > 0) {
+		m.settings.embeddings = 1;
+	}
+	lower(g->quantization, quantization, sizeof(quantization));
+	lower(g->architecture, family, sizeof(family));
+	m.quantization = quantization[0] != '\0' ? quantization : NULL;
+	m.family = family[0] != '\0' ? family : NULL;
+	make_id(found, r, m.id);
+	if (registry_add(r, &m, &err) == 0) {
+		add_line(report, SCAN_ADDED, m.id, m.file_path);
+	} else {
+		add_line(report, SCAN_REFUSED, m.id, err.text);
+	}
+	free(m.file_path);
+	free(m.mmproj_path);
+}
+
+/* Which file a registry's path leads to. */
+struct target {
+	bool is_there;
+	dev_t device;
+	ino_t inode;
+};
+
+static struct target target_of(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && S_ISREG(st.st_mode)
+		       ? (struct target){ true, st.st_dev, st.st_ino }
+		       : (struct target){ 0 };
+}
+
+static const struct model *known_model(const struct registry *r, const struct target *targets,
+				       size_t count, const struct target *file)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (targets[i].is_there && targets[i].device == file->device &&
+		    targets[i].inode == file->inode) {
+			return &r->models[i];
+		}
+	}
+	return NULL;
+}
+
+void scan_merge(const struct scan *s, struct registry *r, const char *model_root,
+		struct scan_report *ret_report)
+{
+	size_t before = r->count;
+	struct target *targets = mem_alloc(before * sizeof(targets[0]));
+	struct scan_report report = { 0 };
+
+	for (size_t i = 0; i < before; i++) {
+		char *path = host_path(model_root, r->models[i].file_path);
+
+		targets[i] = target_of(path);
+		if (!targets[i].is_there) {
+			add_line(&report, SCAN_MISSING, r->models[i].id, r->models[i].file_path);
+		}
+		free(path);
+	}
+	for (size_t i = 0; i < s->count; i++) {
+		struct target file = target_of(s->models[i].path);
+		const struct model *known = known_model(r, targets, before, &file);
+
+		if (known != NULL) {
+			add_line(&report, SCAN_KNOWN, known->id, known->file_path);
+		} else {
+			add_model(&s->models[i], r, model_root, &report);
+		}
+	}
+	free(targets);
+	*ret_report = report;
+}
