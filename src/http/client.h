@@ -80,7 +80,11 @@ void client_cancel(struct client_request *r);
 void client_pause(struct client_request *r);
 void client_resume(struct client_request *r);
 
-/* More of a streamed body. 0, or ERR_FULL and none taken (wait for on_drain). */
+/*
+ * More of a streamed body: 0, or ERR_FULL and none taken (wait for on_drain). Only once there is a
+ * connection: at once when one was in the pool, else from the first on_drain.
+ */
+bool client_is_connected(const struct client_request *r);
 int client_send_body(struct client_request *r, struct span bytes, bool last);
 size_t client_kept(const struct client_request *r);
 

@@ -1,0 +1,646 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Requests, connections and the pool. A client_conn is one connection to one upstream; a running
+ * request has exactly one, and one without a request is idle in its upstream's pool. What one read
+ * brings becomes one piece in take_input; every failure passes through fail.
+ *
+ *   request: connecting -> waiting -> answering -> gone
+ *   conn:    dialing -> busy -> pooled -> busy ... -> closed
+ *
+ * A request is freed after the callback that says its end, a client_conn one loop turn after it was
+ * closed. Callbacks are last statements, so a request may be cancelled inside each of them.
+ */
+#include "http/client.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#include "base/list.h"
+#include "io/timer.h"
+
+#define REQUEST_HEAD_MAX_BYTES (2 * H1_HEAD_MAX_BYTES)
+#define GATHER_MAX_BYTES 65536 /* the pieces of one read, joined */
+
+struct upstream {
+	struct list link; /* of client.upstreams; lives as long as the client */
+	char *name;	  /* "127.0.0.1:8080" or the socket's path */
+	char *host;
+	char *unix_path;
+	uint16_t port;
+	struct list pool; /* idle conns, the last used last */
+	size_t pool_count;
+};
+
+struct client {
+	struct loop *loop;
+	struct list upstreams;
+	char *gather; /* GATHER_MAX_BYTES, made when first needed */
+};
+
+struct client_conn {
+	struct list link; /* of upstream.pool while pooled */
+	struct client *client;
+	struct upstream *upstream;
+	struct conn *conn;
+	struct client_request *request; /* NULL while pooled */
+	struct timer timer;		/* the phase's limit, or the pool's */
+	bool is_reused, is_closed;
+};
+
+enum phase { PHASE_CONNECT, PHASE_WAIT, PHASE_ANSWER, PHASE_GONE };
+
+struct client_request {
+	struct client *client;
+	struct upstream *upstream;
+	struct client_conn *cc;
+	const struct client_callbacks *callbacks;
+	void *user;
+	enum h1_method method;
+	enum phase phase;
+	uint64_t connect_ms, first_byte_ms, idle_ms;
+
+	struct buf head_out;   /* ours, as long as it may have to be sent again */
+	struct span body;      /* whole */
+	struct span body_left; /* of it, not yet handed to the conn */
+	bool is_streamed, is_chunked, body_is_sent;
+	bool has_sent;	 /* bytes may have left */
+	bool has_heard;	 /* a byte of an answer came */
+	bool is_paused;
+	unsigned interims;
+
+	struct h1_scan scan;
+	struct buf head_in; /* an incomplete head */
+	struct h1_head *head;
+	struct h1_body answer;
+};
+
+static const struct conn_callbacks conn_callbacks;
+
+/* Connections */
+
+static void close_conn(struct client_conn *cc)
+{
+	if (!cc->is_closed) {
+		cc->is_closed = true;
+		cc->request = NULL;
+		timer_stop(&cc->timer);
+		if (!list_is_empty(&cc->link)) {
+			list_remove(&cc->link);
+			cc->upstream->pool_count--;
+		}
+		conn_close(cc->conn);
+		loop_defer(cc->client->loop, free, cc);
+	}
+}
+
+static void free_request(struct client_request *r)
+{
+	buf_finish(&r->head_out);
+	buf_finish(&r->head_in);
+	free(r->head);
+	free(r);
+}
+
+/* Ends a request without an answer. */
+static void fail(struct client_request *r, int code, const char *what)
+{
+	struct err err;
+	bool sent = r->has_sent;
+
+	if (r->cc != NULL) {
+		close_conn(r->cc);
+		r->cc = NULL;
+	}
+	r->phase = PHASE_GONE;
+	err_set(&err, code, "%s: %s", r->upstream->name, what);
+	r->callbacks->on_fail(r->user, &err, sent);
+	free_request(r);
+}
+
+static void on_conn_timer(struct timer *t)
+{
+	struct client_conn *cc = CONTAINER_OF(t, struct client_conn, timer);
+	struct client_request *r = cc->request;
+	char what[96];
+
+	if (r == NULL) {
+		close_conn(cc);
+	} else if (r->phase == PHASE_CONNECT) {
+		snprintf(what, sizeof(what), "no connection within %llu ms",
+			 (unsigned long long)r->connect_ms);
+		fail(r, ERR_UNAVAILABLE, what);
+	} else if (r->phase == PHASE_WAIT) {
+		snprintf(what, sizeof(what), "no answer within %llu ms",
+			 (unsigned long long)r->first_byte_ms);
+		fail(r, ERR_TIMEOUT, what);
+	} else {
+		snprintf(what, sizeof(what), "the answer stopped for %llu ms",
+			 (unsigned long long)r->idle_ms);
+		fail(r, ERR_TIMEOUT, what);
+	}
+}
+
+/* Sending */
+
+static void watch(struct client_request *r)
+{
+	if (r->is_paused) {
+		timer_stop(&r->cc->timer);
+	} else {
+		timer_start(&r->cc->timer, r->phase == PHASE_ANSWER ? r->idle_ms : r->first_byte_ms);
+	}
+}
+
+/* Hands over as much of a whole body as there is room for. */
+static int send_body_left(struct client_request *r)
+{
+	while (r->body_left.len > 0 && conn_kept(r->cc->conn) == 0) {
+		size_t room = conn_out_room(r->cc->conn);
+		struct span slice = { r->body_left.ptr,
+				      r->body_left.len < room ? r->body_left.len : room };
+		int status = conn_write(r->cc->conn, slice);
+
+		if (status != 0) {
+			return status;
+		}
+		r->body_left = span_from(r->body_left, slice.len);
+	}
+	r->body_is_sent = r->body_left.len == 0;
+	return 0;
+}
+
+/* The request goes out: the head and what fits of the body in one write. */
+static int send_request(struct client_request *r)
+{
+	size_t room = conn_out_room(r->cc->conn) - r->head_out.len;
+	struct span parts[] = { buf_span(&r->head_out),
+				{ r->body.ptr, r->body.len < room ? r->body.len : room } };
+	int status = conn_writev(r->cc->conn, parts, ARRAY_LEN(parts));
+
+	if (status != 0) {
+		return status;
+	}
+	r->has_sent = true;
+	r->phase = PHASE_WAIT;
+	r->body_left = span_from(r->body, parts[1].len);
+	watch(r);
+	return r->is_streamed ? 0 : send_body_left(r);
+}
+
+static void on_connect(void *user, int status)
+{
+	struct client_conn *cc = user;
+	struct client_request *r = cc->request;
+	char what[128];
+
+	if (status == 0) {
+		conn_start(cc->conn, &conn_callbacks, cc);
+		status = send_request(r);
+	}
+	if (status != 0) {
+		snprintf(what, sizeof(what), "no connection: %s", err_sentence(status));
+		fail(r, ERR_UNAVAILABLE, what);
+	} else if (r->is_streamed && r->callbacks->on_drain != NULL) {
+		r->callbacks->on_drain(r->user);
+	}
+}
+
+static void dial(struct client_request *r)
+{
+	struct client_conn *cc = mem_alloc(sizeof(*cc));
+	struct upstream *u = r->upstream;
+	struct loop *loop = r->client->loop;
+
+	list_init(&cc->link);
+	cc->client = r->client;
+	cc->upstream = u;
+	cc->request = r;
+	timer_init(&cc->timer, loop, on_conn_timer);
+	cc->conn = u->unix_path != NULL ? conn_dial_unix(loop, u->unix_path, on_connect, cc)
+					: conn_dial_host(loop, u->host, u->port, on_connect, cc);
+	conn_set_out_max(cc->conn, CLIENT_SEND_MAX_BYTES);
+	r->cc = cc;
+	r->phase = PHASE_CONNECT;
+	timer_start(&cc->timer, r->connect_ms);
+}
+
+/* A pooled conn may have been closed by the peer although the loop has not told us yet. */
+static bool is_stale(const struct client_conn *cc)
+{
+	char byte;
+	ssize_t got = recv(conn_fd(cc->conn), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+
+	return got >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK);
+}
+
+/* Tries the pool first, then dials. What fails here has let no byte leave. */
+static void connect_request(struct client_request *r)
+{
+	struct upstream *u = r->upstream;
+
+	while (!list_is_empty(&u->pool)) {
+		struct client_conn *cc = LIST_ITEM(u->pool.prev, struct client_conn, link);
+
+		list_remove(&cc->link);
+		u->pool_count--;
+		if (!is_stale(cc)) {
+			cc->is_reused = true;
+			cc->request = r;
+			r->cc = cc;
+			if (send_request(r) == 0) {
+				return;
+			}
+		}
+		close_conn(cc);
+	}
+	dial(r);
+}
+
+static void pool_conn(struct client_conn *cc)
+{
+	struct upstream *u = cc->upstream;
+
+	if (u->pool_count == CLIENT_POOL_MAX) {
+		close_conn(LIST_ITEM(u->pool.next, struct client_conn, link));
+	}
+	cc->request = NULL;
+	list_append(&u->pool, &cc->link);
+	u->pool_count++;
+	timer_start(&cc->timer, CLIENT_POOL_MS);
+}
+
+/* Answers */
+
+/* The answer is complete; `is_exact`: nothing unexpected came behind it. */
+static void settle_conn(struct client_request *r, bool is_exact)
+{
+	struct client_conn *cc = r->cc;
+
+	r->cc = NULL;
+	r->phase = PHASE_GONE;
+	if (is_exact && r->head->keep_alive && r->answer.framing != H1_UNTIL_CLOSE &&
+	    r->body_is_sent && conn_kept(cc->conn) == 0 && !r->is_paused) {
+		pool_conn(cc);
+	} else {
+		close_conn(cc);
+	}
+}
+
+static void tell(struct client_request *r, const struct client_piece *piece)
+{
+	r->callbacks->on_piece(r->user, piece);
+	if (piece->done) {
+		free_request(r);
+	}
+}
+
+/* One complete head. 0: it is the answer's; 1: an interim one, go on. */
+static int accept_head(struct client_request *r, struct span text, struct err *err)
+{
+	struct h1_head *head = h1_parse_response(text, &r->scan, err);
+
+	r->scan = (struct h1_scan){ 0 };
+	if (head == NULL) {
+		return ERR_PROTOCOL;
+	}
+	if (head->status == 101 || (head->status < 200 && ++r->interims > CLIENT_INTERIM_MAX)) {
+		free(head);
+		return err_set(err, ERR_PROTOCOL, "too many interim answers, or an upgrade");
+	}
+	if (head->status < 200) {
+		free(head);
+		return 1;
+	}
+	r->head = head;
+	r->phase = PHASE_ANSWER;
+	buf_finish(&r->head_out);
+	h1_body_init(&r->answer, h1_has_no_body(head, r->method) ? H1_NO_BODY : head->framing,
+		     head->content_length);
+	return 0;
+}
+
+/* Takes input until the answer's head is complete or input is used up. */
+static int take_head(struct client_request *r, struct span *input, struct err *err)
+{
+	int status = 1;
+
+	while (status == 1 && input->len > 0) {
+		size_t before = r->scan.bytes;
+		int found = h1_scan(&r->scan, *input, err);
+		size_t used = found == 1 ? r->scan.bytes - before : input->len;
+		struct span text = { input->ptr, used };
+
+		*input = span_from(*input, used);
+		if (found < 0) {
+			return found;
+		}
+		if (before > 0 || found == 0) {
+			ENSURE(buf_add_span(&r->head_in, text) == 0);
+			text = buf_span(&r->head_in);
+		}
+		if (found == 1) {
+			status = accept_head(r, text, err);
+			buf_finish(&r->head_in);
+		}
+	}
+	return status < 0 ? status : 0;
+}
+
+/* All body bytes of one read as one span: in place if they are one run, else gathered. */
+static int take_body(struct client_request *r, struct span *input, struct span *ret_body,
+		     struct err *err)
+{
+	struct client *c = r->client;
+	struct span body = SPAN_LIT("");
+
+	while (input->len > 0 && !h1_body_is_done(&r->answer)) {
+		struct span piece;
+		int status = h1_body_next(&r->answer, input, &piece, err);
+
+		if (status != 0) {
+			return status;
+		}
+		if (body.len == 0) {
+			body = piece;
+		} else if (piece.len > 0) {
+			ENSURE(body.len + piece.len <= GATHER_MAX_BYTES);
+			c->gather = c->gather != NULL ? c->gather : mem_alloc(GATHER_MAX_BYTES);
+			memmove(c->gather, body.ptr, body.ptr == c->gather ? 0 : body.len);
+			memcpy(c->gather + body.len, piece.ptr, piece.len);
+			body = (struct span){ c->gather, body.len + piece.len };
+		}
+	}
+	*ret_body = body;
+	return 0;
+}
+
+static void take_input(struct client_request *r, struct span input)
+{
+	struct client_piece piece = { .body = SPAN_LIT("") };
+	struct err err;
+	int status = 0;
+
+	r->has_heard = true;
+	if (r->head == NULL) {
+		status = take_head(r, &input, &err);
+		piece.head = r->head;
+	}
+	if (status == 0 && r->head != NULL) {
+		status = take_body(r, &input, &piece.body, &err);
+	}
+	if (status != 0) {
+		fail(r, ERR_PROTOCOL, err.text);
+		return;
+	}
+	watch(r);
+	if (r->head == NULL) {
+		return;
+	}
+	piece.done = h1_body_is_done(&r->answer);
+	if (piece.done) {
+		settle_conn(r, input.len == 0);
+	}
+	if (piece.done || piece.head != NULL || piece.body.len > 0) {
+		tell(r, &piece);
+	}
+}
+
+static void on_data(void *user, struct span data)
+{
+	struct client_conn *cc = user;
+
+	if (cc->request != NULL) {
+		take_input(cc->request, data);
+	} else {
+		close_conn(cc); /* nobody asked */
+	}
+}
+
+/* Whether the request may be sent anew: nothing of it can have had an effect. */
+static bool may_retry(const struct client_request *r)
+{
+	return r->cc->is_reused && !r->has_heard && !r->is_streamed &&
+	       (r->method == H1_GET || r->method == H1_HEAD);
+}
+
+static void on_end(void *user, int status)
+{
+	struct client_conn *cc = user;
+	struct client_request *r = cc->request;
+
+	if (r == NULL) {
+		close_conn(cc);
+	} else if (r->head != NULL && r->answer.framing == H1_UNTIL_CLOSE && status == 0) {
+		struct client_piece piece = { .body = SPAN_LIT(""), .done = true };
+
+		settle_conn(r, false);
+		tell(r, &piece);
+	} else if (may_retry(r)) {
+		close_conn(cc);
+		dial(r);
+	} else {
+		fail(r, ERR_CLOSED,
+		     r->head != NULL ? "the answer was broken off"
+				     : "the connection was closed before an answer came");
+	}
+}
+
+static void on_drain(void *user)
+{
+	struct client_conn *cc = user;
+	struct client_request *r = cc->request;
+
+	if (r == NULL) {
+		return;
+	}
+	if (!r->is_streamed) {
+		send_body_left(r); /* trouble comes by on_end */
+	}
+	if (r->phase == PHASE_WAIT) {
+		watch(r);
+	}
+	if (r->is_streamed && !r->body_is_sent && r->callbacks->on_drain != NULL) {
+		r->callbacks->on_drain(r->user);
+	}
+}
+
+static const struct conn_callbacks conn_callbacks = { on_data, on_end, on_drain };
+
+/* Requests */
+
+static struct upstream *find_upstream(struct client *c, const struct client_address *to)
+{
+	char *name = to->unix_path != NULL ? mem_strdup(to->unix_path)
+					   : mem_printf("%s:%u", to->host, to->port);
+
+	LIST_FOR_EACH(it, following, &c->upstreams) {
+		struct upstream *u = LIST_ITEM(it, struct upstream, link);
+
+		if (strcmp(u->name, name) == 0) {
+			free(name);
+			return u;
+		}
+	}
+	struct upstream *u = mem_alloc(sizeof(*u));
+
+	u->name = name;
+	u->host = mem_strdup(to->host);
+	u->unix_path = mem_strdup(to->unix_path);
+	u->port = to->port;
+	list_init(&u->pool);
+	list_append(&c->upstreams, &u->link);
+	return u;
+}
+
+static void add_head(struct client_request *r, const struct client_options *o)
+{
+	struct buf *out = &r->head_out;
+	bool has_host = false;
+
+	for (size_t i = 0; i < o->field_count; i++) {
+		has_host |= span_is_nocase(o->fields[i].name, "host");
+	}
+	buf_init(out, REQUEST_HEAD_MAX_BYTES);
+	buf_reserve(out, 256);
+	h1_add_request_line(out, o->method, o->target);
+	if (!has_host) {
+		h1_add_field(out, SPAN_LIT("Host"),
+			     o->to.unix_path != NULL ? SPAN_LIT("localhost")
+						     : span_of(r->upstream->name));
+	}
+	h1_add_fields(out, o->fields, o->field_count);
+	if (r->is_chunked) {
+		buf_add_text(out, "Transfer-Encoding: chunked\r\n");
+	} else if (o->is_streamed || o->body.len > 0 || o->method == H1_POST) {
+		buf_printf(out, "Content-Length: %llu\r\n",
+			   (unsigned long long)(o->is_streamed ? o->streamed_bytes : o->body.len));
+	}
+	buf_add_text(out, "\r\n");
+}
+
+struct client_request *client_send(struct client *c, const struct client_options *o,
+				   const struct client_callbacks *callbacks, void *user)
+{
+	struct client_request *r = mem_alloc(sizeof(*r));
+
+	r->client = c;
+	r->upstream = find_upstream(c, &o->to);
+	r->callbacks = callbacks;
+	r->user = user;
+	r->method = o->method;
+	r->connect_ms = o->connect_ms > 0 ? o->connect_ms : CLIENT_CONNECT_MS;
+	r->first_byte_ms = o->first_byte_ms > 0 ? o->first_byte_ms : CLIENT_FIRST_BYTE_MS;
+	r->idle_ms = o->idle_ms > 0 ? o->idle_ms : CLIENT_IDLE_MS;
+	r->body = o->is_streamed ? SPAN_LIT("") : o->body;
+	r->is_streamed = o->is_streamed;
+	r->is_chunked = o->is_streamed && o->streamed_bytes == CLIENT_BODY_STREAMED_CHUNKED;
+	buf_init(&r->head_in, H1_HEAD_MAX_BYTES);
+	add_head(r, o);
+	connect_request(r);
+	return r;
+}
+
+void client_cancel(struct client_request *r)
+{
+	if (r != NULL && r->phase != PHASE_GONE) {
+		close_conn(r->cc);
+		free_request(r);
+	}
+}
+
+void client_pause(struct client_request *r)
+{
+	if (r->phase != PHASE_GONE && !r->is_paused) {
+		r->is_paused = true;
+		conn_pause(r->cc->conn);
+		watch(r);
+	}
+}
+
+void client_resume(struct client_request *r)
+{
+	if (r->phase != PHASE_GONE && r->is_paused) {
+		r->is_paused = false;
+		conn_resume(r->cc->conn);
+		watch(r);
+	}
+}
+
+bool client_is_connected(const struct client_request *r)
+{
+	return r->phase == PHASE_WAIT || r->phase == PHASE_ANSWER;
+}
+
+int client_send_body(struct client_request *r, struct span bytes, bool last)
+{
+	char size_line[H1_FRAME_MAX_BYTES + 1];
+	struct span parts[3];
+	size_t count = 0;
+
+	ENSURE(r->is_streamed && !r->body_is_sent && client_is_connected(r));
+	if (bytes.len > 0 && r->is_chunked) {
+		int len = snprintf(size_line, sizeof(size_line), "%zx\r\n", bytes.len);
+
+		parts[count++] = (struct span){ size_line, (size_t)len };
+	}
+	parts[count++] = bytes;
+	if (r->is_chunked) {
+		parts[count++] = bytes.len == 0 ? SPAN_LIT("")
+				 : last		? SPAN_LIT("\r\n0\r\n\r\n")
+						: SPAN_LIT("\r\n");
+		if (bytes.len == 0 && last) {
+			parts[count - 1] = SPAN_LIT("0\r\n\r\n");
+		}
+	}
+	int status = conn_writev(r->cc->conn, parts, count);
+
+	if (status == ERR_FULL) {
+		return status;
+	}
+	r->body_is_sent = last;
+	if (r->phase == PHASE_WAIT) {
+		watch(r);
+	}
+	return 0; /* a broken connection says so by on_fail */
+}
+
+size_t client_kept(const struct client_request *r)
+{
+	return conn_kept(r->cc->conn);
+}
+
+/* Life of the client */
+
+struct client *client_create(struct loop *loop)
+{
+	struct client *c = mem_alloc(sizeof(*c));
+
+	c->loop = loop;
+	list_init(&c->upstreams);
+	return c;
+}
+
+static void free_upstream(struct upstream *u)
+{
+	while (!list_is_empty(&u->pool)) {
+		close_conn(LIST_ITEM(u->pool.next, struct client_conn, link));
+	}
+	free(u->name);
+	free(u->host);
+	free(u->unix_path);
+	free(u);
+}
+
+void client_close(struct client *c)
+{
+	if (c == NULL) {
+		return;
+	}
+	LIST_FOR_EACH(it, following, &c->upstreams) {
+		free_upstream(LIST_ITEM(it, struct upstream, link));
+	}
+	free(c->gather);
+	free(c);
+}
