@@ -21,6 +21,8 @@ struct span {
 
 /* A span over a string literal. */
 #define SPAN_LIT(literal) ((struct span){ (literal), sizeof(literal) - 1 })
+/* The same as a constant initialiser. */
+#define SPAN_INIT(literal) { (literal), sizeof(literal) - 1 }
 
 static inline struct span span_of(const char *text)
 {

@@ -49,7 +49,13 @@ struct client_conn {
 	bool is_reused, is_closed;
 };
 
-enum phase { PHASE_CONNECT, PHASE_WAIT, PHASE_ANSWER, PHASE_GONE };
+enum phase {
+	PHASE_CONNECT,
+	PHASE_READY, /* streamed over a reused conn: on_drain is about to come */
+	PHASE_WAIT,
+	PHASE_ANSWER,
+	PHASE_GONE,
+};
 
 struct client_request {
 	struct client *client;
@@ -119,6 +125,15 @@ static void fail(struct client_request *r, int code, const char *what)
 	free_request(r);
 }
 
+static void watch(struct client_request *r)
+{
+	if (r->is_paused) {
+		timer_stop(&r->cc->timer);
+	} else {
+		timer_start(&r->cc->timer, r->phase == PHASE_ANSWER ? r->idle_ms : r->first_byte_ms);
+	}
+}
+
 static void on_conn_timer(struct timer *t)
 {
 	struct client_conn *cc = CONTAINER_OF(t, struct client_conn, timer);
@@ -127,6 +142,10 @@ static void on_conn_timer(struct timer *t)
 
 	if (r == NULL) {
 		close_conn(cc);
+	} else if (r->phase == PHASE_READY) {
+		r->phase = PHASE_WAIT;
+		watch(r);
+		r->callbacks->on_drain(r->user);
 	} else if (r->phase == PHASE_CONNECT) {
 		snprintf(what, sizeof(what), "no connection within %llu ms",
 			 (unsigned long long)r->connect_ms);
@@ -143,15 +162,6 @@ static void on_conn_timer(struct timer *t)
 }
 
 /* Sending */
-
-static void watch(struct client_request *r)
-{
-	if (r->is_paused) {
-		timer_stop(&r->cc->timer);
-	} else {
-		timer_start(&r->cc->timer, r->phase == PHASE_ANSWER ? r->idle_ms : r->first_byte_ms);
-	}
-}
 
 /* Hands over as much of a whole body as there is room for. */
 static int send_body_left(struct client_request *r)
@@ -202,7 +212,7 @@ static void on_connect(void *user, int status)
 	if (status != 0) {
 		snprintf(what, sizeof(what), "no connection: %s", err_sentence(status));
 		fail(r, ERR_UNAVAILABLE, what);
-	} else if (r->is_streamed && r->callbacks->on_drain != NULL) {
+	} else if (r->is_streamed && conn_kept(cc->conn) == 0) {
 		r->callbacks->on_drain(r->user);
 	}
 }
@@ -250,6 +260,10 @@ static void connect_request(struct client_request *r)
 			cc->request = r;
 			r->cc = cc;
 			if (send_request(r) == 0) {
+				if (r->is_streamed && conn_kept(cc->conn) == 0) {
+					r->phase = PHASE_READY;
+					timer_start(&cc->timer, 0);
+				}
 				return;
 			}
 		}
@@ -461,7 +475,7 @@ static void on_drain(void *user)
 	if (r->phase == PHASE_WAIT) {
 		watch(r);
 	}
-	if (r->is_streamed && !r->body_is_sent && r->callbacks->on_drain != NULL) {
+	if (r->is_streamed && !r->body_is_sent) {
 		r->callbacks->on_drain(r->user);
 	}
 }
@@ -568,18 +582,13 @@ void client_resume(struct client_request *r)
 	}
 }
 
-bool client_is_connected(const struct client_request *r)
-{
-	return r->phase == PHASE_WAIT || r->phase == PHASE_ANSWER;
-}
-
 int client_send_body(struct client_request *r, struct span bytes, bool last)
 {
 	char size_line[H1_FRAME_MAX_BYTES + 1];
 	struct span parts[3];
 	size_t count = 0;
 
-	ENSURE(r->is_streamed && !r->body_is_sent && client_is_connected(r));
+	ENSURE(r->is_streamed && !r->body_is_sent && r->cc != NULL);
 	if (bytes.len > 0 && r->is_chunked) {
 		int len = snprintf(size_line, sizeof(size_line), "%zx\r\n", bytes.len);
 

@@ -52,7 +52,7 @@ struct client_callbacks {
 	 * ERR_TIMEOUT; ERR_CLOSED: ended early; ERR_PROTOCOL: not HTTP as it must be.
 	 */
 	void (*on_fail)(void *user, const struct err *why, bool sent);
-	/* Streamed bodies: all that client_send_body kept is gone. May be NULL. */
+	/* Streamed bodies: there is a connection, or all that was kept is gone: send (more). */
 	void (*on_drain)(void *user);
 };
 
@@ -80,11 +80,7 @@ void client_cancel(struct client_request *r);
 void client_pause(struct client_request *r);
 void client_resume(struct client_request *r);
 
-/*
- * More of a streamed body: 0, or ERR_FULL and none taken (wait for on_drain). Only once there is a
- * connection: at once when one was in the pool, else from the first on_drain.
- */
-bool client_is_connected(const struct client_request *r);
+/* More of a streamed body, from the first on_drain on. 0, or ERR_FULL and none taken. */
 int client_send_body(struct client_request *r, struct span bytes, bool last);
 size_t client_kept(const struct client_request *r);
 

@@ -241,28 +241,36 @@ void exchange_abort(struct exchange *x)
 	}
 }
 
-/* Sends what fits of the tail; with the last of it the exchange is over. */
-static void send_tail(struct exchange *x)
+/*
+ * Sends as much as the system takes at once and what may be kept beside it, from the front of
+ * *body. With the last of it the exchange is over, as it is when the client is gone: true.
+ */
+static bool send_whole(struct exchange *x, struct span *body)
 {
-	size_t room = exchange_room(x);
-	struct span rest = buf_span(&x->tail);
+	while (body->len > exchange_room(x)) {
+		struct span slice = { body->ptr, exchange_room(x) };
 
-	if (rest.len <= room) {
-		exchange_end(x, rest);
-		return;
+		if (conn_kept(x->sc->conn) > 0) {
+			return false;
+		}
+		if (send_framed(x, slice, false) != 0) {
+			server_conn_drop(x->sc, false);
+			return true;
+		}
+		*body = span_from(*body, slice.len);
 	}
-	rest.len = room;
-	if (send_framed(x, rest, false) != 0) {
-		server_conn_drop(x->sc, false);
-	} else {
-		buf_consume(&x->tail, room);
-	}
+	exchange_end(x, *body);
+	return true;
 }
 
 void exchange_drained(struct exchange *x)
 {
 	if (x->tail.len > 0) {
-		send_tail(x);
+		struct span rest = buf_span(&x->tail);
+
+		if (!send_whole(x, &rest)) {
+			buf_consume(&x->tail, x->tail.len - rest.len);
+		}
 	} else if (x->callbacks != NULL && x->callbacks->on_drain != NULL) {
 		x->callbacks->on_drain(x->user);
 	}
@@ -275,19 +283,7 @@ void exchange_reply(struct exchange *x, const struct reply *reply, struct span b
 		body = SPAN_LIT("");
 	}
 	let_go(x);
-	/* As long as the system takes it all, nothing is copied. */
-	while (body.len > exchange_room(x) && conn_kept(x->sc->conn) == 0) {
-		struct span slice = { body.ptr, exchange_room(x) };
-
-		if (send_framed(x, slice, false) != 0) {
-			server_conn_drop(x->sc, false);
-			return;
-		}
-		body = span_from(body, slice.len);
-	}
-	if (body.len <= exchange_room(x)) {
-		exchange_end(x, body);
-	} else {
+	if (!send_whole(x, &body)) {
 		buf_init(&x->tail, body.len);
 		buf_add_span(&x->tail, body);
 	}

@@ -407,8 +407,10 @@ static bool may_take(const struct server_conn *sc)
 	if (sc->is_dropped || sc->is_lingering) {
 		return false;
 	}
-	return x == NULL || ((x->want == BODY_WHOLE || x->want == BODY_STREAMED) &&
-			     !x->body_is_paused);
+	if (x == NULL) {
+		return conn_kept(sc->conn) == 0; /* an answer begins with an empty queue */
+	}
+	return (x->want == BODY_WHOLE || x->want == BODY_STREAMED) && !x->body_is_paused;
 }
 
 static void take_input(struct server_conn *sc, struct span input)
@@ -483,6 +485,8 @@ static void on_drain(void *user)
 	}
 	if (sc->x != NULL) {
 		exchange_drained(sc->x);
+	} else {
+		take_up(sc);
 	}
 }
 

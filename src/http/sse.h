@@ -9,6 +9,8 @@
 #include "http/server.h"
 #include "io/timer.h"
 
+#define SSE_TYPE_MAX_BYTES 128 /* longer event types are taken for none */
+
 /*
  * Parser: feed bytes as they come; on_event gets each event whose blank line has come. Events that
  * lie whole in one piece with one data line are not copied. One whose data exceeds max_bytes is
@@ -28,6 +30,7 @@ struct sse_parser {
 	struct buf line; /* private: an unfinished line; its memory is freed when empty */
 	struct buf data; /* private: data lines of the event at hand */
 	struct buf type; /* private */
+	struct span held; /* private: the first data line, still in the piece */
 	bool has_data, is_skipping, line_is_too_long, after_cr, is_begun;
 };
 

@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One exchange and one client request, joined. Back-pressure: whoever still holds bytes of ours
+ * after a write is waited for, and the other side is not read until it has drained; so each side
+ * holds one read at most. Every end passes through finish.
+ */
+#include "http/proxy.h"
+
+#include <stdlib.h>
+#include <strings.h>
+
+#include "base/mem.h"
+
+struct proxy {
+	struct exchange *x;
+	struct client_request *request;
+	const struct proxy_hooks *hooks;
+	void *user;
+	const struct h1_field *reply_fields;
+	size_t reply_field_count;
+	struct proxy_result result;
+	uint64_t body_max_bytes;
+	bool is_uploading, has_length;
+};
+
+static void finish(struct proxy *p)
+{
+	if (p->hooks->on_done != NULL) {
+		p->hooks->on_done(p->user, &p->result);
+	}
+	free(p);
+}
+
+/* Upstream to client */
+
+/* Fields of the answer that are the upstream's own business, or ours. */
+static bool is_stripped(const struct h1_head *head, struct span name)
+{
+	return span_is_nocase(name, "content-length") || span_is_nocase(name, "server") ||
+	       span_is_nocase(name, "date") ||
+	       (name.len > 15 && strncasecmp(name.ptr, "access-control-", 15) == 0) ||
+	       h1_is_hop_by_hop(head, name);
+}
+
+static void begin_answer(struct proxy *p, const struct h1_head *head)
+{
+	struct h1_field *fields = mem_alloc((head->field_count + p->reply_field_count) *
+					    sizeof(*fields));
+	struct reply reply = { .status = head->status, .fields = fields };
+
+	for (size_t i = 0; i < head->field_count; i++) {
+		if (!is_stripped(head, head->fields[i].name)) {
+			fields[reply.field_count++] = head->fields[i];
+		}
+	}
+	for (size_t i = 0; i < p->reply_field_count; i++) {
+		fields[reply.field_count++] = p->reply_fields[i];
+	}
+	p->has_length = head->framing == H1_LENGTH;
+	exchange_begin(p->x, &reply, p->has_length ? (int64_t)head->content_length : -1);
+	p->result.status = head->status;
+	free(fields);
+}
+
+/* The upstream broke the answer off, or we do: the client gets `last` and no proper end. */
+static void break_off(struct proxy *p, struct span last)
+{
+	if (last.len > 0 && !p->has_length) {
+		exchange_send(p->x, last);
+	}
+	exchange_abort(p->x);
+	finish(p);
+}
+
+static void on_piece(void *user, const struct client_piece *piece)
+{
+	struct proxy *p = user;
+	int status;
+
+	if (piece->head != NULL) {
+		if (p->hooks->on_head != NULL) {
+			p->hooks->on_head(p->user, piece->head);
+		}
+		begin_answer(p, piece->head);
+	}
+	if (p->hooks->on_body != NULL && piece->body.len > 0) {
+		p->hooks->on_body(p->user, piece->body);
+	}
+	p->result.bytes += piece->body.len;
+	if (piece->done) {
+		p->request = NULL;
+		status = exchange_end(p->x, piece->body);
+		if (status == ERR_FULL) {
+			exchange_abort(p->x);
+		}
+		if (status != 0) {
+			err_set(&p->result.err, ERR_CANCELED, "the client left");
+		}
+		finish(p);
+		return;
+	}
+	status = exchange_send(p->x, piece->body);
+	if (status == 0 && exchange_kept(p->x) > 0) {
+		client_pause(p->request);
+	}
+}
+
+static void on_fail(void *user, const struct err *why, bool sent)
+{
+	struct proxy *p = user;
+	struct buf last;
+
+	p->request = NULL;
+	p->result.err = *why;
+	p->result.sent = sent;
+	if (!exchange_has_begun(p->x)) {
+		if (!p->is_uploading && p->hooks->on_fail != NULL) {
+			exchange_watch(p->x, NULL, NULL);
+			if (p->hooks->on_fail(p->user, p->x, why, sent)) {
+				free(p);
+				return;
+			}
+		}
+		exchange_fail(p->x, why);
+		finish(p);
+		return;
+	}
+	buf_init(&last, PROXY_LAST_MAX_BYTES);
+	if (p->hooks->on_broken != NULL) {
+		p->hooks->on_broken(p->user, why, &last);
+	}
+	break_off(p, buf_span(&last));
+	buf_finish(&last);
+}
+
+static void on_exchange_drain(void *user)
+{
+	struct proxy *p = user;
+
+	client_resume(p->request);
+}
+
+static void on_exchange_close(void *user)
+{
+	struct proxy *p = user;
+
+	client_cancel(p->request);
+	err_set(&p->result.err, ERR_CANCELED, "the client left");
+	finish(p);
+}
+
+/* Client to upstream */
+
+static void on_upload(void *user, struct exchange *x, struct span piece, bool last)
+{
+	struct proxy *p = user;
+
+	ENSURE(client_send_body(p->request, piece, last) == 0);
+	if (!last && client_kept(p->request) > 0) {
+		exchange_pause_body(x);
+	}
+}
+
+static void on_request_drain(void *user)
+{
+	struct proxy *p = user;
+
+	if (p->is_uploading) {
+		exchange_resume_body(p->x);
+	} else {
+		p->is_uploading = true;
+		exchange_stream_body(p->x, p->body_max_bytes, on_upload, p);
+	}
+}
+
+static size_t copy_fields(const struct proxy_options *o, const struct h1_head *head,
+			  struct h1_field *fields)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; o->pass != NULL && o->pass[i] != NULL; i++) {
+		struct span value = h1_get(head, o->pass[i]);
+
+		if (value.ptr != NULL) {
+			fields[count++] = (struct h1_field){ span_of(o->pass[i]), value };
+		}
+	}
+	for (size_t i = 0; i < o->field_count; i++) {
+		fields[count++] = o->fields[i];
+	}
+	return count;
+}
+
+struct proxy *proxy_start(struct exchange *x, const struct proxy_options *o)
+{
+	static const struct proxy_hooks no_hooks = { 0 };
+	static const struct exchange_callbacks exchange_callbacks = { on_exchange_close,
+								      on_exchange_drain };
+	static const struct client_callbacks client_callbacks = { on_piece, on_fail,
+								  on_request_drain };
+	const struct h1_head *head = exchange_request(x)->head;
+	struct proxy *p = mem_alloc(sizeof(*p));
+	struct h1_field *fields;
+	size_t pass_count = 0;
+
+	p->x = x;
+	p->hooks = o->hooks != NULL ? o->hooks : &no_hooks;
+	p->user = o->user;
+	p->reply_fields = o->reply_fields;
+	p->reply_field_count = o->reply_field_count;
+	p->body_max_bytes = o->body_max_bytes;
+	exchange_watch(x, &exchange_callbacks, p);
+	while (o->pass != NULL && o->pass[pass_count] != NULL) {
+		pass_count++;
+	}
+	fields = mem_alloc((pass_count + o->field_count) * sizeof(*fields));
+	struct client_options options = {
+		.to = o->to,
+		.method = o->method,
+		.target = o->target,
+		.fields = fields,
+		.field_count = copy_fields(o, head, fields),
+		.body = o->body,
+		.is_streamed = o->stream_body && exchange_request(x)->has_body,
+		.streamed_bytes = head->framing == H1_LENGTH ? head->content_length
+							     : CLIENT_BODY_STREAMED_CHUNKED,
+		.connect_ms = o->connect_ms,
+		.first_byte_ms = o->first_byte_ms,
+		.idle_ms = o->idle_ms,
+	};
+	p->request = client_send(o->client, &options, &client_callbacks, p);
+	free(fields);
+	return p;
+}
+
+void proxy_stop(struct proxy *p, const struct err *why, struct span last)
+{
+	client_cancel(p->request);
+	p->result.err = *why;
+	if (exchange_has_begun(p->x)) {
+		break_off(p, last);
+	} else {
+		exchange_fail(p->x, why);
+		finish(p);
+	}
+}

@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The parser works on lines. A line that ends in the piece at hand is looked at in place; only one
+ * that is cut is gathered. The first data line of an event stays in place too, as long as its event
+ * ends in the same piece: `held` is copied into `data` when another line or the piece's end comes.
+ */
+#include "http/sse.h"
+
+#include <stdlib.h>
+
+#include "base/mem.h"
+
+void sse_parser_init(struct sse_parser *p, size_t max_bytes,
+		     void (*on_event)(void *user, const struct sse_event *event), void *user)
+{
+	*p = (struct sse_parser){ .max_bytes = max_bytes, .on_event = on_event, .user = user };
+	buf_init(&p->line, max_bytes);
+	buf_init(&p->data, max_bytes);
+	buf_init(&p->type, SSE_TYPE_MAX_BYTES);
+}
+
+void sse_parser_finish(struct sse_parser *p)
+{
+	if (p != NULL) {
+		buf_finish(&p->line);
+		buf_finish(&p->data);
+		buf_finish(&p->type);
+	}
+}
+
+static void skip_event(struct sse_parser *p)
+{
+	p->is_skipping = true;
+	buf_finish(&p->data);
+}
+
+/* The line in place becomes a copy, because its piece is about to go. */
+static void keep_held(struct sse_parser *p)
+{
+	if (p->held.ptr != NULL) {
+		if (buf_add_span(&p->data, p->held) != 0) {
+			skip_event(p);
+		}
+		p->held = (struct span){ NULL, 0 };
+	}
+}
+
+static void end_event(struct sse_parser *p)
+{
+	struct sse_event event = { SPAN_LIT("message"), buf_span(&p->data) };
+
+	if (p->held.ptr != NULL) {
+		event.data = p->held;
+	}
+	if (p->type.len > 0) {
+		event.type = buf_span(&p->type);
+	}
+	if (p->is_skipping) {
+		p->skipped++;
+	} else if (p->has_data) {
+		p->events++;
+		p->on_event(p->user, &event);
+	}
+	buf_finish(&p->data);
+	buf_finish(&p->type);
+	p->held = (struct span){ NULL, 0 };
+	p->has_data = false;
+	p->is_skipping = false;
+}
+
+static void add_data(struct sse_parser *p, struct span value)
+{
+	if (!p->has_data) {
+		p->has_data = true;
+		p->held = value;
+		if (value.len > p->max_bytes) {
+			skip_event(p);
+		}
+		return;
+	}
+	keep_held(p);
+	if (!p->is_skipping &&
+	    (buf_add_char(&p->data, '\n') != 0 || buf_add_span(&p->data, value) != 0)) {
+		skip_event(p);
+	}
+}
+
+static void take_line(struct sse_parser *p, struct span line)
+{
+	struct span value = line;
+
+	if (!p->is_begun) {
+		p->is_begun = true;
+		line = span_has_prefix(line, "\xef\xbb\xbf") ? span_from(line, 3) : line;
+		value = line;
+	}
+	if (line.len == 0) {
+		end_event(p);
+		return;
+	}
+	struct span name = span_split(&value, ':');
+
+	if (value.ptr == NULL) {
+		value = SPAN_LIT("");
+	} else if (value.len > 0 && value.ptr[0] == ' ') {
+		value = span_from(value, 1);
+	}
+	if (span_is(name, "data")) {
+		add_data(p, value);
+	} else if (span_is(name, "event")) {
+		buf_clear(&p->type);
+		buf_add_span(&p->type, value); /* a longer one is no type of ours */
+	}
+}
+
+/* A line that was cut: what is there is kept until its end comes. */
+static void gather(struct sse_parser *p, struct span part)
+{
+	if (!p->line_is_too_long && buf_add_span(&p->line, part) != 0) {
+		p->line_is_too_long = true;
+		buf_finish(&p->line);
+	}
+}
+
+static void end_line(struct sse_parser *p, struct span part)
+{
+	if (p->line_is_too_long) {
+		p->line_is_too_long = false;
+		p->has_data = true;
+		skip_event(p);
+	} else if (p->line.len > 0) {
+		gather(p, part);
+		if (p->line_is_too_long) {
+			end_line(p, SPAN_LIT(""));
+			return;
+		}
+		take_line(p, buf_span(&p->line));
+		keep_held(p); /* it lies in p->line */
+		buf_finish(&p->line);
+	} else {
+		take_line(p, part);
+	}
+}
+
+/* Bytes until the next CR or LF. */
+static size_t line_len(struct span s)
+{
+	size_t lf = span_find_char(s, '\n');
+
+	return span_find_char((struct span){ s.ptr, lf }, '\r');
+}
+
+void sse_parse(struct sse_parser *p, struct span more)
+{
+	while (more.len > 0) {
+		if (p->after_cr && more.ptr[0] == '\n') {
+			p->after_cr = false;
+			more = span_from(more, 1);
+			continue;
+		}
+		p->after_cr = false;
+		struct span part = { more.ptr, line_len(more) };
+
+		if (part.len == more.len) {
+			gather(p, part);
+			break;
+		}
+		p->after_cr = more.ptr[part.len] == '\r';
+		more = span_from(more, part.len + 1);
+		end_line(p, part);
+	}
+	keep_held(p);
+}
+
+int sse_write(struct buf *out, const char *type, struct span data)
+{
+	size_t before = out->len;
+	int status = 0;
+
+	if (type != NULL) {
+		status = buf_printf(out, "event: %s\n", type);
+	}
+	while (status == 0 && data.ptr != NULL) {
+		struct span line = span_split(&data, '\n');
+
+		status = buf_printf(out, "data: %.*s\n", SPAN_ARG(line));
+	}
+	status = status != 0 ? status : buf_add_char(out, '\n');
+	if (status != 0) {
+		buf_truncate(out, before);
+	}
+	return status;
+}
+
+/* Writer */
+
+struct sse_stream {
+	struct exchange *x;
+	struct timer heartbeat;
+	uint64_t heartbeat_ms;
+	const struct sse_callbacks *callbacks;
+	void *user;
+};
+
+static void free_stream(struct sse_stream *s)
+{
+	timer_stop(&s->heartbeat);
+	free(s);
+}
+
+static void on_close(void *user)
+{
+	struct sse_stream *s = user;
+
+	s->callbacks->on_close(s->user);
+	free_stream(s);
+}
+
+static void on_drain(void *user)
+{
+	struct sse_stream *s = user;
+
+	if (s->callbacks->on_drain != NULL) {
+		s->callbacks->on_drain(s->user);
+	}
+}
+
+static void on_heartbeat(struct timer *t)
+{
+	struct sse_stream *s = CONTAINER_OF(t, struct sse_stream, heartbeat);
+
+	if (exchange_kept(s->x) == 0) {
+		exchange_send(s->x, SPAN_LIT(":\n\n"));
+	}
+	timer_start(t, s->heartbeat_ms);
+}
+
+struct sse_stream *sse_start(struct loop *loop, struct exchange *x, uint64_t heartbeat_ms,
+			     const struct sse_callbacks *callbacks, void *user)
+{
+	static const struct exchange_callbacks exchange_callbacks = { on_close, on_drain };
+	static const struct h1_field fields[] = {
+		{ SPAN_INIT("Cache-Control"), SPAN_INIT("no-cache") },
+		{ SPAN_INIT("X-Accel-Buffering"), SPAN_INIT("no") },
+	};
+	struct reply reply = { 200, "text/event-stream", fields, ARRAY_LEN(fields) };
+	struct sse_stream *s = mem_alloc(sizeof(*s));
+
+	s->x = x;
+	s->heartbeat_ms = heartbeat_ms;
+	s->callbacks = callbacks;
+	s->user = user;
+	exchange_watch(x, &exchange_callbacks, s);
+	exchange_begin(x, &reply, -1);
+	exchange_flush(x);
+	timer_init(&s->heartbeat, loop, on_heartbeat);
+	timer_start(&s->heartbeat, heartbeat_ms);
+	return s;
+}
+
+int sse_send(struct sse_stream *s, const char *type, struct span data)
+{
+	struct buf text;
+
+	buf_init(&text, exchange_room(s->x));
+	int status = sse_write(&text, type, data);
+
+	if (status == 0) {
+		status = exchange_send(s->x, buf_span(&text));
+		timer_start(&s->heartbeat, s->heartbeat_ms);
+	}
+	buf_finish(&text);
+	return status;
+}
+
+size_t sse_room(const struct sse_stream *s)
+{
+	return exchange_room(s->x);
+}
+
+void sse_end(struct sse_stream *s)
+{
+	if (exchange_end(s->x, SPAN_LIT("")) == ERR_FULL) {
+		exchange_abort(s->x);
+	}
+	free_stream(s);
+}
