@@ -17,17 +17,17 @@ enum account_phase { ACCOUNT_QUEUED, ACCOUNT_PROMPT, ACCOUNT_GENERATING, ACCOUNT
 struct account {
 	uint64_t id; /* grows; never used twice, also not after a restart */
 	int64_t at_unix_ms;
-	char model[SERVER_ID_MAX_BYTES]; /* "" while it is not known */
-	char key[ACCOUNT_KEY_MAX_BYTES]; /* the API key's name; "" without */
+	char model[SERVER_ID_MAX_BYTES];   /* "" while it is not known */
+	char key[ACCOUNT_KEY_MAX_BYTES];   /* the API key's name; "" without */
 	char path[ACCOUNT_PATH_MAX_BYTES]; /* of the route table, not the client's text */
 	bool stream;
 	enum account_phase phase;
-	int status; /* HTTP; 0: not answered yet; 499: the client left */
+	int status;	 /* HTTP; 0: not answered yet; 499: the client left */
 	char error[160]; /* one sentence; "" */
-	int64_t prompt_tokens, cached_tokens, generated_tokens; /* -1: not said */
+	int64_t prompt_tokens, cached_tokens, generated_tokens;	 /* -1: not said */
 	uint64_t begin_us, routed_us, first_us, last_us, end_us; /* loop_now_us; 0: not yet */
-	uint64_t events; /* of the stream */
-	double tokens_per_second; /* of generation; 0: not said */
+	uint64_t events;					 /* of the stream */
+	double tokens_per_second;				 /* of generation; 0: not said */
 };
 
 /* Told by the gateway: at each change of phase. */

@@ -22,11 +22,12 @@ struct fleet_options {
 	enum fleet_mode mode;
 	const char *registry_path;
 	uint16_t port_min, port_max;
-	const char *agent_socket;     /* NATIVE, CPU, AUTO */
-	const char *controller;	      /* persistent id; "" in native mode: a person's models have no lease */
-	const char *host_api_url;     /* HOST, AUTO */
-	const char *host_api_secret;  /* ... */
-	const char *engine_host;      /* HOST, AUTO: name under which engines are reached */
+	const char *agent_socket; /* NATIVE, CPU, AUTO */
+	const char
+		*controller; /* persistent id; "" in native mode: a person's models have no lease */
+	const char *host_api_url;    /* HOST, AUTO */
+	const char *host_api_secret; /* ... */
+	const char *engine_host;     /* HOST, AUTO: name under which engines are reached */
 	uint32_t drain_ms, stop_ms;
 };
 
@@ -34,16 +35,16 @@ struct fleet;
 
 /* One model. `server.phase` is STOPPED while nobody reported it. Owned by the fleet. */
 struct fleet_model {
-	struct list link;	/* in the fleet's order: the registry's */
-	struct server server;	/* as last reported */
-	bool has_endpoint;	/* address, port and key are those of the running start */
-	char address[64];	/* host name or numeric */
+	struct list link;     /* in the fleet's order: the registry's */
+	struct server server; /* as last reported */
+	bool has_endpoint;    /* address, port and key are those of the running start */
+	char address[64];     /* host name or numeric */
 	uint16_t port;
 	char key[WIRE_KEY_MAX_BYTES];
-	bool restart_needed;	/* settings changed since the start */
-	bool is_draining;	/* a stop was asked for: take it out of the routes */
-	uint32_t active;	/* requests running on it: the gateway counts */
-	uint32_t queued;	/* requests that wait for it: the queue counts */
+	bool restart_needed; /* settings changed since the start */
+	bool is_draining;    /* a stop was asked for: take it out of the routes */
+	uint32_t active;     /* requests running on it: the gateway counts */
+	uint32_t queued;     /* requests that wait for it: the queue counts */
 };
 
 /* Told of every change; any number may listen. Each may be NULL. */
@@ -51,10 +52,12 @@ struct fleet_listener {
 	struct list link;
 	void (*on_model)(struct fleet_listener *l, const struct fleet_model *m);
 	void (*on_removed)(struct fleet_listener *l, const char *id);
-	void (*on_progress)(struct fleet_listener *l, const char *id, float fraction, int32_t eta_ms);
+	void (*on_progress)(struct fleet_listener *l, const char *id, float fraction,
+			    int32_t eta_ms);
 	void (*on_registry)(struct fleet_listener *l); /* the file changed */
-	void (*on_host)(struct fleet_listener *l); /* host, link or fallback changed */
-	void (*on_log)(struct fleet_listener *l, const char *id, struct span line, uint64_t dropped);
+	void (*on_host)(struct fleet_listener *l);     /* host, link or fallback changed */
+	void (*on_log)(struct fleet_listener *l, const char *id, struct span line,
+		       uint64_t dropped);
 };
 
 struct fleet *fleet_create(struct loop *loop, const struct fleet_options *options, struct err *err);

@@ -99,8 +99,8 @@ static int parse(struct keys *k, struct span text, const char *path, struct err 
 {
 	struct keys fresh = { 0 };
 	struct json *doc = json_parse(text, err);
-	int status = doc != NULL ? read_list(&fresh, json_get(json_root(doc), "keys"))
-				 : ERR_INVALID;
+	int status =
+		doc != NULL ? read_list(&fresh, json_get(json_root(doc), "keys")) : ERR_INVALID;
 
 	json_destroy(doc);
 	if (status != 0) {
@@ -209,10 +209,11 @@ static int open_token(struct keys *k, struct err *err)
 
 		token.len -= token.len > 0 && token.ptr[token.len - 1] == '\n';
 		if (token.len != sizeof(k->token) - 1) {
-			status = err_set(err, ERR_INVALID,
-					 "%s does not hold a token. Remove it: the next start makes "
-					 "a new one",
-					 path);
+			status =
+				err_set(err, ERR_INVALID,
+					"%s does not hold a token. Remove it: the next start makes "
+					"a new one",
+					path);
 		} else {
 			span_copy(token, k->token, sizeof(k->token));
 		}

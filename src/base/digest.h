@@ -10,7 +10,7 @@
 #include "base/err.h"
 #include "base/span.h"
 
-#define DIGEST_HEX_BYTES 65 /* 64 hex digits and the terminator */
+#define DIGEST_HEX_BYTES 65  /* 64 hex digits and the terminator */
 #define SECRET_TEXT_BYTES 44 /* 43 characters of base64url (256 bits) and the terminator */
 
 struct digest; /* a running SHA-256 */

@@ -94,7 +94,7 @@ enum json_type json_type(const struct json_value *v)
 
 const char *json_type_name(enum json_type type)
 {
-	static const char *const names[] = { "nothing", "null",	 "a boolean", "a number",
+	static const char *const names[] = { "nothing",	 "null",   "a boolean", "a number",
 					     "a string", "a list", "an object" };
 
 	return names[type];
@@ -188,8 +188,8 @@ struct json_iter json_iter(const struct json_value *array_or_object)
 	yyjson_val *v = val_of(array_or_object);
 	size_t left = json_count(array_or_object);
 
-	return (struct json_iter){ array_or_object, left > 0 ? of_val(unsafe_yyjson_get_first(v)) : NULL,
-				   left };
+	return (struct json_iter){ array_or_object,
+				   left > 0 ? of_val(unsafe_yyjson_get_first(v)) : NULL, left };
 }
 
 bool json_next(struct json_iter *it, struct span *ret_key, const struct json_value **ret_value)

@@ -16,7 +16,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 
-#define JSON_DEPTH_MAX 64	 /* deepest nesting that is read */
+#define JSON_DEPTH_MAX 64  /* deepest nesting that is read */
 #define JSONW_DEPTH_MAX 96 /* ... and written: what was read fits into an envelope */
 
 struct json;	   /* a document */
@@ -70,10 +70,10 @@ bool json_next(struct json_iter *it, struct span *ret_key, const struct json_val
 struct json_writer {
 	struct buf *out;
 	int depth;
-	int status;		   /* 0, or the first error */
-	bool pretty;		   /* two spaces an indent, one member a line */
-	bool first;		   /* nothing written yet at this depth */
-	bool after_key;		   /* a key waits for its value */
+	int status;		       /* 0, or the first error */
+	bool pretty;		       /* two spaces an indent, one member a line */
+	bool first;		       /* nothing written yet at this depth */
+	bool after_key;		       /* a key waits for its value */
 	char closers[JSONW_DEPTH_MAX]; /* '}' or ']' per depth */
 };
 
@@ -89,10 +89,10 @@ void jsonw_bool(struct json_writer *w, bool v);
 void jsonw_i64(struct json_writer *w, int64_t v);
 void jsonw_u64(struct json_writer *w, uint64_t v);
 void jsonw_double(struct json_writer *w, double v, int decimals); /* NaN and infinity as null */
-void jsonw_text(struct json_writer *w, const char *text);	  /* NULL as null; bad UTF-8 as U+FFFD */
+void jsonw_text(struct json_writer *w, const char *text); /* NULL as null; bad UTF-8 as U+FFFD */
 void jsonw_span(struct json_writer *w, struct span s);
 void jsonw_value(struct json_writer *w, const struct json_value *v); /* a read value, whole */
-void jsonw_raw(struct json_writer *w, struct span json);	     /* must be one valid JSON value */
+void jsonw_raw(struct json_writer *w, struct span json); /* must be one valid JSON value */
 
 /* key and value in one */
 void jsonw_member_text(struct json_writer *w, const char *key, const char *text);

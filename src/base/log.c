@@ -50,8 +50,9 @@ static size_t stamp(char *line, size_t room, enum log_level level)
 	gmtime_r(&now.tv_sec, &utc);
 	size_t len = strftime(line, room, "%Y-%m-%dT%H:%M:%S", &utc);
 
-	return len + (size_t)snprintf(line + len, room - len, ".%03ldZ %s %s: ",
-				      now.tv_nsec / 1000000, level_name(level), sink.who);
+	return len + (size_t)snprintf(line + len, room - len,
+				      ".%03ldZ %s %s: ", now.tv_nsec / 1000000, level_name(level),
+				      sink.who);
 }
 
 /* Copies text, writing bytes that are not printable as \xNN; returns the length. */

@@ -35,9 +35,10 @@ static int read_secret(const char *path, char ret_text[SECRET_TEXT_BYTES], struc
 		if (is_secret(line)) {
 			span_copy(line, ret_text, SECRET_TEXT_BYTES);
 		} else {
-			status = err_set(err, ERR_INVALID,
-					 "%s does not hold a secret: remove it, a fresh one is made",
-					 path);
+			status =
+				err_set(err, ERR_INVALID,
+					"%s does not hold a secret: remove it, a fresh one is made",
+					path);
 		}
 	}
 	buf_finish(&content);

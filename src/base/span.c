@@ -186,7 +186,8 @@ size_t span_distance(struct span a, struct span b)
 
 		row[0] = i;
 		for (size_t j = 1; j <= b_len; j++) {
-			size_t change = diagonal + (strncasecmp(&a.ptr[i - 1], &b.ptr[j - 1], 1) != 0);
+			size_t change =
+				diagonal + (strncasecmp(&a.ptr[i - 1], &b.ptr[j - 1], 1) != 0);
 			size_t drop = (row[j] < row[j - 1] ? row[j] : row[j - 1]) + 1;
 
 			diagonal = row[j];

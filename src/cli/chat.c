@@ -22,9 +22,9 @@
 struct chat {
 	struct session session;
 	struct client *client;
-	struct wire_result engine;    /* where the model is, and its key */
-	struct buf messages;	      /* JSON objects, comma-separated: the conversation so far */
-	struct buf answer;	      /* of the model, as text */
+	struct wire_result engine;	/* where the model is, and its key */
+	struct buf messages;		/* JSON objects, comma-separated: the conversation so far */
+	struct buf answer;		/* of the model, as text */
 	struct client_request *request; /* NULL between answers */
 	struct sse_parser events;
 	struct buf plain; /* body of an answer that is not a stream: an error */
@@ -130,7 +130,8 @@ static int ask(struct chat *c, struct err *err)
 	struct buf body;
 
 	buf_init(&body, CHAT_BODY_MAX_BYTES);
-	int status = buf_printf(&body, "{\"stream\":true,\"messages\":[%s]}", buf_text(&c->messages));
+	int status =
+		buf_printf(&body, "{\"stream\":true,\"messages\":[%s]}", buf_text(&c->messages));
 
 	if (status != 0) {
 		status = err_set(err, ERR_FULL, "the conversation is longer than %u bytes",
@@ -244,8 +245,9 @@ static int choose_model(const struct session *s, const char *word, const char **
 		*ret_id = s->servers[i].enabled ? s->servers[i].id : NULL;
 	}
 	return *ret_id != NULL ? 0
-			       : err_set(err, ERR_NOT_FOUND, "no model runs and none is enabled. "
-							     "See them: ronzal models");
+			       : err_set(err, ERR_NOT_FOUND,
+					 "no model runs and none is enabled. "
+					 "See them: ronzal models");
 }
 
 static int reach_engine(struct chat *c, const char *word, struct err *err)

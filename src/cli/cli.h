@@ -15,11 +15,11 @@
 
 /* Where the files lie that came with this program: beside it, in an installation or a build tree. */
 struct layout {
-	char *program;	 /* ronzal itself */
-	char *libexec;	 /* folder of ronzal-shim, ronzal-gate, ronzal-fetch and the scripts */
-	char *web;	 /* the built page; the folder may be missing */
-	char *demo;	 /* folder of the smoke model; may be missing */
-	char *scripts;	 /* set-up scripts, engine.sh */
+	char *program; /* ronzal itself */
+	char *libexec; /* folder of ronzal-shim, ronzal-gate, ronzal-fetch and the scripts */
+	char *web;     /* the built page; the folder may be missing */
+	char *demo;    /* folder of the smoke model; may be missing */
+	char *scripts; /* set-up scripts, engine.sh */
 };
 
 int layout_init(struct layout *l, struct err *err);

@@ -12,10 +12,9 @@
 
 static int add(struct registry *r, const char *id, char *path, uint16_t port, struct err *err)
 {
-	struct model m = { .name = (char *)(uintptr_t)id,
-			   .file_path = path,
-			   .enabled = true,
-			   .port = port };
+	struct model m = {
+		.name = (char *)(uintptr_t)id, .file_path = path, .enabled = true, .port = port
+	};
 
 	settings_init(&m.settings);
 	snprintf(m.id, sizeof(m.id), "%s", id);

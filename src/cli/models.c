@@ -251,8 +251,9 @@ int command_models(struct cli *cli, struct args *args, struct err *err)
 	if (strcmp(verb, "enable") == 0 || strcmp(verb, "disable") == 0) {
 		return enable_models(cli, args, verb[0] == 'e', err);
 	}
-	return err_set(err, ERR_INVALID, "ronzal models knows scan, show, enable and disable; "
-					 "'%s' is none of them",
+	return err_set(err, ERR_INVALID,
+		       "ronzal models knows scan, show, enable and disable; "
+		       "'%s' is none of them",
 		       verb);
 }
 

@@ -324,7 +324,8 @@ int command_logs(struct cli *cli, struct args *args, struct err *err)
 	struct session s;
 	int status = args_check(args, 1, 1, err);
 
-	if (status == 0 && tail_text != NULL && span_to_u64(span_of(tail_text), 100000, &tail) != 0) {
+	if (status == 0 && tail_text != NULL &&
+	    span_to_u64(span_of(tail_text), 100000, &tail) != 0) {
 		status = err_set(err, ERR_INVALID, "--tail: \"%s\" is not a number in 0..100000",
 				 tail_text);
 	}

@@ -205,8 +205,7 @@ int session_ask(struct session *s, const struct link_request *request, struct er
 	return 0;
 }
 
-int session_resolve(const struct session *s, const char *word, const char **ret_id,
-		    struct err *err)
+int session_resolve(const struct session *s, const char *word, const char **ret_id, struct err *err)
 {
 	const struct server *found = session_find(s, word);
 	const char *nearest = NULL;

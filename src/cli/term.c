@@ -67,8 +67,9 @@ void term_bar(struct buf *out, float fraction, int width)
 	int full = fraction < 0 ? 0 : (int)(fraction * (float)width + 0.5f);
 
 	for (int i = 0; i < width; i++) {
-		buf_add_text(out, i < full ? "\xe2\x96\x88" : fraction < 0 ? "\xc2\xb7"
-									   : "\xe2\x96\x91");
+		buf_add_text(out, i < full	 ? "\xe2\x96\x88"
+				  : fraction < 0 ? "\xc2\xb7"
+						 : "\xe2\x96\x91");
 	}
 }
 

@@ -157,8 +157,8 @@ static int part_bring_up(struct part *p, struct err *err)
 	}
 	if (!p->is_up && !p->up->leaving) {
 		return err_set(err, ERR_UNAVAILABLE,
-			       "the %s does not answer on port %u. Why: %s/%s.log", p->name, p->port,
-			       p->up->cli->paths.logs, p->name);
+			       "the %s does not answer on port %u. Why: %s/%s.log", p->name,
+			       p->port, p->up->cli->paths.logs, p->name);
 	}
 	return 0;
 }
@@ -242,9 +242,10 @@ static int attach(struct up *up, struct err *err)
 		}
 		status = 0;
 	}
-	return status != 0 ? status
-			   : err_set(err, ERR_NO_AGENT, "the agent did not come up. Why: %s/agent.log",
-				     up->cli->paths.logs);
+	return status != 0
+		       ? status
+		       : err_set(err, ERR_NO_AGENT, "the agent did not come up. Why: %s/agent.log",
+				 up->cli->paths.logs);
 }
 
 /* Models */
@@ -315,8 +316,9 @@ static void print_addresses(const struct up *up)
 {
 	const struct config *c = &up->cli->config;
 
-	printf("\n  page     %s%u%s\n", up->frontend.is_up ? "http://localhost:" : "not built (port ",
-	       c->frontend_port, up->frontend.is_up ? "" : "): run make web");
+	printf("\n  page     %s%u%s\n",
+	       up->frontend.is_up ? "http://localhost:" : "not built (port ", c->frontend_port,
+	       up->frontend.is_up ? "" : "): run make web");
 	printf("  API      http://localhost:%u/v1      (OpenAI and Anthropic clients work "
 	       "unchanged)\n",
 	       c->backend_port);
@@ -352,8 +354,7 @@ static void leave(struct up *up)
 	part_stop(&up->backend, SIGTERM);
 	up->session.interrupted = false;
 	if ((up->agent_is_ours || up->started_count > 0) &&
-	    session_ask(&up->session, &request, &err) != 0 &&
-	    err.code != ERR_UNAVAILABLE) {
+	    session_ask(&up->session, &request, &err) != 0 && err.code != ERR_UNAVAILABLE) {
 		fprintf(stderr, "ronzal: %s\n", err.text);
 	}
 }

@@ -25,8 +25,8 @@ struct option_row {
 };
 
 #define ROW_N(field, fallback, min, max, group, help) \
-	{ #field, OPTION_NUMBER, offsetof(struct config, field), NULL, fallback, min, max, group, \
-	  help },
+	{ #field, OPTION_NUMBER, offsetof(struct config, field), NULL, fallback, min, max, \
+	  group,  help },
 #define ROW_T(field, fallback, group, help) \
 	{ #field, OPTION_TEXT, offsetof(struct config, field), fallback, 0, 0, 0, group, help },
 #define ROW_B(field, fallback, group, help) \
@@ -134,8 +134,9 @@ static int put_text(struct config *c, const struct option_row *row, struct span 
 	}
 	for (size_t i = 0; i < value.len; i++) {
 		if ((unsigned char)value.ptr[i] < 0x20 || value.ptr[i] == 0x7f) {
-			return err_set(err, ERR_INVALID, "%s: %s: the value has a control character",
-				       where, row->name);
+			return err_set(err, ERR_INVALID,
+				       "%s: %s: the value has a control character", where,
+				       row->name);
 		}
 	}
 	free(*field);
@@ -219,7 +220,8 @@ static int read_line(struct config *c, struct span line, const char *where, stru
 	size_t equals = span_find_char(line, '=');
 
 	if (equals == line.len) {
-		return err_set(err, ERR_INVALID, "%s: a line is not of the form key = value", where);
+		return err_set(err, ERR_INVALID, "%s: a line is not of the form key = value",
+			       where);
 	}
 	struct span key = span_trim((struct span){ line.ptr, equals });
 	const struct option_row *row = row_named(key);
@@ -403,10 +405,11 @@ void config_print_markdown(struct buf *out)
 	struct config defaults;
 
 	config_init(&defaults);
-	buf_add_text(out, "# Options\n\n"
-			  "Made from the option table by `ronzal help options --markdown`. Later "
-			  "sources win: default, `host.conf`, environment, flag. The seed's "
-			  "`USE_EXTERNAL_SERVERS` and `HOST_API_URL` count in the environment too.\n");
+	buf_add_text(out,
+		     "# Options\n\n"
+		     "Made from the option table by `ronzal help options --markdown`. Later "
+		     "sources win: default, `host.conf`, environment, flag. The seed's "
+		     "`USE_EXTERNAL_SERVERS` and `HOST_API_URL` count in the environment too.\n");
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		char flag[NAME_MAX_BYTES], value[NAME_MAX_BYTES], variable[NAME_MAX_BYTES];
 		const struct option_row *row = &rows[i];

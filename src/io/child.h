@@ -24,9 +24,10 @@ enum child_stdio {
 };
 
 struct child_options {
-	const char *const *argv; /* NULL-terminated; argv[0] is looked up in PATH if it has no '/' */
-	const char *const *env;	 /* NULL-terminated "NAME=value"; NULL: the parent's environment */
-	const char *folder;	 /* working directory; NULL: the parent's */
+	const char *const
+		*argv;		/* NULL-terminated; argv[0] is looked up in PATH if it has no '/' */
+	const char *const *env; /* NULL-terminated "NAME=value"; NULL: the parent's environment */
+	const char *folder;	/* working directory; NULL: the parent's */
 	enum child_stdio stdio[3];
 	int fds[3];
 	bool new_session; /* setsid: survives our terminal and our process group */
@@ -41,7 +42,8 @@ struct child;
 struct child *child_start(struct loop *loop, const struct child_options *options, struct err *err);
 
 pid_t child_pid(const struct child *c); /* 0 once it has exited */
-int child_kill(struct child *c, int signum); /* 0 or a negative code; ended children are left alone */
+int child_kill(struct child *c,
+	       int signum); /* 0 or a negative code; ended children are left alone */
 
 /*
  * The parent's end of a CHILD_PIPE, handed over once (NULL after that): the caller's to conn_start

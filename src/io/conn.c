@@ -42,7 +42,7 @@ struct conn {
 	struct listener *accepted_by;
 	struct dial *dial; /* while dialing */
 	conn_connect_fn *on_connect;
-	int broken_status; /* told by the timer: a dial that failed at once, a broken write */
+	int broken_status;  /* told by the timer: a dial that failed at once, a broken write */
 	size_t in_flight;   /* bytes of the piece that libuv holds */
 	struct buf out;	    /* bytes behind it */
 	struct timer timer; /* end of a graceful close, or when to tell broken_status */

@@ -97,8 +97,8 @@ static int bind_unix(struct listener *l, struct err *err)
 
 	ENSURE(uv_pipe_init(&l->loop->uv, &l->uv.pipe, 0) == 0);
 	if (strlen(path) >= sizeof(((struct sockaddr_un *)0)->sun_path)) {
-		return err_set(err, ERR_FULL, "the socket's path %s is longer than the system takes",
-			       path);
+		return err_set(err, ERR_FULL,
+			       "the socket's path %s is longer than the system takes", path);
 	}
 	if (lstat(path, &st) == 0 && S_ISSOCK(st.st_mode)) {
 		unlink(path);

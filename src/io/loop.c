@@ -110,8 +110,8 @@ void loop_defer(struct loop *loop, void (*fn)(void *arg), void *arg)
 {
 	if (loop->deferred_count == loop->deferred_room) {
 		loop->deferred_room = loop->deferred_room * 2 + 8;
-		loop->deferred = mem_resize(loop->deferred, loop->deferred_room,
-					    sizeof(*loop->deferred));
+		loop->deferred =
+			mem_resize(loop->deferred, loop->deferred_room, sizeof(*loop->deferred));
 	}
 	loop->deferred[loop->deferred_count++] = (struct loop_deferred){ fn, arg };
 	uv_idle_start(&loop->idle, on_idle);

@@ -18,8 +18,8 @@
 struct timer {
 	struct loop *loop;
 	void (*fn)(struct timer *timer);
-	uint64_t due_ms;  /* on loop_now_ms's clock */
-	size_t position;  /* private: index in the heap + 1; 0 while stopped */
+	uint64_t due_ms; /* on loop_now_ms's clock */
+	size_t position; /* private: index in the heap + 1; 0 while stopped */
 };
 
 void timer_init(struct timer *t, struct loop *loop, void (*fn)(struct timer *timer));

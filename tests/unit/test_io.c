@@ -216,9 +216,9 @@ static void a_refused_dial_is_told_from_the_loop(void **state)
 
 	(void)state;
 	p.loop = loop_create();
-	struct listener_options options = {
-		.address = "127.0.0.1", .conns_max = 1, .on_conn = on_accept
-	};
+	struct listener_options options = { .address = "127.0.0.1",
+					    .conns_max = 1,
+					    .on_conn = on_accept };
 	struct listener *l = listener_start(p.loop, &options, &err);
 	uint16_t port = listener_port(l);
 
@@ -241,9 +241,9 @@ static void a_refused_dial_is_told_from_the_loop(void **state)
 static void a_taken_port_is_said_with_its_address(void **state)
 {
 	struct loop *loop = loop_create();
-	struct listener_options options = {
-		.address = "127.0.0.1", .conns_max = 1, .on_conn = on_accept
-	};
+	struct listener_options options = { .address = "127.0.0.1",
+					    .conns_max = 1,
+					    .on_conn = on_accept };
 	struct err err = { 0 };
 	struct listener *first = listener_start(loop, &options, &err);
 

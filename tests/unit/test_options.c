@@ -12,18 +12,19 @@
 static void later_sources_win(void **state)
 {
 	struct config c;
-	const char *const environment[] = { "RONZAL_BACKEND_PORT=8002", "PATH=/bin", "RONZAL_HOME=/x",
-				      "USE_EXTERNAL_SERVERS=auto", NULL };
-	const char *const argv[] = { "--hostapi-port=9191", "--backend-port", "8003", "--allow-pull",
-			       "--no-allow-pull", NULL };
+	const char *const environment[] = { "RONZAL_BACKEND_PORT=8002", "PATH=/bin",
+					    "RONZAL_HOME=/x", "USE_EXTERNAL_SERVERS=auto", NULL };
+	const char *const argv[] = { "--hostapi-port=9191", "--backend-port",  "8003",
+				     "--allow-pull",	    "--no-allow-pull", NULL };
 	int at = 0;
 
 	(void)state;
 	config_init(&c);
 	assert_int_equal(c.backend_port, 8000);
 	assert_string_equal(c.use_external_servers, "false");
-	assert_int_equal(config_read_text(&c, SPAN_LIT("# a comment\r\n\nbackend_port = 8001\r\n"
-						       "model-roots=/a:/b c "),
+	assert_int_equal(config_read_text(&c,
+					  SPAN_LIT("# a comment\r\n\nbackend_port = 8001\r\n"
+						   "model-roots=/a:/b c "),
 					  "host.conf", NULL),
 			 0);
 	assert_int_equal(c.backend_port, 8001);
@@ -45,7 +46,8 @@ static void bad_values_name_place_value_and_bounds(void **state)
 	static const struct {
 		const char *text, *says;
 	} cases[] = {
-		{ "backend_port = 70000", "f:1: backend_port: \"70000\" is not a number in 1..65535" },
+		{ "backend_port = 70000",
+		  "f:1: backend_port: \"70000\" is not a number in 1..65535" },
 		{ "\nbackend_port = -1", "f:2: backend_port: \"-1\"" },
 		{ "backend_port =", "f:1: backend_port: \"\"" },
 		{ "allow_pull = maybe", "f:1: allow_pull: \"maybe\" is neither on nor off" },
@@ -108,9 +110,8 @@ static void a_printed_file_reads_back_the_same(void **state)
 	config_init(&c);
 	config_init(&again);
 	buf_init(&text, 65536);
-	assert_int_equal(config_read_text(&c, SPAN_LIT("engine = /a b\nshim_lease_s = 9\n"), "f",
-					  NULL),
-			 0);
+	assert_int_equal(
+		config_read_text(&c, SPAN_LIT("engine = /a b\nshim_lease_s = 9\n"), "f", NULL), 0);
 	config_print_file(&text, &c);
 	assert_int_equal(config_read_text(&again, buf_span(&text), "printed", NULL), 0);
 	assert_string_equal(again.engine, "/a b");
