@@ -896,6 +896,18 @@ static void a_real_llama_server_outlives_agents_and_ends_in_mid_stream(void)
 
 /* Runner */
 
+/* NULL, or why a case cannot be run here. */
+static const char *lacks_engine(void)
+{
+	return getenv("RONZAL_TEST_ENGINE") == NULL ? "no llama-server is installed" : NULL;
+}
+
+static const char *lacks_proc(void)
+{
+	return access("/proc/self/status", R_OK) != 0 ? "it needs Linux' /proc and setsid(1)"
+						      : NULL;
+}
+
 #define CASE(name) \
 	{ \
 #name, name, false \
@@ -903,7 +915,7 @@ static void a_real_llama_server_outlives_agents_and_ends_in_mid_stream(void)
 static const struct {
 	const char *name;
 	void (*run)(void);
-	bool needs_engine;
+	const char *(*lack)(void); /* NULL: it runs everywhere */
 } cases[] = {
 	CASE(an_engine_runs_is_logged_and_its_exit_told),
 	CASE(release_does_nothing_while_the_engine_runs),
@@ -915,7 +927,8 @@ static const struct {
 	CASE(a_stopped_engine_is_killed_after_the_grace),
 	CASE(a_grandchild_that_holds_stdout_keeps_nothing),
 	CASE(a_grandchild_outlives_the_leader_by_nothing),
-	CASE(a_daemon_that_left_the_group_does_not_hold_the_shim),
+	{ "a_daemon_that_left_the_group_does_not_hold_the_shim",
+	  a_daemon_that_left_the_group_does_not_hold_the_shim, lacks_proc },
 	CASE(a_lost_agent_is_waited_for_then_the_engine_ends),
 	CASE(nobody_ever_connects),
 	CASE(sleep_of_the_machine_starts_the_lease_anew),
@@ -928,11 +941,11 @@ static const struct {
 	CASE(a_log_that_is_a_link_or_fifo_is_not_followed),
 	CASE(sigkill_of_the_shim_leaves_nothing_for_long),
 	CASE(the_next_shim_ends_what_a_dead_one_left),
-	CASE(an_engine_inherits_nothing),
-	CASE(it_is_small_and_sleeps),
+	{ "an_engine_inherits_nothing", an_engine_inherits_nothing, lacks_proc },
+	{ "it_is_small_and_sleeps", it_is_small_and_sleeps, lacks_proc },
 	CASE(the_socket_is_private),
 	{ "a_real_llama_server_outlives_agents_and_ends_in_mid_stream",
-	  a_real_llama_server_outlives_agents_and_ends_in_mid_stream, true },
+	  a_real_llama_server_outlives_agents_and_ends_in_mid_stream, lacks_engine },
 };
 
 static void remove_folder(const char *folder)
@@ -968,9 +981,10 @@ static bool run_case(size_t i)
 	int status, verdict[2];
 	char folder[] = "/tmp/shim-test.XXXXXX";
 
-	if (cases[i].needs_engine && getenv("RONZAL_TEST_ENGINE") == NULL) {
-		printf("skip %s: no llama-server is installed (scripts/engine.sh)\n",
-		       cases[i].name);
+	const char *lack = cases[i].lack != NULL ? cases[i].lack() : NULL;
+
+	if (lack != NULL) {
+		printf("skip %s: %s\n", cases[i].name, lack);
 		return true;
 	}
 	run_folder = mkdtemp(folder);
