@@ -236,6 +236,7 @@ char **launch_argv(const struct launch_options *o, struct err *err)
 {
 	struct launch l = { .abilities = o->abilities, .err = err };
 
+	ENSURE(o->model != NULL);
 	if (check_texts(o, err) != 0) {
 		return NULL;
 	}
