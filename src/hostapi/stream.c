@@ -162,7 +162,12 @@ void streams_tell(struct streams *s, const struct wire_event *e)
 
 void streams_init(struct streams *s, struct loop *loop)
 {
-	*s = (struct streams){ .loop = loop, .epoch = 1 };
+	*s = (struct streams){ .loop = loop,
+				.epoch = 1,
+				.hello = { .type = EVENT_HELLO,
+					   .hello = { .version = WIRE_VERSION,
+						      .version_min = WIRE_VERSION_MIN,
+						      .restricted = true } } };
 	mirror_init(&s->mirror);
 	list_init(&s->items);
 	buf_init(&s->scratch, WIRE_LINE_MAX_BYTES + 1);
