@@ -112,3 +112,14 @@ char **cli_model_roots(const struct cli *cli)
 	free(text);
 	return roots;
 }
+
+char **cli_allowed_hosts(const struct cli *cli)
+{
+	char *text = mem_printf("localhost,127.0.0.1,[::1],host.docker.internal,frontend,backend,"
+				"host-api,%s",
+				cli->config.allowed_hosts);
+	char **list = cli_list(text, ',');
+
+	free(text);
+	return list;
+}
