@@ -73,6 +73,9 @@ int command_hostapi(struct cli *cli, struct args *args, struct err *err);
 int command_health(struct cli *cli, struct args *args, struct err *err);
 int command_service(struct cli *cli, struct args *args, struct err *err);
 
+/* Starts an agent that is nobody's child, its output in the logs folder; it comes up later. */
+int service_spawn_agent(const struct cli *cli, struct err *err);
+
 /* The registry that the options name; free() it. */
 char *cli_registry_path(const struct cli *cli);
 /* Folders that models may lie in, NULL-terminated; free with cli_list_free. */

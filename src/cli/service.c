@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * `ronzal service install|uninstall|status`: keeps the agent running for this user, by what the
+ * system has for that: a systemd user unit, a LaunchAgent, or just a background process. Installing
+ * again replaces the program under running models: the old agent goes, the new one adopts them.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/fs.h"
+#include "base/mem.h"
+#include "cli/service_text.h"
+#include "cli/session.h"
+#include "io/child.h"
+#include "os/peer.h"
+#include "os/proc.h"
+#include "os/service.h"
+
+#define WAIT_STEP_MS 50
+#define WAIT_STEPS 200 /* 10 s for an agent to come or to go */
+#define TEXT_MAX_BYTES 65536
+
+static const char *const manager_names[] = {
+	[SERVICE_NONE] = "a background process",
+	[SERVICE_SYSTEMD] = "the systemd user unit " SERVICE_UNIT,
+	[SERVICE_LAUNCHD] = "the LaunchAgent " SERVICE_LABEL,
+};
+
+static void nap(void)
+{
+	nanosleep(&(struct timespec){ .tv_nsec = WAIT_STEP_MS * 1000000L }, NULL);
+}
+
+/* The process that answers at the agent's socket, or pid 0. */
+static struct proc running_agent(const struct cli *cli)
+{
+	char *path = fs_join(cli->paths.run, WIRE_AGENT_SOCKET);
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	struct proc agent = { .pid = 0 };
+	struct peer peer;
+
+	span_copy(span_of(path), address.sun_path, sizeof(address.sun_path));
+	if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0 &&
+	    peer_of(fd, &peer) == 0 && peer.pid > 0) {
+		proc_identify(peer.pid, &agent);
+	}
+	if (fd >= 0) {
+		close(fd);
+	}
+	free(path);
+	return agent;
+}
+
+/* Ends the agent that runs, if one does; its models live on with their shims. */
+static int end_agent(const struct cli *cli, struct err *err)
+{
+	struct proc old = running_agent(cli);
+
+	if (old.pid == 0) {
+		return 0;
+	}
+	proc_signal(old, SIGTERM);
+	for (int i = 0; i < WAIT_STEPS; i++) {
+		if (!proc_is_alive(old)) {
+			return 0;
+		}
+		nap();
+	}
+	return err_set(err, ERR_TIMEOUT, "the agent (pid %ld) does not end: see %s/agent.log",
+		       (long)old.pid, cli->paths.logs);
+}
+
+static int await_agent(const struct cli *cli, struct proc *ret_agent, struct err *err)
+{
+	for (int i = 0; i < WAIT_STEPS; i++) {
+		*ret_agent = running_agent(cli);
+		if (ret_agent->pid != 0) {
+			return 0;
+		}
+		nap();
+	}
+	return err_set(err, ERR_NO_AGENT, "the agent did not come up. Why: %s/agent.log",
+		       cli->paths.logs);
+}
+
+static void on_tool_exit(void *user, int exit_code)
+{
+	*(int *)user = exit_code;
+}
+
+/* Runs a tool of the system to its end. */
+static int run_tool(const char *const *argv, struct err *err)
+{
+	struct loop *loop = loop_create();
+	int exit_code = -1, status = 0;
+	struct child *child = child_start(loop,
+					  &(struct child_options){
+						  .argv = argv,
+						  .stdio = { CHILD_NULL, CHILD_INHERIT,
+							     CHILD_INHERIT },
+						  .on_exit = on_tool_exit,
+						  .user = &exit_code,
+					  },
+					  err);
+
+	if (child == NULL) {
+		status = err->code;
+	} else {
+		loop_run(loop);
+		child_close(child);
+	}
+	loop_destroy(loop);
+	if (status == 0 && exit_code != 0) {
+		status = err_set(err, ERR_IO, "%s %s %s failed (%d)", argv[0], argv[1], argv[2],
+				 exit_code);
+	}
+	return status;
+}
+
+int service_spawn_agent(const struct cli *cli, struct err *err)
+{
+	const char *const argv[] = { cli->layout.program, "agent", NULL };
+	char *log_path = fs_join(cli->paths.logs, "agent.log");
+	int log = open(log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	struct loop *loop = loop_create();
+	int status = 0;
+
+	if (log < 0) {
+		status = err_set_os(err, -errno, "opening %s", log_path);
+	} else {
+		struct child_options options = { .argv = argv,
+						 .stdio = { CHILD_NULL, CHILD_FD, CHILD_FD },
+						 .fds = { -1, log, log },
+						 .new_session = true };
+		struct child *child = child_start(loop, &options, err);
+
+		status = child != NULL ? 0 : err->code;
+		child_close(child);
+		close(log);
+	}
+	loop_destroy(loop);
+	free(log_path);
+	return status;
+}
+
+/* Where the file of the manager lies; free() it. NULL for a background process. */
+static char *manager_file(enum service_manager manager)
+{
+	const char *home = getenv("HOME");
+	const char *config = getenv("XDG_CONFIG_HOME");
+
+	switch (manager) {
+	case SERVICE_SYSTEMD:
+		return config != NULL && config[0] == '/'
+			       ? mem_printf("%s/systemd/user/" SERVICE_UNIT, config)
+			       : mem_printf("%s/.config/systemd/user/" SERVICE_UNIT, home);
+	case SERVICE_LAUNCHD:
+		return mem_printf("%s/Library/LaunchAgents/" SERVICE_LABEL ".plist", home);
+	case SERVICE_NONE:
+		break;
+	}
+	return NULL;
+}
+
+static int write_file(const struct cli *cli, enum service_manager manager, const char *path,
+		      struct err *err)
+{
+	char *log = fs_join(cli->paths.logs, "agent.log");
+	struct service_place place = { .program = cli->layout.program,
+				       .log = log,
+				       .ronzal_home = getenv("RONZAL_HOME") };
+	char *folder = mem_spandup((struct span){ path, (size_t)(strrchr(path, '/') - path) });
+	struct buf text;
+	int status = fs_mkdirs(folder, 0700, err);
+
+	buf_init(&text, TEXT_MAX_BYTES);
+	if (manager == SERVICE_SYSTEMD) {
+		service_systemd_unit(&place, &text);
+	} else {
+		service_launchd_plist(&place, &text);
+	}
+	if (status == 0) {
+		status = fs_replace(path, buf_span(&text), 0644, err);
+	}
+	buf_finish(&text);
+	free(folder);
+	free(log);
+	return status;
+}
+
+static int systemctl(const char *verb, const char *more, struct err *err)
+{
+	const char *const argv[] = { "systemctl", "--user", verb, more, NULL };
+
+	return run_tool(argv, err);
+}
+
+static int launchctl(const char *verb, const char *target, const char *file, struct err *err)
+{
+	const char *const argv[] = { "launchctl", verb, target, file, NULL };
+
+	return run_tool(argv, err);
+}
+
+static int start_managed(enum service_manager manager, const char *file, struct err *err)
+{
+	char *domain = mem_printf("gui/%ld", (long)getuid());
+	int status = 0;
+
+	if (manager == SERVICE_SYSTEMD) {
+		status = systemctl("daemon-reload", NULL, err);
+		status = status != 0 ? status : systemctl("enable", SERVICE_UNIT, err);
+		status = status != 0 ? status : systemctl("restart", SERVICE_UNIT, err);
+	} else {
+		status = launchctl("bootstrap", domain, file, err);
+	}
+	free(domain);
+	return status;
+}
+
+/* Takes it out of the manager's hands, which ends the agent that it started. */
+static void stop_managed(enum service_manager manager)
+{
+	char *target = mem_printf("gui/%ld/" SERVICE_LABEL, (long)getuid());
+	struct err ignored; /* it may not be loaded */
+
+	if (manager == SERVICE_SYSTEMD) {
+		systemctl("stop", SERVICE_UNIT, &ignored);
+		systemctl("disable", SERVICE_UNIT, &ignored);
+	} else if (manager == SERVICE_LAUNCHD) {
+		launchctl("bootout", target, NULL, &ignored);
+	}
+	free(target);
+}
+
+static enum service_manager installed_manager(char **ret_file)
+{
+	enum service_manager manager = service_manager();
+
+	*ret_file = manager_file(manager);
+	if (*ret_file != NULL && !fs_is_file(*ret_file)) {
+		free(*ret_file);
+		*ret_file = NULL;
+	}
+	return *ret_file != NULL ? manager : SERVICE_NONE;
+}
+
+static int install(const struct cli *cli, bool background, struct err *err)
+{
+	enum service_manager manager = background ? SERVICE_NONE : service_manager();
+	char *file = manager_file(manager);
+	struct proc agent;
+	int status = 0;
+
+	if (file != NULL) {
+		status = write_file(cli, manager, file, err);
+		if (status == 0 && manager == SERVICE_LAUNCHD) {
+			stop_managed(manager);
+		}
+	}
+	status = status != 0 ? status : end_agent(cli, err);
+	if (status == 0) {
+		status = file != NULL ? start_managed(manager, file, err)
+				      : service_spawn_agent(cli, err);
+	}
+	status = status != 0 ? status : await_agent(cli, &agent, err);
+	if (status == 0) {
+		printf("agent      runs (pid %ld) as %s\n", (long)agent.pid, manager_names[manager]);
+		if (manager == SERVICE_NONE) {
+			puts("           nothing starts it again after a restart of this machine");
+		}
+	}
+	free(file);
+	return status;
+}
+
+static int uninstall(const struct cli *cli, struct err *err)
+{
+	char *file;
+	enum service_manager manager = installed_manager(&file);
+	struct session session;
+	int status = session_open(&session, cli, err);
+
+	if (status == 0) {
+		status = session_ask(&session, &(struct link_request){ .verb = VERB_SHUTDOWN }, err);
+		session_close(&session);
+	}
+	if (file != NULL) {
+		stop_managed(manager);
+		unlink(file);
+		printf("removed    %s\n", file);
+		free(file);
+	}
+	if (status == ERR_NO_AGENT) {
+		puts("agent      does not run");
+		return 0;
+	}
+	status = end_agent(cli, err);
+	if (status == 0) {
+		puts("agent      stopped, and all models with it");
+	}
+	return status;
+}
+
+static int print_status(const struct cli *cli, struct err *err)
+{
+	struct proc agent = running_agent(cli);
+	char *file;
+	enum service_manager manager = installed_manager(&file);
+
+	free(file);
+	if (agent.pid == 0) {
+		return err_set(err, ERR_NO_AGENT,
+			       "the agent does not run. Start it: ronzal service install");
+	}
+	printf("runs (pid %ld) as %s; log: %s/agent.log\n", (long)agent.pid, manager_names[manager],
+	       cli->paths.logs);
+	return 0;
+}
+
+int command_service(struct cli *cli, struct args *args, struct err *err)
+{
+	bool background = args_take_flag(args, NULL, "--background");
+	int status = args_check(args, 1, 1, err);
+	char runtime[64];
+
+	if (status != 0) {
+		return status;
+	}
+	/* Where systemctl finds the user's manager; a login by key may not have it. */
+	snprintf(runtime, sizeof(runtime), "/run/user/%ld", (long)getuid());
+	setenv("XDG_RUNTIME_DIR", runtime, 0);
+	if (strcmp(args->items[0], "install") == 0) {
+		return install(cli, background, err);
+	}
+	if (strcmp(args->items[0], "uninstall") == 0) {
+		return uninstall(cli, err);
+	}
+	if (strcmp(args->items[0], "status") == 0) {
+		return print_status(cli, err);
+	}
+	return err_set(err, ERR_NOT_FOUND, "'%s' is not install, uninstall or status",
+		       args->items[0]);
+}
