@@ -101,15 +101,15 @@ static int run_tool(const char *const *argv, struct err *err)
 {
 	struct loop *loop = loop_create();
 	int exit_code = -1, status = 0;
-	struct child *child = child_start(loop,
-					  &(struct child_options){
-						  .argv = argv,
-						  .stdio = { CHILD_NULL, CHILD_INHERIT,
-							     CHILD_INHERIT },
-						  .on_exit = on_tool_exit,
-						  .user = &exit_code,
-					  },
-					  err);
+	struct child *child =
+		child_start(loop,
+			    &(struct child_options){
+				    .argv = argv,
+				    .stdio = { CHILD_NULL, CHILD_INHERIT, CHILD_INHERIT },
+				    .on_exit = on_tool_exit,
+				    .user = &exit_code,
+			    },
+			    err);
 
 	if (child == NULL) {
 		status = err->code;
@@ -273,7 +273,8 @@ static int install(const struct cli *cli, bool background, struct err *err)
 	}
 	status = status != 0 ? status : await_agent(cli, &agent, err);
 	if (status == 0) {
-		printf("agent      runs (pid %ld) as %s\n", (long)agent.pid, manager_names[manager]);
+		printf("agent      runs (pid %ld) as %s\n", (long)agent.pid,
+		       manager_names[manager]);
 		if (manager == SERVICE_NONE) {
 			puts("           nothing starts it again after a restart of this machine");
 		}
@@ -290,7 +291,8 @@ static int uninstall(const struct cli *cli, struct err *err)
 	int status = session_open(&session, cli, err);
 
 	if (status == 0) {
-		status = session_ask(&session, &(struct link_request){ .verb = VERB_SHUTDOWN }, err);
+		status =
+			session_ask(&session, &(struct link_request){ .verb = VERB_SHUTDOWN }, err);
 		session_close(&session);
 	}
 	if (file != NULL) {

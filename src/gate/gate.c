@@ -76,7 +76,7 @@ int main(int argc, char **argv)
 	const struct passwd *user = getpwuid(getuid());
 	char folder[PATH_MAX], home[PATH_MAX], ronzal_home[PATH_MAX], script[PATH_MAX];
 	char fixed_path[] = "PATH=/usr/bin:/bin:/usr/sbin:/sbin";
-	char *args[] = {script, NULL}, *env[] = {fixed_path, home, NULL, NULL};
+	char *args[] = { script, NULL }, *env[] = { fixed_path, home, NULL, NULL };
 
 	if (user == NULL || argc < 1 || argc > 2 || argv[argc - 1][0] != '/' || argv[0][0] != '/') {
 		fail(argc > 0 ? argv[argc - 1] : "", "no full path, or nobody knows this user");
@@ -90,8 +90,9 @@ int main(int argc, char **argv)
 	}
 	audit(folder, verdict, command);
 	if (verdict == GATE_REFUSED) {
-		fprintf(stderr, "ronzal: this key runs %s and %s, nothing else%s%s\n", WIRE_SSH_START,
-			WIRE_SSH_STOP, canary != NULL ? "; canary: sshd let in " : "",
+		fprintf(stderr, "ronzal: this key runs %s and %s, nothing else%s%s\n",
+			WIRE_SSH_START, WIRE_SSH_STOP,
+			canary != NULL ? "; canary: sshd let in " : "",
 			canary != NULL ? canary : "");
 		return WIRE_EXIT_REFUSED;
 	}

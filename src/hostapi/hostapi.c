@@ -322,7 +322,7 @@ static void handle_call(struct hostapi *h, struct exchange *x, enum verb verb)
 static const struct route {
 	enum h1_method method;
 	const char *path;
-	bool open; /* without the secret */
+	bool open;					       /* without the secret */
 	void (*handle)(struct hostapi *h, struct exchange *x); /* NULL: a call of the verb */
 	enum verb verb;
 } routes[] = {

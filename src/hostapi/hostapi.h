@@ -25,9 +25,9 @@
 struct hostapi_options {
 	const char *address; /* numeric, to listen on */
 	uint16_t port;
-	const char *const *hosts; /* names by which clients may call, NULL-terminated */
-	const char *secret;	  /* shared with the backend; not empty */
-	uint32_t drain_ms;	  /* at the end: for running answers */
+	const char *const *hosts;    /* names by which clients may call, NULL-terminated */
+	const char *secret;	     /* shared with the backend; not empty */
+	uint32_t drain_ms;	     /* at the end: for running answers */
 	struct link_ssh_options ssh; /* its callbacks and user are the Host API's */
 };
 

@@ -13,8 +13,7 @@ void mirror_init(struct mirror *m)
 
 void mirror_clear(struct mirror *m)
 {
-	LIST_FOR_EACH(it, next, &m->entries)
-	{
+	LIST_FOR_EACH (it, next, &m->entries) {
 		free(LIST_ITEM(it, struct mirror_entry, link));
 	}
 	list_init(&m->entries);
@@ -34,8 +33,7 @@ void mirror_put_host(struct mirror *m, const struct host_info *host)
 
 static struct mirror_entry *find(const struct mirror *m, const char *id)
 {
-	LIST_FOR_EACH(it, next, &m->entries)
-	{
+	LIST_FOR_EACH (it, next, &m->entries) {
 		struct mirror_entry *e = LIST_ITEM(it, struct mirror_entry, link);
 
 		if (strcmp(e->server.id, id) == 0) {

@@ -17,8 +17,8 @@ struct mirror_entry {
 };
 
 struct mirror {
-	struct list entries; /* by change, the oldest first */
-	uint64_t change;     /* the last number given */
+	struct list entries;  /* by change, the oldest first */
+	uint64_t change;      /* the last number given */
 	uint64_t host_change; /* 0: the host was not said yet */
 	struct host_info host;
 };

@@ -9,8 +9,8 @@ struct stream {
 	struct list link;
 	struct streams *all;
 	struct sse_stream *sse;
-	uint64_t epoch;	  /* the one whose hello or bye was sent */
-	uint64_t seen;	  /* number of the last change of a server that was sent */
+	uint64_t epoch; /* the one whose hello or bye was sent */
+	uint64_t seen;	/* number of the last change of a server that was sent */
 	uint64_t host_seen;
 	uint64_t dropped; /* log lines since the last one that was sent */
 	bool synced;
@@ -132,8 +132,7 @@ int streams_add(struct streams *s, struct exchange *x, struct err *err)
 
 void streams_pump(struct streams *s)
 {
-	LIST_FOR_EACH(it, next, &s->items)
-	{
+	LIST_FOR_EACH (it, next, &s->items) {
 		pump(LIST_ITEM(it, struct stream, link));
 	}
 }
@@ -143,8 +142,7 @@ void streams_tell(struct streams *s, const struct wire_event *e)
 {
 	struct wire_event copy = *e;
 
-	LIST_FOR_EACH(it, next, &s->items)
-	{
+	LIST_FOR_EACH (it, next, &s->items) {
 		struct stream *st = LIST_ITEM(it, struct stream, link);
 
 		if (st->epoch != s->epoch) {
@@ -163,11 +161,11 @@ void streams_tell(struct streams *s, const struct wire_event *e)
 void streams_init(struct streams *s, struct loop *loop)
 {
 	*s = (struct streams){ .loop = loop,
-				.epoch = 1,
-				.hello = { .type = EVENT_HELLO,
-					   .hello = { .version = WIRE_VERSION,
-						      .version_min = WIRE_VERSION_MIN,
-						      .restricted = true } } };
+			       .epoch = 1,
+			       .hello = { .type = EVENT_HELLO,
+					  .hello = { .version = WIRE_VERSION,
+						     .version_min = WIRE_VERSION_MIN,
+						     .restricted = true } } };
 	mirror_init(&s->mirror);
 	list_init(&s->items);
 	buf_init(&s->scratch, WIRE_LINE_MAX_BYTES + 1);
@@ -175,8 +173,7 @@ void streams_init(struct streams *s, struct loop *loop)
 
 void streams_finish(struct streams *s)
 {
-	LIST_FOR_EACH(it, next, &s->items)
-	{
+	LIST_FOR_EACH (it, next, &s->items) {
 		struct stream *st = LIST_ITEM(it, struct stream, link);
 
 		sse_end(st->sse);

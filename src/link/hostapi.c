@@ -21,7 +21,7 @@
 #include "io/timer.h"
 
 #define HOSTAPI_CONNECT_MS 5000
-#define HOSTAPI_SILENCE_MS 16000     /* the stream has a heartbeat every 5 s */
+#define HOSTAPI_SILENCE_MS 16000      /* the stream has a heartbeat every 5 s */
 #define HOSTAPI_REPLY_MS (20 * 60000) /* a start answers when the last model is loaded */
 #define HOSTAPI_BACKOFF_MIN_MS 250
 #define HOSTAPI_BACKOFF_MAX_MS 5000
@@ -76,8 +76,8 @@ int hostapi_url_parse(const char *url, char **ret_host, uint16_t *ret_port, stru
 	uint64_t number = 0;
 
 	if (!span_has_prefix(rest, "http://")) {
-		return err_set(err, ERR_INVALID, "host_api_url is '%s': not of the form http://NAME:PORT",
-			       url);
+		return err_set(err, ERR_INVALID,
+			       "host_api_url is '%s': not of the form http://NAME:PORT", url);
 	}
 	rest = span_from(rest, sizeof("http://") - 1);
 	rest = span_has_suffix(rest, "/") ? (struct span){ rest.ptr, rest.len - 1 } : rest;
@@ -85,8 +85,8 @@ int hostapi_url_parse(const char *url, char **ret_host, uint16_t *ret_port, stru
 	port = rest.ptr != NULL ? rest : port;
 	if (host.len == 0 || span_find_char(host, '/') < host.len ||
 	    span_to_u64(port, UINT16_MAX, &number) != 0 || number == 0) {
-		return err_set(err, ERR_INVALID, "host_api_url is '%s': not of the form http://NAME:PORT",
-			       url);
+		return err_set(err, ERR_INVALID,
+			       "host_api_url is '%s': not of the form http://NAME:PORT", url);
 	}
 	*ret_host = mem_spandup(host);
 	*ret_port = (uint16_t)number;
@@ -124,7 +124,8 @@ static void explain_status(const struct hostapi_link *l, int status, struct span
 
 	if (status == 401) {
 		err_set(ret_why, ERR_UNAUTHENTICATED,
-			"the Host API at %s does not accept the backend's secret: both must read the "
+			"the Host API at %s does not accept the backend's secret: both must read "
+			"the "
 			"same file (host_api_secret_file)",
 			l->url);
 	} else {
@@ -243,7 +244,8 @@ static void on_hello(struct hostapi_link *l, const struct wire_event *e)
 {
 	struct err err = { 0 };
 
-	if (wire_versions_agree(e->hello.version, e->hello.version_min, "the Host API", &err) != 0) {
+	if (wire_versions_agree(e->hello.version, e->hello.version_min, "the Host API", &err) !=
+	    0) {
 		tell_down(l, &err);
 		return;
 	}
@@ -331,7 +333,8 @@ static void on_piece(void *user, const struct client_piece *piece)
 		return;
 	}
 	if (l->status == 200) {
-		err_set(&why, ERR_UNAVAILABLE, "the Host API at %s has ended the connection", l->url);
+		err_set(&why, ERR_UNAVAILABLE, "the Host API at %s has ended the connection",
+			l->url);
 	} else {
 		explain_status(l, l->status, buf_span(&l->refusal), &why);
 	}
@@ -446,14 +449,13 @@ static void on_soon(struct timer *t)
 {
 	struct hostapi_link *l = CONTAINER_OF(t, struct hostapi_link, soon);
 
-	LIST_FOR_EACH(it, next, &l->asks)
-	{
+	LIST_FOR_EACH (it, next, &l->asks) {
 		struct ask *a = LIST_ITEM(it, struct ask, link);
 
 		if (a->fetch == NULL || l->state == HOSTAPI_CLOSED) {
 			client_fetch_cancel(a->fetch);
-			answer(a, &(struct link_reply){
-					  .err = a->err.code != 0 ? a->err : l->base.down });
+			answer(a, &(struct link_reply){ .err = a->err.code != 0 ? a->err
+										: l->base.down });
 		}
 	}
 	if (l->state == HOSTAPI_CLOSED) {

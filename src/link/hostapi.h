@@ -10,8 +10,8 @@
 #include "link/link.h"
 
 struct link_hostapi_options {
-	const char *url;    /* "http://host-api:9090" */
-	const char *secret; /* shared with the Host API */
+	const char *url;			/* "http://host-api:9090" */
+	const char *secret;			/* shared with the Host API */
 	const struct link_callbacks *callbacks; /* borrowed for the link's life */
 	void *user;
 };

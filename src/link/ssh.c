@@ -12,8 +12,8 @@
 #include "io/child.h"
 #include "link/channel.h"
 
-#define SSH_HELLO_MS 15000	 /* from spawn to hello: connect, keys, login, gate, script */
-#define SSH_EXPLAIN_MS 2000	 /* from the end of stdout to the exit code */
+#define SSH_HELLO_MS 15000	  /* from spawn to hello: connect, keys, login, gate, script */
+#define SSH_EXPLAIN_MS 2000	  /* from the end of stdout to the exit code */
 #define SSH_STDERR_MAX_BYTES 8192 /* kept of what one child writes; the rest is read and dropped */
 
 struct ssh_transport {

@@ -15,10 +15,12 @@ static const struct {
 	const char *sentence;
 } causes[] = {
 	{ "Host key verification failed", ERR_DENIED,
-	  "the host shows another ssh key than the one pinned at set-up. If you changed it yourself, "
+	  "the host shows another ssh key than the one pinned at set-up. If you changed it "
+	  "yourself, "
 	  "run setup-ssh-automation.sh on the host; if not, somebody may be in between" },
 	{ "HOST IDENTIFICATION HAS CHANGED", ERR_DENIED,
-	  "the host shows another ssh key than the one pinned at set-up. If you changed it yourself, "
+	  "the host shows another ssh key than the one pinned at set-up. If you changed it "
+	  "yourself, "
 	  "run setup-ssh-automation.sh on the host; if not, somebody may be in between" },
 	{ "UNPROTECTED PRIVATE KEY", ERR_DENIED,
 	  "ssh refuses the private key because others can read it. On the host: "
@@ -43,10 +45,10 @@ static const struct {
 	  "no sshd answers on the host. macOS: switch on Remote Login; Linux: start sshd" },
 	{ "kex_exchange_identification", ERR_UNAVAILABLE,
 	  "no sshd answers on the host. macOS: switch on Remote Login; Linux: start sshd" },
-	{ "not responding", ERR_UNAVAILABLE,
-	  "the host no longer answers. It may be asleep" },
+	{ "not responding", ERR_UNAVAILABLE, "the host no longer answers. It may be asleep" },
 	{ "timed out", ERR_UNAVAILABLE,
-	  "the host does not answer. It may be asleep, or a firewall keeps containers from its sshd" },
+	  "the host does not answer. It may be asleep, or a firewall keeps containers from its "
+	  "sshd" },
 	{ "No route to host", ERR_UNAVAILABLE, "there is no way from this container to the host" },
 	{ "Network is unreachable", ERR_UNAVAILABLE,
 	  "there is no way from this container to the host" },
@@ -85,7 +87,8 @@ void ssh_explain(int exit_code, struct span said, struct err *ret_why)
 		err_set(ret_why, ERR_UNAVAILABLE, "ssh to the host failed: %.*s", SPAN_ARG(line));
 	} else if (exit_code == err_exit_code(ERR_NO_AGENT)) {
 		err_set(ret_why, ERR_NO_AGENT,
-			"the agent is not running on the host. On the host: ronzal service install");
+			"the agent is not running on the host. On the host: ronzal service "
+			"install");
 	} else if (exit_code == WIRE_EXIT_REFUSED) {
 		err_set(ret_why, ERR_DENIED,
 			"the host's gate refused the command: %.*s. On the host: "

@@ -2,15 +2,11 @@
 /*
  * The gate's decision over a generated corpus of more than 10^5 strings, and its quoting.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
+#include "unit.h"
 
 #include "base/err.h"
 #include "gate/decide.h"
@@ -19,16 +15,74 @@
 #define CORPUS_MIN 100000
 #define STRING_MAX_BYTES 512
 
-static const char *const verbs[] = {WIRE_SSH_START, WIRE_SSH_STOP};
+static const char *const verbs[] = { WIRE_SSH_START, WIRE_SSH_STOP };
 
 /* Things that a shell, a terminal or a careless comparison would take for nothing. */
 static const char *const decorations[] = {
-	" ", "  ", "\t", "\n", "\r", "\r\n", "\v", "\f", "\b", "\x7f", "\x1b[0m", "\xc2\xa0",
-	"\xe2\x80\x8b", "\xef\xbb\xbf", "\xcc\x81", ";", "&", "&&", "|", "||", "`", "$()", "$(id)",
-	"${IFS}", "\"", "'", "''", "\"\"", "\\", "/", "./", "*", "?", "[", "~", "#", "-", "--",
-	"=", ">", "<", ">/dev/null", "<&1", "!", "{}", "%00", "\\0", ";id", "\nid\n", "|sh",
-	"&& rm -rf /", "env ", "exec ", "sh -c ", "command ", "/bin/sh -c ", "A=1 ", "LD_PRELOAD=x ",
-	"internal-sftp", "scp -t .", " --stdio", " stop", "start-metal-servers", "stop-metal-servers",
+	" ",
+	"  ",
+	"\t",
+	"\n",
+	"\r",
+	"\r\n",
+	"\v",
+	"\f",
+	"\b",
+	"\x7f",
+	"\x1b[0m",
+	"\xc2\xa0",
+	"\xe2\x80\x8b",
+	"\xef\xbb\xbf",
+	"\xcc\x81",
+	";",
+	"&",
+	"&&",
+	"|",
+	"||",
+	"`",
+	"$()",
+	"$(id)",
+	"${IFS}",
+	"\"",
+	"'",
+	"''",
+	"\"\"",
+	"\\",
+	"/",
+	"./",
+	"*",
+	"?",
+	"[",
+	"~",
+	"#",
+	"-",
+	"--",
+	"=",
+	">",
+	"<",
+	">/dev/null",
+	"<&1",
+	"!",
+	"{}",
+	"%00",
+	"\\0",
+	";id",
+	"\nid\n",
+	"|sh",
+	"&& rm -rf /",
+	"env ",
+	"exec ",
+	"sh -c ",
+	"command ",
+	"/bin/sh -c ",
+	"A=1 ",
+	"LD_PRELOAD=x ",
+	"internal-sftp",
+	"scp -t .",
+	" --stdio",
+	" stop",
+	"start-metal-servers",
+	"stop-metal-servers",
 };
 
 struct tally {
@@ -71,7 +125,8 @@ static void try_edits_of(struct tally *t, const char *verb)
 
 	for (at = 0; at <= len; at++) {
 		for (byte = 1; byte < 256; byte++) {
-			snprintf(s, sizeof s, "%.*s%c%s", (int)at, verb, byte, verb + at); /* insert */
+			snprintf(s, sizeof s, "%.*s%c%s", (int)at, verb, byte,
+				 verb + at); /* insert */
 			try_one(t, s);
 			if (at < len && verb[at] != (char)byte) {
 				s[0] = '\0';
@@ -132,7 +187,7 @@ static void try_random(struct tally *t, unsigned count)
 
 static void accepts_exactly_two_of_a_hundred_thousand_strings(void **state)
 {
-	struct tally t = {0, 0, 0};
+	struct tally t = { 0, 0, 0 };
 	char *huge = malloc(128 * 1024 + 1);
 	size_t i;
 
@@ -184,10 +239,11 @@ static void quotes_foreign_text_harmlessly(void **state)
 
 static void finds_a_canary_by_its_value_alone(void **state)
 {
-	char harmless[] = "A=/nonexistent/ronzal-canary2", none[] = "NONSENSE", path[] = "PATH=/bin";
+	char harmless[] = "A=/nonexistent/ronzal-canary2", none[] = "NONSENSE",
+	     path[] = "PATH=/bin";
 	char caught[] = "BASH_ENV=" WIRE_SSH_CANARY;
-	char *without[] = {harmless, none, path, NULL};
-	char *with[] = {harmless, none, caught, path, NULL};
+	char *without[] = { harmless, none, path, NULL };
+	char *with[] = { harmless, none, caught, path, NULL };
 
 	(void)state;
 	assert_null(gate_find_canary(without));
@@ -210,5 +266,5 @@ int main(void)
 		cmocka_unit_test(exit_codes_are_those_of_the_error_table),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests_name("gate", tests, NULL, NULL);
 }

@@ -2,10 +2,6 @@
 /*
  * A shared secret: made once, the same for all, never replaced.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cmocka.h>
+#include "unit.h"
 
 #include "base/fs.h"
 #include "base/secret_file.h"
@@ -65,7 +61,8 @@ static void is_the_same_for_all_who_come_at_once(void **state)
 			char text[SECRET_TEXT_BYTES];
 			int status = secret_file_load(path, text, NULL);
 
-			_exit(status != 0 || write(pipes[i][1], text, sizeof(text)) != sizeof(text));
+			_exit(status != 0 ||
+			      write(pipes[i][1], text, sizeof(text)) != sizeof(text));
 		}
 	}
 	for (int i = 0; i < RACERS; i++) {
@@ -112,7 +109,8 @@ static void a_folder_that_is_not_there_is_named(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(is_made_once_and_private, make_folder, remove_folder),
+		cmocka_unit_test_setup_teardown(is_made_once_and_private, make_folder,
+						remove_folder),
 		cmocka_unit_test_setup_teardown(is_the_same_for_all_who_come_at_once, make_folder,
 						remove_folder),
 		cmocka_unit_test_setup_teardown(something_else_in_the_file_is_told_and_kept,
@@ -120,5 +118,5 @@ int main(void)
 		cmocka_unit_test(a_folder_that_is_not_there_is_named),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests_name("secret_file", tests, NULL, NULL);
 }

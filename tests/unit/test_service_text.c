@@ -2,13 +2,9 @@
 /*
  * The unit and the LaunchAgent, against recorded text.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <string.h>
 
-#include <cmocka.h>
+#include "unit.h"
 
 #include "cli/service_text.h"
 
@@ -144,5 +140,5 @@ int main(void)
 		cmocka_unit_test(plist_takes_special_characters_literally),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests_name("service_text", tests, NULL, NULL);
 }

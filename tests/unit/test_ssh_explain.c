@@ -2,13 +2,9 @@
 /*
  * What a person is told when the ssh child ends: texts recorded from OpenSSH 9.2.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <string.h>
 
-#include <cmocka.h>
+#include "unit.h"
 
 #include "base/mem.h"
 #include "link/ssh.h"
@@ -44,7 +40,8 @@ static const struct {
 	  ERR_UNAVAILABLE, "extra_hosts" },
 	{ 255, "Can't open user config file /ssh/config: No such file or directory\r\n",
 	  ERR_NOT_FOUND, "./scripts/setup-ssh-automation.sh" },
-	{ 255, "No user exists for uid 4242\r\n", ERR_INVALID, "the user that the container runs as" },
+	{ 255, "No user exists for uid 4242\r\n", ERR_INVALID,
+	  "the user that the container runs as" },
 	{ 255,
 	  FRAME "@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\r\n" FRAME
 		"Host key for [127.0.0.1]:19520 has changed and you have requested strict "
@@ -63,11 +60,13 @@ static const struct {
 	  "On the host: ronzal service install" },
 	{ 4, "ronzal: this key runs start-metal-servers and stop-metal-servers, nothing else\n",
 	  ERR_DENIED, "gate refused" },
-	{ 14, "noise\nronzal: gate: /x/start-host-llama-servers.sh: No such file. On the host, run "
-	      "setup-ssh-automation.sh again.\n",
+	{ 14,
+	  "noise\nronzal: gate: /x/start-host-llama-servers.sh: No such file. On the host, run "
+	  "setup-ssh-automation.sh again.\n",
 	  ERR_UNAVAILABLE, "run setup-ssh-automation.sh again" },
 	/* The same words from the other side are not ssh's own. */
-	{ 1, "Permission denied (publickey)\n", ERR_UNAVAILABLE, "ended with status 1: Permission" },
+	{ 1, "Permission denied (publickey)\n", ERR_UNAVAILABLE,
+	  "ended with status 1: Permission" },
 	{ 0, "", ERR_UNAVAILABLE, "closed the channel (status 0)" },
 	{ -9, "", ERR_UNAVAILABLE, "signal 9" },
 };
@@ -103,5 +102,5 @@ int main(void)
 		cmocka_unit_test(clips_a_flood),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests_name("ssh_explain", tests, NULL, NULL);
 }
