@@ -390,7 +390,11 @@ static void on_leave_timeout(struct timer *t)
 {
 	struct hostapi *h = CONTAINER_OF(t, struct hostapi, leave_timer);
 
-	log_warn("the agent did not confirm the stop in time; its lease will end what still runs");
+	if (link_is_up(h->link)) {
+		log_warn("the agent did not confirm the stop in time; its lease ends what runs");
+	} else {
+		log_warn("no agent is connected, so nothing is stopped now; its lease ends what runs");
+	}
 	leave(h);
 }
 

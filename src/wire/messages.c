@@ -358,6 +358,9 @@ static int results_read(const struct json_value *list, struct wire_event *e, str
 	struct span key;
 	int status = 0;
 
+	if (list == NULL) {
+		return 0;
+	}
 	if (json_type(list) != JSON_ARRAY || json_count(list) > WIRE_IDS_MAX) {
 		return err_set(err, ERR_INVALID, "models: not a list of at most %d results",
 			       WIRE_IDS_MAX);
