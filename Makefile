@@ -178,7 +178,7 @@ $(BUILD)/tests/test_%: $(BUILD)/obj/tests/test_%.o $(UNIT_HELPER_OBJ) $(LIB)
 	$(say) LD $@
 	$(Q)$(link) $(CMOCKA_LIBS) $(ALL_LIBS)
 
-.SECONDARY: $(UNIT_TESTS:$(BUILD)/tests/%=$(BUILD)/obj/tests/%.o)
+.SECONDARY: $(UNIT_HELPER_OBJ) $(UNIT_TESTS:$(BUILD)/tests/%=$(BUILD)/obj/tests/%.o)
 
 $(BUILD)/tests/tools/%: tests/tools/%.c $(LIB) $(BUILD)/flags
 	@mkdir -p $(@D)
@@ -244,7 +244,7 @@ test-docker: build test-programs ## images and compose, with a real Docker
 # Unit tests and corpus under ASan and UBSan, with the compiler in CC.
 .PHONY: test-san
 test-san: ## unit and replay under ASan and UBSan
-	@$(MAKE) SAN=1 $(UNIT_TESTS:$(BUILD)/%=build-asan/%) $(REPLAYS:$(BUILD)/%=build-asan/%)
+	@$(MAKE) SAN=1 sanitized
 	@tests/run.sh unit@build-asan replay@build-asan
 
 .PHONY: sanitized
@@ -255,8 +255,7 @@ FUZZ_MAKE = $(MAKE) SAN=1 CC=clang BUILD=build-fuzz EXTRA_FLAGS=-fsanitize=fuzze
 	$(FUZZERS:%=build-fuzz/fuzz/fuzz_%)
 
 .PHONY: fuzz
-fuzz: ## every parser under libFuzzer for FUZZ_SECONDS (30) each
-	@$(FUZZ_MAKE)
+fuzz: programs-build-fuzz ## every parser under libFuzzer for FUZZ_SECONDS (30) each
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) tests/run.sh fuzz
 
 .PHONY: e2e-deps
@@ -271,20 +270,24 @@ tests/e2e/node_modules/.package-lock.json: tests/e2e/package.json \
 		echo 'npm is not installed: the end-to-end tests will be skipped (scripts/deps.sh --test)'; \
 	fi
 
-# Everything that .ci/run asks for. What fails to build does not hide the rest: -k.
-CHECK_LAYERS := lint $(TEST_LAYERS) unit@build-asan-gcc replay@build-asan-gcc \
-	unit@build-asan-clang replay@build-asan-clang fuzz docker cross
+# Everything that .ci/run asks for. The builds are among what is judged, so that one that fails
+# neither hides the rest nor leaves yesterday's program to pass.
+CHECK_LAYERS := build@build lint $(TEST_LAYERS) \
+	build@build-asan-gcc unit@build-asan-gcc replay@build-asan-gcc \
+	build@build-asan-clang unit@build-asan-clang replay@build-asan-clang \
+	build@build-fuzz fuzz docker cross
 
 .PHONY: check
 check: ## lint, all tests, sanitizers with gcc and clang, 10 s of fuzzing a target, Docker
-	@$(MAKE) -k build test-programs e2e-deps web
-	-@$(MAKE) -k SAN=1 CC=gcc BUILD=build-asan-gcc sanitized
-	-@$(MAKE) -k SAN=1 CC=clang BUILD=build-asan-clang sanitized
-	-@$(MAKE) FUZZ_SECONDS=10 fuzz-programs
 	@FUZZ_SECONDS=10 tests/run.sh $(CHECK_LAYERS)
 
-.PHONY: fuzz-programs
-fuzz-programs:
+.PHONY: programs-build programs-build-asan-gcc programs-build-asan-clang programs-build-fuzz
+programs-build: build test-programs e2e-deps web
+programs-build-asan-gcc:
+	@$(MAKE) SAN=1 CC=gcc BUILD=build-asan-gcc sanitized
+programs-build-asan-clang:
+	@$(MAKE) SAN=1 CC=clang BUILD=build-asan-clang sanitized
+programs-build-fuzz:
 	@$(if $(FUZZERS),$(FUZZ_MAKE),:)
 
 .PHONY: lint

@@ -23,6 +23,7 @@ lib:uv.h:uv              libuv1-dev            libuv      event loop
 lib:llhttp.h:llhttp      libllhttp-dev         llhttp     HTTP/1 parser
 lib:yyjson.h:yyjson      libyyjson-dev         yyjson     JSON
 lib:sqlite3.h:sqlite3    libsqlite3-dev        sqlite     usage records
+lib:nettle/sha2.h:nettle  nettle-dev            nettle     SHA-256 and base64
 lib:curl/curl.h:curl     libcurl4-openssl-dev  curl       downloads
 '
 
@@ -48,7 +49,7 @@ fn:has_haproxy           haproxy               haproxy      peer in the benchmar
 cmd:slowhttptest         slowhttptest          slowhttptest slow client tests
 fn:has_promtool          -                     prometheus   checks /metrics
 cmd:debootstrap          debootstrap           -            base image for the Docker tests
-cmd:docker               docker.io             -            Docker tests
+fn:has_docker            docker.io             -            Docker tests
 fn:has_compose           docker-compose        -            Docker tests
 '
 
@@ -92,14 +93,15 @@ as_root() {
 has_lib() { # HEADER LIBRARY
 	command -v cc >/dev/null 2>&1 || return 1
 	flags=$(pkg-config --cflags --libs "$(pc_name "$2")" 2>/dev/null) || flags=-l$2
-	printf '#include <%s>\nint main(void) { return 0; }\n' "$1" >"$work/probe.c"
+	printf '#include <%s>\n' stdarg.h stddef.h stdint.h setjmp.h "$1" >"$work/probe.c"
+	echo 'int main(void) { return 0; }' >>"$work/probe.c"
 	# shellcheck disable=SC2086  # flags are words
 	cc "$work/probe.c" -o "$work/probe" $flags >/dev/null 2>&1
 }
 
 pc_name() { # LIBRARY
 	case $1 in
-	sqlite3 | yyjson) echo "$1" ;;
+	sqlite3 | yyjson | nettle) echo "$1" ;;
 	*) echo "lib$1" ;;
 	esac
 }
@@ -122,6 +124,11 @@ has_sshd() { command -v sshd >/dev/null 2>&1; }
 has_nginx() { command -v nginx >/dev/null 2>&1; }
 has_haproxy() { command -v haproxy >/dev/null 2>&1; }
 has_promtool() { command -v promtool >/dev/null 2>&1; }
+
+# A client alone is not enough where the tests start the daemon themselves.
+has_docker() {
+	command -v dockerd >/dev/null 2>&1 || docker info >/dev/null 2>&1
+}
 
 has_chromium() {
 	[ -d '/Applications/Google Chrome.app' ] || [ -d /Applications/Chromium.app ] ||
@@ -190,8 +197,10 @@ hold_services() {
 borrow_from_trixie() {
 	list=/etc/apt/sources.list.d/ronzal-trixie.list
 	[ -e "$list" ] && return
-	mirror=$(apt-get indextargets --format '$(RELEASE) $(COMPONENT) $(REPO_URI)' \
-		'Created-By: Packages' 2>/dev/null | awk '$1 == "bookworm" && $2 == "main" { print $3; exit }')
+	apt_update
+	mirror=$(apt-get indextargets --format '$(RELEASE) $(CODENAME) $(COMPONENT) $(REPO_URI)' \
+		'Created-By: Packages' 2>/dev/null |
+		awk '($1 == "bookworm" || $2 == "bookworm") && $3 == "main" { print $4; exit }')
 	[ -n "$mirror" ] || die "Debian 12 has no $borrowed. They come from Debian 13, but no source for" \
 		"bookworm main was found in /etc/apt to take its mirror from."
 	keyring=/usr/share/keyrings/debian-archive-keyring.gpg

@@ -46,6 +46,7 @@ uv.h         src/io/*
 llhttp.h     src/http/h1.c
 yyjson.h     src/base/json.c
 sqlite3.h    src/backend/usage.c
+nettle/.*    src/base/digest.c
 curl/curl.h  src/fetch/*.c
 '
 
@@ -155,7 +156,7 @@ rule_includes() {
 rule_doors() {
 	printf '%s' "$door_table" | while read -r header door; do
 		[ -n "$header" ] || continue
-		for file in $(grep -l "^ *# *include [<\"]$header[>\"]" $(c_files src) /dev/null); do
+		for file in $(grep -l "^ *# *include [<\"]${header}[>\"]" $(c_files src) /dev/null); do
 			# shellcheck disable=SC2254  # the door is a pattern
 			case $file in $door) ;; *) echo "$file: includes $header, whose door is $door" ;; esac
 		done
@@ -242,7 +243,7 @@ rule_shell() {
 		esac
 	done
 	command -v shellcheck >/dev/null 2>&1 || return
-	shell_files | xargs shellcheck -f gcc
+	shell_files | xargs shellcheck -S warning -e SC1010,SC2034,SC2046,SC2174 -f gcc
 }
 
 # Reference pages are what the tables say. A binary that cannot write them yet has none to check.

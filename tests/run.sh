@@ -5,7 +5,7 @@
 #
 #   tests/run.sh LAYER[@BUILD]...      for example  tests/run.sh unit replay@build-asan sys
 #
-# Layers: lint lint-quick unit replay wire sys e2e docker cross fuzz. BUILD (build) holds the
+# Layers: build lint lint-quick unit replay wire sys e2e docker cross fuzz. BUILD (build) holds the
 # programs. ONLY=text runs only the test files whose name contains it.
 #
 # A test program says its results in lines on its output:
@@ -132,8 +132,8 @@ run() { # NAME LIMIT_SECONDS COMMAND...
 	status=$(cat "$work/status")
 	if [ "$(count FAIL)" -eq "$failed_before" ]; then
 		case $status in
-		0) [ "$(wc -l <"$work/tally")" -gt "$told_before" ] || record FAIL '' 'told no result' ;;
-		*) record FAIL '' "$(ending "$status")" ;;
+		0) [ "$(wc -l <"$work/tally")" -gt "$told_before" ] || record FAIL 'told no result' '' ;;
+		*) record FAIL "$(ending "$status")" '' ;;
 		esac
 	fi
 	[ "$(count FAIL)" -eq "$failed_before" ] || {
@@ -159,6 +159,12 @@ judge() { # NAME COMMAND...
 
 is_there() { # FILE; false when a wildcard matched nothing
 	[ -e "$1" ]
+}
+
+# A build is judged too: the layers that follow would run what an earlier one left.
+run_build() {
+	jobs=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+	run programs 1200 judge built env MAKEFLAGS= make -k -j "$jobs" "programs-$(basename "$build")"
 }
 
 run_unit() {
@@ -187,7 +193,7 @@ run_wire() {
 				-Dtools="$build/tests/tools" -Droot="$root" "$script"
 		else
 			label=$layer/$name
-			record skip '' 'varnishtest is not installed: scripts/deps.sh --test'
+			record skip exchange 'varnishtest is not installed: scripts/deps.sh --test'
 		fi
 	done
 }
@@ -209,7 +215,7 @@ run_e2e() {
 				sh "$name.test.ts"
 		else
 			label=$layer/$name
-			record skip '' 'no tests/e2e/node_modules: needs node 18.19 or later and npm'
+			record skip all 'no tests/e2e/node_modules: needs node 18.19 or later and npm'
 		fi
 	done
 }
@@ -243,6 +249,7 @@ for argument; do
 	case $kind in
 	lint) run all 1800 limited scripts/lint.sh ;;
 	lint-quick) run quick 600 limited scripts/lint.sh --quick ;;
+	build) run_build ;;
 	unit) run_unit ;;
 	replay) run_replay ;;
 	wire) run_wire ;;
