@@ -118,8 +118,8 @@ static uint64_t asked_stop_by_ms(const struct step *s)
 {
 	uint64_t drain_ms = earlier(s->event->drain_ms, FSM_DRAIN_MAX_MS);
 
-	return s->now_ms + (s->event->deadline_ms != 0 ? s->event->deadline_ms
-						       : drain_ms + s->limits->stop_ms);
+	return s->now_ms +
+	       (s->event->deadline_ms != 0 ? s->event->deadline_ms : drain_ms + s->limits->stop_ms);
 }
 
 static uint64_t asked_drain_end_ms(const struct step *s)

@@ -20,9 +20,9 @@
 
 /* X(name): what happened */
 #define FSM_EVENT_TABLE(X) \
-	X(START)	    /* somebody wants it to run */ \
-	X(STOP)		    /* somebody wants it to end: drain_ms, deadline_ms */ \
-	X(RESTART)	    /* STOP, then START, also when it fails meanwhile */ \
+	X(START)   /* somebody wants it to run */ \
+	X(STOP)	   /* somebody wants it to end: drain_ms, deadline_ms */ \
+	X(RESTART) /* STOP, then START, also when it fails meanwhile */ \
 	X(PREFLIGHT_OK) \
 	X(PREFLIGHT_FAILED) /* for a reason that trying again does not cure */ \
 	X(SPAWNED)	    /* the engine runs; it is loading from now on */ \
@@ -56,8 +56,8 @@ enum fsm_action {
 	FSM_ACT_STOP_PROBING = 1 << 1,
 	FSM_ACT_PREFLIGHT = 1 << 2,
 	FSM_ACT_SPAWN = 1 << 3,
-	FSM_ACT_PROBE = 1 << 4,	 /* watch /health, then prove its identity */
-	FSM_ACT_DRAIN = 1 << 5,	 /* watch its slots; say DRAINED when all are idle */
+	FSM_ACT_PROBE = 1 << 4, /* watch /health, then prove its identity */
+	FSM_ACT_DRAIN = 1 << 5, /* watch its slots; say DRAINED when all are idle */
 	FSM_ACT_TERM = 1 << 6,
 	FSM_ACT_KILL = 1 << 7,
 	FSM_ACT_RELEASE = 1 << 8, /* the engine is gone: let its shim go */
@@ -65,13 +65,13 @@ enum fsm_action {
 };
 
 struct fsm_limits {
-	uint32_t preflight_ms;	  /* a check may take that long (network file systems) */
-	uint32_t spawn_ms;	  /* shim and engine up */
-	uint32_t load_ms;	  /* from the spawn to ready */
-	uint32_t stop_ms;	  /* a stop whose asker gave no deadline */
-	uint32_t backoff_min_ms;  /* before the second try; doubles from there, +-25 % */
+	uint32_t preflight_ms;	 /* a check may take that long (network file systems) */
+	uint32_t spawn_ms;	 /* shim and engine up */
+	uint32_t load_ms;	 /* from the spawn to ready */
+	uint32_t stop_ms;	 /* a stop whose asker gave no deadline */
+	uint32_t backoff_min_ms; /* before the second try; doubles from there, +-25 % */
 	uint32_t backoff_max_ms;
-	uint32_t stable_ms;	  /* ready for that long: earlier deaths are forgotten */
+	uint32_t stable_ms;	   /* ready for that long: earlier deaths are forgotten */
 	uint32_t quick_deaths_max; /* that many in a row: failed */
 };
 
@@ -84,18 +84,24 @@ struct fsm_limits {
 enum fsm_then { FSM_THEN_STOPPED, FSM_THEN_START, FSM_THEN_BACKOFF, FSM_THEN_FAILED };
 
 /* STARTING is first a check, then a spawn; STOPPING climbs from TERM to KILL. */
-enum fsm_step { FSM_STEP_NONE, FSM_STEP_CHECK, FSM_STEP_SPAWN, FSM_STEP_TERM, FSM_STEP_TERM_AGAIN,
-		FSM_STEP_KILL };
+enum fsm_step {
+	FSM_STEP_NONE,
+	FSM_STEP_CHECK,
+	FSM_STEP_SPAWN,
+	FSM_STEP_TERM,
+	FSM_STEP_TERM_AGAIN,
+	FSM_STEP_KILL
+};
 
 struct fsm {
 	enum server_phase phase; /* never UNKNOWN */
 	enum fsm_step step;
-	enum fsm_then then;	 /* DRAINING, STOPPING */
-	bool has_engine;	 /* from FSM_ACT_SPAWN to EXITED or SPAWN_FAILED */
-	uint32_t deaths;	 /* quick ones in a row */
-	uint64_t deadline_ms;	 /* when FSM_TIMER is due; 0: never. Set in every transient phase */
-	uint64_t stop_by_ms;	 /* DRAINING, STOPPING: the asker's deadline */
-	uint64_t kill_at_ms;	 /* STOPPING */
+	enum fsm_then then;   /* DRAINING, STOPPING */
+	bool has_engine;      /* from FSM_ACT_SPAWN to EXITED or SPAWN_FAILED */
+	uint32_t deaths;      /* quick ones in a row */
+	uint64_t deadline_ms; /* when FSM_TIMER is due; 0: never. Set in every transient phase */
+	uint64_t stop_by_ms;  /* DRAINING, STOPPING: the asker's deadline */
+	uint64_t kill_at_ms;  /* STOPPING */
 	uint64_t ready_ms;
 };
 

@@ -52,13 +52,12 @@ static void member_write(struct json_writer *w, const struct member *m, const vo
 }
 
 void members_write(struct json_writer *w, const struct member *rows, size_t count,
-			  const void *object)
+		   const void *object)
 {
 	for (size_t i = 0; i < count; i++) {
 		member_write(w, &rows[i], (const char *)object + rows[i].offset);
 	}
 }
-
 
 /* Reading: a member that is absent leaves what is there, one of a wrong kind is ERR_INVALID. */
 
@@ -67,16 +66,13 @@ static int whole_read(const struct json_value *v, const struct member *m, void *
 	static const struct {
 		int64_t min, max;
 	} bounds[] = {
-		[MEMBER_INT] = { INT32_MIN, INT32_MAX },
-		[MEMBER_I64] = { INT64_MIN, INT64_MAX },
-		[MEMBER_U16] = { 0, UINT16_MAX },
-		[MEMBER_U32] = { 0, UINT32_MAX },
+		[MEMBER_INT] = { INT32_MIN, INT32_MAX }, [MEMBER_I64] = { INT64_MIN, INT64_MAX },
+		[MEMBER_U16] = { 0, UINT16_MAX },	 [MEMBER_U32] = { 0, UINT32_MAX },
 		[MEMBER_U64] = { 0, INT64_MAX },
 	};
 	int64_t value;
 
-	if (!json_to_i64(v, &value) || value < bounds[m->kind].min ||
-	    value > bounds[m->kind].max) {
+	if (!json_to_i64(v, &value) || value < bounds[m->kind].min || value > bounds[m->kind].max) {
 		return ERR_INVALID;
 	}
 	if (m->kind == MEMBER_INT) {
@@ -153,16 +149,16 @@ static int member_read(const struct json_value *v, const struct member *m, void 
 }
 
 int members_read(const struct json_value *object, const struct member *rows, size_t count,
-			void *ret_object, struct err *err)
+		 void *ret_object, struct err *err)
 {
 	for (size_t i = 0; i < count; i++) {
 		const struct json_value *v = json_get(object, rows[i].name);
 
-		if (v != NULL && member_read(v, &rows[i], (char *)ret_object + rows[i].offset) != 0) {
+		if (v != NULL &&
+		    member_read(v, &rows[i], (char *)ret_object + rows[i].offset) != 0) {
 			return err_set(err, ERR_INVALID, "%s: %s is not what belongs there",
 				       rows[i].name, json_type_name(json_type(v)));
 		}
 	}
 	return 0;
 }
-

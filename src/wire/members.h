@@ -33,7 +33,10 @@ struct member {
 };
 
 #define MEMBER_AS(type, name, field, kind) \
-	{ name, MEMBER_##kind, offsetof(struct type, field), sizeof(((struct type *)NULL)->field) }
+	{ \
+		name, MEMBER_##kind, offsetof(struct type, field), \
+			sizeof(((struct type *)NULL)->field) \
+	}
 #define MEMBER(type, field, kind) MEMBER_AS(type, #field, field, kind)
 
 /* Into the object that is open in w. */

@@ -21,7 +21,7 @@ static const char *const event_names[] = { EVENT_TABLE(EVENT_NAME) };
 #undef EVENT_NAME
 
 static const struct member hello_members[] = {
-	MEMBER(wire_request, version, U32), MEMBER(wire_request, version_min, U32),
+	MEMBER(wire_request, version, U32),	MEMBER(wire_request, version_min, U32),
 	MEMBER(wire_request, controller, TEXT), MEMBER(wire_request, who, TEXT),
 	MEMBER(wire_request, once, TEXT),
 };
@@ -107,10 +107,14 @@ static const struct rows verb_rows[] = {
 
 /* HOST and SERVER are one nested object each. */
 static const struct rows event_rows[] = {
-	[EVENT_HELLO] = ROWS(agent_hello_members), [EVENT_HOST] = { NULL, 0 },
-	[EVENT_SERVER] = { NULL, 0 },		   [EVENT_REMOVED] = ROWS(removed_members),
-	[EVENT_SYNCED] = { NULL, 0 },		   [EVENT_PROGRESS] = ROWS(progress_members),
-	[EVENT_LOG] = ROWS(log_members),	   [EVENT_REPLY] = ROWS(reply_members),
+	[EVENT_HELLO] = ROWS(agent_hello_members),
+	[EVENT_HOST] = { NULL, 0 },
+	[EVENT_SERVER] = { NULL, 0 },
+	[EVENT_REMOVED] = ROWS(removed_members),
+	[EVENT_SYNCED] = { NULL, 0 },
+	[EVENT_PROGRESS] = ROWS(progress_members),
+	[EVENT_LOG] = ROWS(log_members),
+	[EVENT_REPLY] = ROWS(reply_members),
 	[EVENT_BYE] = ROWS(bye_members),
 };
 
@@ -381,7 +385,8 @@ static int results_read(const struct json_value *list, struct wire_event *e, str
 
 static int event_read(const struct json_value *root, struct wire_event *e, struct err *err)
 {
-	int status = members_read(root, event_rows[e->type].rows, event_rows[e->type].count, e, err);
+	int status =
+		members_read(root, event_rows[e->type].rows, event_rows[e->type].count, e, err);
 
 	if (status == 0 && e->type == EVENT_HOST) {
 		host_info_read(json_get(root, "host"), &e->host);
@@ -433,10 +438,11 @@ void wire_event_finish(struct wire_event *e)
 int wire_versions_agree(uint32_t version, uint32_t version_min, const char *other, struct err *err)
 {
 	if (version < WIRE_VERSION_MIN) {
-		return err_set(err, ERR_VERSION,
-			       "%s speaks version %u of the control channel and this side %d to %d: "
-			       "upgrade %s",
-			       other, version, WIRE_VERSION_MIN, WIRE_VERSION, other);
+		return err_set(
+			err, ERR_VERSION,
+			"%s speaks version %u of the control channel and this side %d to %d: "
+			"upgrade %s",
+			other, version, WIRE_VERSION_MIN, WIRE_VERSION, other);
 	}
 	if (version_min > WIRE_VERSION) {
 		return err_set(err, ERR_VERSION,

@@ -50,10 +50,10 @@ bool verb_is_restricted(enum verb verb); /* true: control.sock accepts it */
  */
 struct wire_request {
 	enum verb verb;
-	uint64_t seq;			      /* the reply carries it; 0: no reply wanted */
-	uint32_t version, version_min;	      /* hello */
+	uint64_t seq;				    /* the reply carries it; 0: no reply wanted */
+	uint32_t version, version_min;		    /* hello */
 	char controller[WIRE_CONTROLLER_MAX_BYTES]; /* hello; "": a visitor, who holds no lease */
-	char who[WIRE_CONTROLLER_MAX_BYTES];  /* hello: shown to people ("backend") */
+	char who[WIRE_CONTROLLER_MAX_BYTES];	    /* hello: shown to people ("backend") */
 	/*
 	 * hello: WIRE_ONCE_START or WIRE_ONCE_STOP: no dialogue; do this with every model, report, and
 	 * say bye with the exit code. "": a dialogue.
@@ -131,15 +131,16 @@ struct wire_event {
 		struct { /* start, stop, restart: once the last model got there or failed */
 			uint64_t seq;
 			struct err err; /* code 0: all done; else what is wrong, in one sentence */
-			const struct wire_result *results; /* failures first; at most WIRE_IDS_MAX */
+			const struct wire_result
+				*results; /* failures first; at most WIRE_IDS_MAX */
 			size_t result_count;
 		} reply;
-		struct { /* the last line */
+		struct {	  /* the last line */
 			int exit; /* for the one-shot form: the process's exit code */
 			struct err err;
 		} bye;
 	};
-	struct json *doc;	/* private: of a decoded one */
+	struct json *doc;	     /* private: of a decoded one */
 	struct wire_result *results; /* private */
 };
 

@@ -35,18 +35,12 @@ static const struct member server_members[] = {
 };
 
 static const struct member receipt_members[] = {
-	MEMBER(receipt, verdict, VERDICT),
-	MEMBER(receipt, wanted, BOOL),
-	MEMBER(receipt, engine, TEXT),
-	MEMBER(receipt, device, TEXT),
-	MEMBER(receipt, device_name, TEXT),
-	MEMBER(receipt, layers_offloaded, INT),
-	MEMBER(receipt, layers_total, INT),
-	MEMBER(receipt, device_bytes, U64),
-	MEMBER(receipt, host_bytes, U64),
-	MEMBER(receipt, context_tokens, U32),
-	MEMBER(receipt, slots, U32),
-	MEMBER(receipt, why, TEXT),
+	MEMBER(receipt, verdict, VERDICT),  MEMBER(receipt, wanted, BOOL),
+	MEMBER(receipt, engine, TEXT),	    MEMBER(receipt, device, TEXT),
+	MEMBER(receipt, device_name, TEXT), MEMBER(receipt, layers_offloaded, INT),
+	MEMBER(receipt, layers_total, INT), MEMBER(receipt, device_bytes, U64),
+	MEMBER(receipt, host_bytes, U64),   MEMBER(receipt, context_tokens, U32),
+	MEMBER(receipt, slots, U32),	    MEMBER(receipt, why, TEXT),
 };
 
 static const struct member device_members[] = {
@@ -61,6 +55,7 @@ static const struct member host_members[] = {
 	MEMBER(host_info, engine, TEXT),
 	MEMBER(host_info, engine_path, TEXT),
 	MEMBER(host_info, engine_error, TEXT),
+	MEMBER(host_info, registry_error, TEXT),
 	MEMBER(host_info, channel, TEXT),
 	MEMBER(host_info, memory_total_bytes, U64),
 	MEMBER(host_info, memory_available_bytes, U64),

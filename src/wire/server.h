@@ -14,7 +14,7 @@
 
 #include "base/json.h"
 
-#define SERVER_ID_MAX_BYTES 129	     /* model id: 128 characters and the terminator */
+#define SERVER_ID_MAX_BYTES 129 /* model id: 128 characters and the terminator */
 #define SERVER_NAME_MAX_BYTES 160
 #define SERVER_HOST_MAX_BYTES 64
 #define SERVER_TEXT_MAX_BYTES 512
@@ -82,20 +82,20 @@ struct server {
 	bool enabled;
 	bool by_controller; /* started by a controller: its lease ends it */
 	uint16_t port;
-	int pid;		  /* of the engine; 0: none */
-	uint32_t starts;	  /* how often this agent's registry entry was started */
-	uint32_t restarts;	  /* ... of these by itself, after a crash */
-	int64_t phase_unix_ms;	  /* when the phase began */
-	int64_t ready_unix_ms;	  /* when it became ready; 0: not ready */
-	uint32_t load_ms;	  /* from spawn to ready, of the last start that came so far */
-	float progress;		  /* of loading, 0..1; negative: not known */
-	int32_t eta_ms;		  /* until ready; negative: not known */
-	int32_t retry_ms;	  /* BACKOFF: until the next try, when this was said */
-	uint64_t estimate_bytes;  /* memory ledger, before the start; 0: no estimate */
-	uint64_t memory_bytes;	  /* in use now, by the system's own count; 0: not running */
+	int pid;		 /* of the engine; 0: none */
+	uint32_t starts;	 /* how often this agent's registry entry was started */
+	uint32_t restarts;	 /* ... of these by itself, after a crash */
+	int64_t phase_unix_ms;	 /* when the phase began */
+	int64_t ready_unix_ms;	 /* when it became ready; 0: not ready */
+	uint32_t load_ms;	 /* from spawn to ready, of the last start that came so far */
+	float progress;		 /* of loading, 0..1; negative: not known */
+	int32_t eta_ms;		 /* until ready; negative: not known */
+	int32_t retry_ms;	 /* BACKOFF: until the next try, when this was said */
+	uint64_t estimate_bytes; /* memory ledger, before the start; 0: no estimate */
+	uint64_t memory_bytes;	 /* in use now, by the system's own count; 0: not running */
 	struct receipt receipt;
-	int error_code;				/* enum err_code or 0 */
-	char error[SERVER_TEXT_MAX_BYTES];	/* what went wrong, one sentence; "" when nothing */
+	int error_code;			       /* enum err_code or 0 */
+	char error[SERVER_TEXT_MAX_BYTES];     /* what went wrong, one sentence; "" when nothing */
 	char next_step[SERVER_TEXT_MAX_BYTES]; /* what to do about it */
 };
 
@@ -111,17 +111,18 @@ void receipt_read(const struct json_value *v, struct receipt *ret_receipt); /* a
 #define HOST_DEVICES_MAX 8
 
 struct host_device {
-	char id[16];	 /* "MTL0" */
-	char name[96];	 /* "Apple M4 Pro" */
+	char id[16];   /* "MTL0" */
+	char name[96]; /* "Apple M4 Pro" */
 	uint64_t total_bytes, free_bytes;
 };
 
 struct host_info {
 	char name[SERVER_HOST_MAX_BYTES];
-	char engine[96];	/* "llama-server 0.7.0 (build 11669)"; "" when there is none */
+	char engine[96]; /* "llama-server 0.7.0 (build 11669)"; "" when there is none */
 	char engine_path[256];
-	char engine_error[SERVER_TEXT_MAX_BYTES]; /* why there is none and what to do */
-	char channel[16];	/* "local", "ssh" */
+	char engine_error[SERVER_TEXT_MAX_BYTES];   /* why there is none and what to do */
+	char registry_error[SERVER_TEXT_MAX_BYTES]; /* what is wrong with model_registry.json */
+	char channel[16];			    /* "local", "ssh" */
 	int device_count;
 	struct host_device devices[HOST_DEVICES_MAX];
 	uint64_t memory_total_bytes, memory_available_bytes, memory_budget_bytes;
