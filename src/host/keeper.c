@@ -1,0 +1,404 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * States: SPAWNING (the shim's first line) -> CONNECTING -> TALKING -> ENDED. A connection that
+ * breaks leads to CLEANING: on another thread the shim's lock is tried. If it can be had, the shim
+ * is dead and shim_lock has ended the engine; if not, the shim lives and is dialed again.
+ */
+#include "host/keeper.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/lines.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "io/child.h"
+#include "io/timer.h"
+
+#define KEEPER_REDIAL_MS 200
+#define KEEPER_OUT_MAX_BYTES (4 * SHIM_LINE_MAX_BYTES)
+
+enum keeper_state {
+	KEEPER_SPAWNING,
+	KEEPER_CONNECTING,
+	KEEPER_TALKING,
+	KEEPER_CLEANING,
+	KEEPER_ENDED
+};
+
+struct keeper {
+	struct loop *loop;
+	const struct keeper_callbacks *callbacks;
+	void *user;
+	char *run_folder;
+	uint16_t port;
+	enum keeper_state state;
+	bool said_hello; /* the engine ran: its end is an exit */
+	bool closed;
+	bool cleaning; /* the job runs: a closed keeper waits for it */
+	int pending_signal;
+	struct child *shim;
+	struct conn *conn; /* SPAWNING: the shim's stdout; then its socket */
+	struct lines lines;
+	struct timer redial;
+	struct err err; /* of the spawn, or of the job */
+	int cleaned;	/* the job's status */
+};
+
+static void connect_shim(struct keeper *k);
+
+static struct keeper *keeper_create(struct loop *loop, const char *run_folder, uint16_t port,
+				    const struct keeper_callbacks *callbacks, void *user);
+
+/* Ending: the callback comes last, and whoever gets it may close the keeper in it */
+
+static void drop_conn(struct keeper *k)
+{
+	conn_close(k->conn);
+	k->conn = NULL;
+	lines_finish(&k->lines);
+}
+
+static void end_with_exit(struct keeper *k, int status)
+{
+	k->state = KEEPER_ENDED;
+	k->callbacks->on_exit(k->user, status);
+}
+
+static void end_lost(struct keeper *k)
+{
+	k->state = KEEPER_ENDED;
+	drop_conn(k);
+	k->callbacks->on_lost(k->user, &k->err);
+}
+
+static void keeper_free(void *arg)
+{
+	struct keeper *k = arg;
+
+	free(k->run_folder);
+	free(k);
+}
+
+/* Cleaning up after a shim that is gone */
+
+static void clean_work(void *arg)
+{
+	struct keeper *k = arg;
+	int fd;
+
+	k->cleaned = shim_lock(k->run_folder, k->port, 0, &fd, &k->err);
+	if (k->cleaned == 0) {
+		shim_unlock(k->run_folder, k->port, fd);
+	}
+}
+
+static void on_redial(struct timer *timer)
+{
+	connect_shim(CONTAINER_OF(timer, struct keeper, redial));
+}
+
+static void clean_done(void *arg)
+{
+	struct keeper *k = arg;
+
+	k->cleaning = false;
+	if (k->closed) {
+		keeper_free(k);
+	} else if (k->cleaned != 0) {
+		log_warn("port %u: %s", k->port, k->err.text);
+		timer_start(&k->redial, KEEPER_REDIAL_MS);
+	} else if (k->said_hello) {
+		end_with_exit(k, -SIGKILL);
+	} else {
+		err_set(&k->err, ERR_NOT_FOUND, "the shim on port %u is gone", k->port);
+		end_lost(k);
+	}
+}
+
+static void clean_up(struct keeper *k)
+{
+	drop_conn(k);
+	k->state = KEEPER_CLEANING;
+	k->cleaning = true;
+	loop_work(k->loop, clean_work, clean_done, k);
+}
+
+/* Talking */
+
+static void say(struct keeper *k, const struct shim_message *m)
+{
+	struct buf line;
+
+	buf_init(&line, SHIM_LINE_MAX_BYTES);
+	if (shim_encode(m, &line) != 0 || conn_write(k->conn, buf_span(&line)) != 0) {
+		log_warn("port %u: the shim does not take what it is told", k->port);
+	}
+	buf_finish(&line);
+}
+
+static void on_shim_message(struct keeper *k, const struct shim_message *m)
+{
+	const struct keeper_callbacks *call = k->callbacks;
+
+	switch (m->verb) {
+	case SHIM_HELLO:
+		k->said_hello = true;
+		if (k->pending_signal != 0) {
+			keeper_signal(k, k->pending_signal);
+		}
+		call->on_hello(k->user, &m->hello);
+		break;
+	case SHIM_NOTE:
+		call->on_note(k->user, m->text);
+		break;
+	case SHIM_LOG:
+		call->on_log(k->user, m->text);
+		break;
+	case SHIM_LIVE:
+		call->on_live(k->user);
+		break;
+	case SHIM_DROPPED:
+		call->on_dropped(k->user, (uint64_t)m->number);
+		break;
+	case SHIM_EXIT:
+		end_with_exit(k, (int)m->number);
+		break;
+	case SHIM_SIGNAL:
+	case SHIM_LEASE:
+	case SHIM_RELEASE:
+		break; /* ours to say */
+	}
+}
+
+static void on_shim_data(void *user, struct span data)
+{
+	struct keeper *k = user;
+	struct shim_message m;
+	struct err err = { 0 };
+	struct span line;
+	struct buf text;
+	int status = lines_add(&k->lines, data);
+
+	buf_init(&text, SHIM_LINE_MAX_BYTES);
+	while (status == 0 && k->state == KEEPER_TALKING && !k->closed &&
+	       lines_next(&k->lines, &line)) {
+		status = shim_decode(line, &text, &m, &err);
+		if (status == 0) {
+			on_shim_message(k, &m);
+		} else if (status == ERR_NOT_FOUND) {
+			status = 0; /* a newer shim's verb */
+		}
+	}
+	buf_finish(&text);
+	if (status != 0) {
+		log_error("port %u: what the shim says is not the protocol: %s", k->port, err.text);
+		clean_up(k);
+	}
+}
+
+static void on_shim_end(void *user, int status)
+{
+	struct keeper *k = user;
+
+	(void)status;
+	if (k->state == KEEPER_ENDED) {
+		drop_conn(k);
+	} else {
+		log_warn("port %u: the shim closed its socket", k->port);
+		clean_up(k);
+	}
+}
+
+static const struct conn_callbacks shim_callbacks = { .on_data = on_shim_data,
+						      .on_end = on_shim_end };
+
+static void on_shim_connect(void *user, int status)
+{
+	struct keeper *k = user;
+
+	if (status != 0) {
+		clean_up(k);
+		return;
+	}
+	k->state = KEEPER_TALKING;
+	lines_init(&k->lines, SHIM_LINE_MAX_BYTES);
+	conn_set_out_max(k->conn, KEEPER_OUT_MAX_BYTES);
+	conn_start(k->conn, &shim_callbacks, k);
+}
+
+static void connect_shim(struct keeper *k)
+{
+	char *path = shim_path(k->run_folder, k->port, "sock");
+
+	k->state = KEEPER_CONNECTING;
+	k->conn = conn_dial_unix(k->loop, path, on_shim_connect, k);
+	free(path);
+}
+
+/* Spawning: one line on stdout */
+
+static void on_spawn_line(struct keeper *k, struct span line)
+{
+	if (span_is(line, "ok")) {
+		drop_conn(k);
+		connect_shim(k);
+		return;
+	}
+	if (span_has_prefix(line, "error: ")) {
+		line = span_from(line, strlen("error: "));
+	}
+	err_set(&k->err, ERR_ENGINE_FAILED, "%.*s", SPAN_ARG(line));
+	end_lost(k);
+}
+
+static void on_spawn_data(void *user, struct span data)
+{
+	struct keeper *k = user;
+	struct span line;
+
+	if (lines_add(&k->lines, data) == 0 && lines_next(&k->lines, &line)) {
+		on_spawn_line(k, line);
+	}
+}
+
+static void on_spawn_end(void *user, int status)
+{
+	struct keeper *k = user;
+
+	(void)status;
+	err_set(&k->err, ERR_ENGINE_FAILED, "the shim for port %u ended before its engine ran",
+		k->port);
+	end_lost(k);
+}
+
+static const struct conn_callbacks spawn_callbacks = { .on_data = on_spawn_data,
+						       .on_end = on_spawn_end };
+
+static void on_spawn_failed(struct timer *timer)
+{
+	end_lost(CONTAINER_OF(timer, struct keeper, redial));
+}
+
+static struct child *spawn_shim(struct keeper *k, const struct keeper_options *o)
+{
+	char port[8], log_max[24], lease[16];
+	size_t argc = 0, engine_argc = 0;
+	const char **argv;
+	struct child *child;
+
+	while (o->engine_argv[engine_argc] != NULL) {
+		engine_argc++;
+	}
+	snprintf(port, sizeof(port), "%u", o->port);
+	snprintf(log_max, sizeof(log_max), "%llu", (unsigned long long)o->log_max_bytes);
+	snprintf(lease, sizeof(lease), "%u", o->lease_s);
+	argv = mem_alloc((engine_argc + 8) * sizeof(*argv));
+	argv[argc++] = o->shim_path;
+	argv[argc++] = o->run_folder;
+	argv[argc++] = port;
+	argv[argc++] = o->model;
+	argv[argc++] = o->log_path;
+	argv[argc++] = log_max;
+	argv[argc++] = lease;
+	memcpy(argv + argc, o->engine_argv, (engine_argc + 1) * sizeof(*argv));
+	child = child_start(k->loop,
+			    &(struct child_options){
+				    .argv = argv,
+				    .env = o->engine_env,
+				    .folder = o->run_folder,
+				    .stdio = { CHILD_NULL, CHILD_PIPE, CHILD_INHERIT },
+				    .new_session = true,
+			    },
+			    &k->err);
+	free(argv);
+	return child;
+}
+
+struct keeper *keeper_spawn(struct loop *loop, const struct keeper_options *options,
+			    const struct keeper_callbacks *callbacks, void *user)
+{
+	struct keeper *k = keeper_create(loop, options->run_folder, options->port, callbacks, user);
+
+	k->state = KEEPER_SPAWNING;
+	k->shim = spawn_shim(k, options);
+	if (k->shim == NULL) {
+		timer_init(&k->redial, loop, on_spawn_failed);
+		timer_start(&k->redial, 0);
+		return k;
+	}
+	lines_init(&k->lines, SHIM_LINE_MAX_BYTES);
+	k->conn = child_take_pipe(k->shim, 1);
+	conn_start(k->conn, &spawn_callbacks, k);
+	return k;
+}
+
+/* The interface */
+
+static struct keeper *keeper_create(struct loop *loop, const char *run_folder, uint16_t port,
+				    const struct keeper_callbacks *callbacks, void *user)
+{
+	struct keeper *k = mem_alloc(sizeof(*k));
+
+	k->loop = loop;
+	k->callbacks = callbacks;
+	k->user = user;
+	k->run_folder = mem_strdup(run_folder);
+	k->port = port;
+	timer_init(&k->redial, loop, on_redial);
+	return k;
+}
+
+struct keeper *keeper_adopt(struct loop *loop, const char *run_folder, uint16_t port,
+			    const struct keeper_callbacks *callbacks, void *user)
+{
+	struct keeper *k = keeper_create(loop, run_folder, port, callbacks, user);
+
+	connect_shim(k);
+	return k;
+}
+
+void keeper_signal(struct keeper *k, int signum)
+{
+	k->pending_signal = signum;
+	if (k->state == KEEPER_TALKING) {
+		say(k, &(struct shim_message){ .verb = SHIM_SIGNAL, .number = signum });
+	} else if (k->state == KEEPER_SPAWNING && signum == SIGKILL && k->shim != NULL) {
+		child_kill(k->shim, SIGKILL);
+	}
+}
+
+void keeper_note(struct keeper *k, struct span note)
+{
+	if (k->state == KEEPER_TALKING) {
+		say(k, &(struct shim_message){ .verb = SHIM_NOTE, .text = note });
+	}
+}
+
+void keeper_log(struct keeper *k, const char *line)
+{
+	if (k->state == KEEPER_TALKING) {
+		say(k, &(struct shim_message){ .verb = SHIM_LOG, .text = span_of(line) });
+	}
+}
+
+void keeper_close(struct keeper *k)
+{
+	if (k == NULL || k->closed) {
+		return;
+	}
+	k->closed = true;
+	timer_stop(&k->redial);
+	if (k->state == KEEPER_ENDED && k->conn != NULL) {
+		say(k, &(struct shim_message){ .verb = SHIM_RELEASE });
+		conn_close_gracefully(k->conn, KEEPER_REDIAL_MS);
+		k->conn = NULL;
+	}
+	drop_conn(k);
+	child_close(k->shim);
+	if (!k->cleaning) {
+		loop_defer(k->loop, keeper_free, k);
+	}
+}

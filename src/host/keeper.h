@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The agent's hand on one shim (host/shim.h): it spawns it or finds it running, follows the
+ * engine's log, signals the engine through it, and notices the end of either.
+ *
+ *   keeper_spawn ─> on_hello ... on_exit      or  on_lost: the engine never ran
+ *   keeper_adopt ─> on_hello ... on_exit      or  on_lost: nobody is there (any more)
+ *
+ * A shim that dies without a word takes its engine along: what is left of it is ended by pid and
+ * start time, and then on_exit says -SIGKILL. on_exit and on_lost are the last callback.
+ */
+#ifndef HOST_KEEPER_H
+#define HOST_KEEPER_H
+
+#include "host/shim.h"
+#include "io/loop.h"
+
+struct keeper;
+
+struct keeper_callbacks {
+	void (*on_hello)(void *user, const struct shim_hello *hello);
+	void (*on_note)(void *user,
+			struct span note); /* of an earlier agent; before any log line */
+	void (*on_log)(void *user, struct span line);
+	void (*on_live)(void *user); /* what the shim kept is told; from here on it is news */
+	void (*on_dropped)(void *user, uint64_t lines);
+	void (*on_exit)(void *user, int status); /* exit code, or -signal */
+	void (*on_lost)(void *user, const struct err *why);
+};
+
+struct keeper_options {
+	const char *shim_path, *run_folder;
+	uint16_t port;
+	const char *model;
+	const char *log_path;
+	uint64_t log_max_bytes;
+	uint32_t lease_s;
+	const char *const *engine_argv;
+	const char *const *engine_env;
+};
+
+/* Both borrow the callbacks for the keeper's life and everything else during the call. */
+struct keeper *keeper_spawn(struct loop *loop, const struct keeper_options *options,
+			    const struct keeper_callbacks *callbacks, void *user);
+struct keeper *keeper_adopt(struct loop *loop, const char *run_folder, uint16_t port,
+			    const struct keeper_callbacks *callbacks, void *user);
+
+/* Without a connection to the shim these wait for it; a KILL then goes to the shim itself. */
+void keeper_signal(struct keeper *k, int signum); /* SIGTERM or SIGKILL, to the engine's group */
+void keeper_note(struct keeper *k, struct span note);
+void keeper_log(struct keeper *k, const char *line); /* a line of ours in the server's log */
+
+/* Lets the shim go if its engine has ended, leaves both alone otherwise. NULL is fine. */
+void keeper_close(struct keeper *k);
+
+#endif
