@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: MIT */
+#include "host/preflight.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "os/port.h"
+
+#define MODELS_PREFIX "/models/"
+#define ENGINE_PROGRAM "llama-server"
+
+/* The engine */
+
+bool engine_stamp_equal(const struct engine_stamp *a, const struct engine_stamp *b)
+{
+	return a->device == b->device && a->inode == b->inode && a->bytes == b->bytes &&
+	       a->modified_ns == b->modified_ns;
+}
+
+static int stamp_engine(const char *path, struct engine_stamp *ret_stamp)
+{
+	struct stat st;
+
+	if (stat(path, &st) != 0) {
+		return -errno;
+	}
+	if (!S_ISREG(st.st_mode) || access(path, X_OK) != 0) {
+		return -EACCES;
+	}
+	*ret_stamp = (struct engine_stamp){ .device = st.st_dev,
+					    .inode = st.st_ino,
+					    .bytes = st.st_size,
+					    .modified_ns = (int64_t)st.st_mtime };
+	return 0;
+}
+
+static int find_in_path(char ret_path[FS_PATH_MAX_BYTES], struct engine_stamp *ret_stamp)
+{
+	const char *path = getenv("PATH");
+	struct span rest = span_of(path != NULL ? path : "/usr/local/bin:/usr/bin:/bin");
+
+	while (rest.ptr != NULL) {
+		struct span folder = span_split(&rest, ':');
+
+		snprintf(ret_path, FS_PATH_MAX_BYTES, "%.*s/%s", SPAN_ARG(folder), ENGINE_PROGRAM);
+		if (folder.len > 0 && stamp_engine(ret_path, ret_stamp) == 0) {
+			return 0;
+		}
+	}
+	return -ENOENT;
+}
+
+int preflight_find_engine(const char *engine_path, char ret_path[FS_PATH_MAX_BYTES],
+			  struct engine_stamp *ret_stamp, struct err *err)
+{
+	int status;
+
+	if (engine_path == NULL) {
+		if (find_in_path(ret_path, ret_stamp) == 0) {
+			return 0;
+		}
+		return err_set(err, ERR_NO_ENGINE,
+			       "llama-server is not in PATH: install llama.cpp, or say where it is "
+			       "with engine = PATH in host.conf");
+	}
+	snprintf(ret_path, FS_PATH_MAX_BYTES, "%s", engine_path);
+	status = stamp_engine(engine_path, ret_stamp);
+	if (status != 0) {
+		return err_set(err, ERR_NO_ENGINE, "engine = %s cannot be run: %s", engine_path,
+			       err_sentence(status));
+	}
+	return 0;
+}
+
+/* The model */
+
+/* Registry paths: below /models of the containers, absolute on this host, or relative to it. */
+static char *host_path(const struct preflight *p, const char *path)
+{
+	if (strncmp(path, MODELS_PREFIX, strlen(MODELS_PREFIX)) == 0 &&
+	    p->options.model_roots[0] != NULL) {
+		return fs_join(p->options.model_roots[0], path + strlen(MODELS_PREFIX));
+	}
+	if (path[0] != '/' && p->options.model_roots[0] != NULL) {
+		return fs_join(p->options.model_roots[0], path);
+	}
+	return mem_strdup(path);
+}
+
+static int resolve(struct preflight *p, const char *path, char ret_path[FS_PATH_MAX_BYTES])
+{
+	char *wanted = host_path(p, path);
+	int status = ERR_DENIED;
+
+	for (const char *const *root = p->options.model_roots; status != 0 && *root != NULL;
+	     root++) {
+		p->err = (struct err){ 0 };
+		status = fs_resolve_inside(wanted, *root, ret_path, &p->err);
+	}
+	if (status == -ENOENT) {
+		err_set(&p->err, ERR_NOT_FOUND, "%s: the model's file is not there: %s", p->id,
+			wanted);
+		snprintf(p->next_step, sizeof(p->next_step), "put it there, or: ronzal rescan");
+	} else if (status != 0) {
+		err_set(&p->err, ERR_DENIED, "%s: %s lies outside the model folders", p->id,
+			wanted);
+		snprintf(p->next_step, sizeof(p->next_step),
+			 "move it there, or add its folder to model_roots in host.conf");
+	}
+	free(wanted);
+	return p->err.code;
+}
+
+static int check_gguf(struct preflight *p, const char *path)
+{
+	char magic[4] = "";
+	struct stat st;
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+
+	if (fd < 0) {
+		err_set_os(&p->err, -errno, "%s: opening %s", p->id, path);
+		snprintf(p->next_step, sizeof(p->next_step), "%s",
+			 errno == EPERM ? "allow background programs to read that folder in the "
+					  "system's privacy settings, or move the file"
+					: "make it readable for the user who runs ronzal");
+		return p->err.code;
+	}
+	if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) ||
+	    read(fd, magic, sizeof(magic)) != sizeof(magic) || memcmp(magic, "GGUF", 4) != 0) {
+		err_set(&p->err, ERR_INVALID, "%s: %s is not a GGUF file", p->id, path);
+		snprintf(p->next_step, sizeof(p->next_step), "download it again");
+	}
+	close(fd);
+	return p->err.code;
+}
+
+static int check_model(struct preflight *p)
+{
+	if (resolve(p, p->file_path, p->model_path) != 0 || check_gguf(p, p->model_path) != 0) {
+		return p->err.code;
+	}
+	if (p->mmproj_file != NULL && resolve(p, p->mmproj_file, p->mmproj_path) == 0) {
+		check_gguf(p, p->mmproj_path);
+	}
+	return p->err.code;
+}
+
+static int check_port(struct preflight *p)
+{
+	struct port_holder holder;
+
+	if (port_holder_of(p->port, &holder) != 0) {
+		return 0;
+	}
+	if (holder.pid == 0) {
+		err_set(&p->err, ERR_BUSY, "port %u is taken by another program", p->port);
+	} else {
+		err_set(&p->err, ERR_BUSY,
+			"port %u is taken by %s (pid %d). ronzal did not start it and will not "
+			"stop it",
+			p->port, holder.name, (int)holder.pid);
+	}
+	snprintf(p->next_step, sizeof(p->next_step), "free the port, or: ronzal set %s port=NUMBER",
+		 p->id);
+	return p->err.code;
+}
+
+/* An empty key file would mean no authentication at all, so what was written is read back. */
+static int make_key(struct preflight *p)
+{
+	struct buf check;
+	int status;
+
+	secret_make(p->key);
+	p->key_path = mem_printf("%s/key-%u", p->options.run_folder, p->port);
+	buf_init(&check, SECRET_TEXT_BYTES);
+	status = fs_replace(p->key_path, span_of(p->key), 0600, &p->err);
+	if (status == 0) {
+		status = fs_read(p->key_path, &check, &p->err);
+	}
+	if (status == 0 && !span_is(buf_span(&check), p->key)) {
+		err_set(&p->err, ERR_IO, "%s does not hold what was written to it", p->key_path);
+	}
+	buf_finish(&check);
+	return p->err.code;
+}
+
+static void preflight_work(void *arg)
+{
+	struct preflight *p = arg;
+
+	if (preflight_find_engine(p->options.engine_path, p->engine_path, &p->engine, &p->err) !=
+		    0 ||
+	    check_model(p) != 0 || check_port(p) != 0) {
+		return;
+	}
+	make_key(p);
+}
+
+static void preflight_free(struct preflight *p)
+{
+	free(p->key_path);
+	free(p->file_path);
+	free(p->mmproj_file);
+	free(p);
+}
+
+static void preflight_done(void *arg)
+{
+	struct preflight *p = arg;
+	void (*done)(void *user) = p->done;
+
+	p->done = NULL;
+	if (p->canceled) {
+		preflight_free(p);
+	} else {
+		done(p->user);
+	}
+}
+
+struct preflight *preflight_start(struct loop *loop, const struct preflight_options *options,
+				  const struct model *model, void (*done)(void *user), void *user)
+{
+	struct preflight *p = mem_alloc(sizeof(*p));
+
+	p->options = *options;
+	p->port = model->port;
+	span_copy(span_of(model->id), p->id, sizeof(p->id));
+	p->file_path = mem_strdup(model->file_path);
+	p->mmproj_file = mem_strdup(model->mmproj_path);
+	p->done = done;
+	p->user = user;
+	loop_work(loop, preflight_work, preflight_done, p);
+	return p;
+}
+
+void preflight_close(struct preflight *p)
+{
+	if (p == NULL) {
+		return;
+	}
+	if (p->done != NULL) {
+		p->canceled = true;
+	} else {
+		preflight_free(p);
+	}
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Everything that can be known before an engine is spawned, checked on another thread: where the
+ * engine's program is, that the model is a readable GGUF inside a model root after all links, that
+ * the port is free, what the load will take of the memory, and a fresh key file.
+ */
+#ifndef HOST_PREFLIGHT_H
+#define HOST_PREFLIGHT_H
+
+#include <sys/types.h>
+
+#include "base/digest.h"
+#include "base/err.h"
+#include "base/fs.h"
+#include "io/loop.h"
+#include "model/registry.h"
+
+/* Whether a program is still the one that was asked for its abilities. */
+struct engine_stamp {
+	dev_t device;
+	ino_t inode;
+	off_t bytes;
+	int64_t modified_ns;
+};
+
+/* All text is borrowed until the loop ends: a canceled check may still run. */
+struct preflight_options {
+	const char *engine_path;	/* NULL: llama-server in PATH */
+	const char *const *model_roots; /* NULL-terminated; the first one stands for /models */
+	const char *run_folder;
+};
+
+struct preflight {
+	/* what was found */
+	char engine_path[FS_PATH_MAX_BYTES];
+	struct engine_stamp engine;
+	char model_path[FS_PATH_MAX_BYTES];
+	char mmproj_path[FS_PATH_MAX_BYTES]; /* "": none */
+	uint16_t port;
+	char *key_path; /* 0600, made for this start */
+	char key[SECRET_TEXT_BYTES];
+	struct err err; /* code 0: all is well */
+	char next_step[256];
+	/* private */
+	struct preflight_options options;
+	char id[REGISTRY_ID_MAX_BYTES];
+	char *file_path, *mmproj_file;
+	void (*done)(void *user);
+	void *user;
+	bool canceled;
+};
+
+/* Calls done(user) from the loop unless canceled. The model is copied. */
+struct preflight *preflight_start(struct loop *loop, const struct preflight_options *options,
+				  const struct model *model, void (*done)(void *user), void *user);
+/* Allowed at any time: before done it cancels. Removes no file. NULL is fine. */
+void preflight_close(struct preflight *p);
+
+/* Where llama-server is: 0, or ERR_NO_ENGINE with what to install. Blocks. */
+int preflight_find_engine(const char *engine_path, char ret_path[FS_PATH_MAX_BYTES],
+			  struct engine_stamp *ret_stamp, struct err *err);
+bool engine_stamp_equal(const struct engine_stamp *a, const struct engine_stamp *b);
+
+#endif

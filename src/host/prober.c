@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Questions: HEALTH until 200 -> KEY -> WRONG_KEY -> proved. A 503 on the way leads back to HEALTH.
+ * DRAIN asks /slots until all are idle. One question is on its way at a time.
+ */
+#include "host/prober.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "engine/api.h"
+#include "io/timer.h"
+
+#define PROBER_ANSWER_MS 2000 /* a question may take that long; then it is asked again */
+#define WRONG_KEY "ronzal-checks-that-this-is-refused"
+
+enum question { ASK_HEALTH, ASK_KEY, ASK_WRONG_KEY, ASK_SLOTS };
+
+static const char *const targets[] = { "/health", "/props", "/props", "/slots" };
+
+struct prober {
+	struct loop *loop;
+	struct client *client;
+	char *address;
+	uint16_t port;
+	char *key;
+	const struct prober_callbacks *callbacks;
+	void *user;
+	enum question question;
+	uint64_t begun_ms;
+	struct client_fetch *fetch; /* the question on its way */
+	struct timer timer;	    /* the next one */
+	struct buf props;
+};
+
+static void ask(struct prober *p);
+
+static void ask_again(struct prober *p, enum question question)
+{
+	uint64_t pause_ms = (loop_now_ms(p->loop) - p->begun_ms) / PROBER_SLOW_AFTER;
+
+	if (question == ASK_SLOTS) {
+		pause_ms = PROBER_DRAIN_MS;
+	} else if (pause_ms < PROBER_FAST_MS) {
+		pause_ms = PROBER_FAST_MS;
+	} else if (pause_ms > PROBER_SLOW_MS) {
+		pause_ms = PROBER_SLOW_MS;
+	}
+	p->question = question;
+	timer_start(&p->timer, pause_ms);
+}
+
+static void disprove(struct prober *p, const char *what)
+{
+	struct err err = { 0 };
+
+	err_set(&err, ERR_ENGINE_FAILED,
+		"port %u is answered by something else than this engine: %s", p->port, what);
+	p->callbacks->on_disproved(p->user, &err);
+}
+
+static bool slots_are_idle(struct span body)
+{
+	struct api_slots *slots = mem_alloc(sizeof(*slots));
+	bool idle = api_slots_read(body, slots, NULL) == 0 && slots->busy == 0;
+
+	free(slots);
+	return idle;
+}
+
+static void on_answer(void *user, const struct client_reply *reply)
+{
+	struct prober *p = user;
+	int status = reply->err.code == 0 ? reply->status : 0;
+
+	p->fetch = NULL;
+	if (status == 0 || status == 503) {
+		ask_again(p, p->question == ASK_SLOTS ? ASK_SLOTS : ASK_HEALTH);
+		return;
+	}
+	switch (p->question) {
+	case ASK_HEALTH:
+		if (status != 200) {
+			disprove(p, "/health is neither ready nor loading");
+			return;
+		}
+		p->question = ASK_KEY;
+		ask(p);
+		return;
+	case ASK_KEY:
+		if (status != 200) {
+			disprove(p, "it refuses the key of this start");
+			return;
+		}
+		buf_clear(&p->props);
+		buf_add_span(&p->props, reply->body);
+		p->question = ASK_WRONG_KEY;
+		ask(p);
+		return;
+	case ASK_WRONG_KEY:
+		if (status != 401) {
+			disprove(p, "it accepts a wrong key");
+			return;
+		}
+		p->callbacks->on_proved(p->user, buf_span(&p->props));
+		return;
+	case ASK_SLOTS:
+		if (status == 200 && slots_are_idle(reply->body)) {
+			p->callbacks->on_idle(p->user);
+			return;
+		}
+		ask_again(p, ASK_SLOTS);
+		return;
+	}
+}
+
+static void ask(struct prober *p)
+{
+	char bearer[128];
+	struct h1_field field = { .name = SPAN_LIT("Authorization") };
+
+	snprintf(bearer, sizeof(bearer), "Bearer %s",
+		 p->question == ASK_WRONG_KEY ? WRONG_KEY : p->key);
+	field.value = span_of(bearer);
+	p->fetch = client_fetch(p->client,
+				&(struct client_options){
+					.to = { .host = p->address, .port = p->port },
+					.method = H1_GET,
+					.target = span_of(targets[p->question]),
+					.fields = &field,
+					.field_count = p->question == ASK_HEALTH ? 0 : 1,
+					.connect_ms = PROBER_ANSWER_MS,
+					.first_byte_ms = PROBER_ANSWER_MS,
+					.idle_ms = PROBER_ANSWER_MS,
+				},
+				API_BODY_MAX_BYTES, on_answer, p);
+}
+
+static void on_timer(struct timer *timer)
+{
+	ask(CONTAINER_OF(timer, struct prober, timer));
+}
+
+static struct prober *prober_create(struct loop *loop, const struct prober_options *options,
+				    enum question question)
+{
+	struct prober *p = mem_alloc(sizeof(*p));
+
+	p->loop = loop;
+	p->client = options->client;
+	p->address = mem_strdup(options->address);
+	p->port = options->port;
+	p->key = mem_strdup(options->key);
+	p->callbacks = options->callbacks;
+	p->user = options->user;
+	p->question = question;
+	p->begun_ms = loop_now_ms(loop);
+	buf_init(&p->props, API_BODY_MAX_BYTES);
+	timer_init(&p->timer, loop, on_timer);
+	timer_start(&p->timer, 0);
+	return p;
+}
+
+struct prober *prober_watch_load(struct loop *loop, const struct prober_options *options)
+{
+	return prober_create(loop, options, ASK_HEALTH);
+}
+
+struct prober *prober_watch_drain(struct loop *loop, const struct prober_options *options)
+{
+	return prober_create(loop, options, ASK_SLOTS);
+}
+
+void prober_nudge(struct prober *p)
+{
+	uint64_t soon_ms;
+
+	if (p != NULL && timer_is_on(&p->timer) && p->question == ASK_HEALTH) {
+		soon_ms = loop_now_ms(p->loop) + PROBER_NUDGE_MS;
+		if (soon_ms < p->timer.due_ms) {
+			timer_start_at(&p->timer, soon_ms);
+		}
+	}
+}
+
+static void prober_free(void *arg)
+{
+	struct prober *p = arg;
+
+	buf_finish(&p->props);
+	free(p->address);
+	free(p->key);
+	free(p);
+}
+
+void prober_close(struct prober *p)
+{
+	if (p != NULL) {
+		timer_stop(&p->timer);
+		client_fetch_cancel(p->fetch);
+		p->fetch = NULL;
+		loop_defer(p->loop, prober_free, p);
+	}
+}
