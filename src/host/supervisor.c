@@ -1,0 +1,786 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The shell around host/fsm: feed() gives it an event, performs the actions that come back, sets
+ * the one timer and tells the change. Everything that can take time (preflight, keeper, prober)
+ * answers later by another event.
+ */
+#include "host/supervisor.h"
+
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "engine/api.h"
+#include "engine/launch.h"
+#include "host/enginelog.h"
+#include "host/keeper.h"
+#include "host/prober.h"
+#include "io/timer.h"
+
+#define SUPERVISOR_LOG_MAX_BYTES (8u << 20) /* of one log file */
+#define PROGRESS_STEP 0.02f		    /* smaller ones are not told */
+#define MEMORY_STEP_BYTES (8u << 20)	    /* likewise */
+
+struct supervisor {
+	const struct supervisor_shared *shared;
+	const struct model *model;
+	struct server server;
+	char controller[WIRE_CONTROLLER_MAX_BYTES];
+	char key[SECRET_TEXT_BYTES]; /* of this start; "" while nothing runs */
+	struct fsm fsm;
+	struct timer timer;
+	struct preflight *preflight; /* being checked, or checked and about to be spawned */
+	bool awaits_engine;	     /* checked, but the engine's abilities are being asked */
+	struct keeper *keeper;
+	bool is_live; /* the shim tells news; before that what it kept */
+	bool adopting;
+	struct prober *prober;
+	struct enginelog log;
+	uint64_t spawned_us;
+	struct history history;
+};
+
+static void feed(struct supervisor *s, const struct fsm_event *event);
+
+static int64_t unix_now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static uint32_t random_bits(const struct supervisor *s)
+{
+	uint64_t x = loop_now_us() ^ (uint64_t)(uintptr_t)s;
+
+	x *= 0x9E3779B97F4A7C15u;
+	return (uint32_t)(x >> 32);
+}
+
+/* Saying what is wrong */
+
+static void set_error(struct supervisor *s, const struct err *err, const char *next_step, ...)
+	__attribute__((format(printf, 3, 4)));
+
+static void set_error(struct supervisor *s, const struct err *err, const char *next_step, ...)
+{
+	va_list args;
+
+	va_start(args, next_step);
+	vsnprintf(s->server.next_step, sizeof(s->server.next_step), next_step, args);
+	va_end(args);
+	s->server.error_code = err->code;
+	span_copy(span_of(err->text), s->server.error, sizeof(s->server.error));
+	log_warn("%s: %s", s->server.id, err->text);
+}
+
+static void clear_error(struct supervisor *s)
+{
+	s->server.error_code = 0;
+	s->server.error[0] = '\0';
+	s->server.next_step[0] = '\0';
+}
+
+/* The note in the shim: what the next agent has to know */
+
+static void save_note(struct supervisor *s)
+{
+	struct json_writer w;
+	struct buf note;
+
+	if (s->keeper == NULL) {
+		return;
+	}
+	buf_init(&note, SHIM_NOTE_MAX_BYTES);
+	jsonw_init(&w, &note);
+	jsonw_object(&w);
+	jsonw_member_text(&w, "controller", s->controller);
+	jsonw_member_text(&w, "key", s->key);
+	jsonw_key(&w, "server");
+	server_write(&w, &s->server);
+	if (jsonw_end_all(&w) == 0) {
+		keeper_note(s->keeper, buf_span(&note));
+	}
+	buf_finish(&note);
+}
+
+static void read_note(struct supervisor *s, struct span note)
+{
+	struct err err = { 0 };
+	struct json *doc = json_parse(note, &err);
+	const struct json_value *root = json_root(doc);
+	struct server old;
+
+	if (doc != NULL && server_read(json_get(root, "server"), &old, &err) == 0) {
+		span_copy(span_of(json_text_at(root, "controller", "")), s->controller,
+			  sizeof(s->controller));
+		span_copy(span_of(json_text_at(root, "key", "")), s->key, sizeof(s->key));
+		old.enabled = s->server.enabled;
+		span_copy(span_of(s->server.name), old.name, sizeof(old.name));
+		span_copy(span_of(s->server.host), old.host, sizeof(old.host));
+		s->server = old;
+	} else {
+		log_warn("%s: what an earlier agent noted cannot be read: %s", s->server.id,
+			 err.text);
+	}
+	json_destroy(doc);
+}
+
+/* The engine's log */
+
+/* How much of the load is behind: the log's own steps, or the time that earlier loads took. */
+static void update_progress(struct supervisor *s)
+{
+	uint32_t expected_ms = history_expected_load_ms(&s->history);
+	uint64_t spent_ms = (loop_now_us() - s->spawned_us) / 1000;
+	float fraction = receipt_parser_progress(&s->log.receipt);
+
+	if (expected_ms > 0) {
+		fraction = spent_ms < expected_ms ? (float)spent_ms / (float)expected_ms : 0.99f;
+		s->server.eta_ms = spent_ms < expected_ms ? (int32_t)(expected_ms - spent_ms) : 0;
+	}
+	if (fraction >= s->server.progress + PROGRESS_STEP) {
+		s->server.progress = fraction;
+		s->shared->on_progress(s->shared->user, s);
+	}
+}
+
+static void read_receipt(struct supervisor *s)
+{
+	struct receipt_wish wish = { .n_gpu_layers = SETTING_UNSET,
+				     .has_device = s->shared->abilities.device_count > 0 };
+
+	if (s->model != NULL) {
+		wish.n_gpu_layers = s->model->settings.n_gpu_layers;
+		wish.require_gpu = s->model->settings.require_gpu == 1;
+	}
+	receipt_parser_read(&s->log.receipt, &wish, &s->server.receipt);
+}
+
+static void on_keeper_log(void *user, struct span line)
+{
+	struct supervisor *s = user;
+
+	enginelog_feed(&s->log, line);
+	if (!s->is_live) {
+		return;
+	}
+	if (s->fsm.phase == SERVER_LOADING) {
+		prober_nudge(s->prober);
+		update_progress(s);
+	}
+	s->shared->on_log(s->shared->user, s, line, 0);
+}
+
+static void on_keeper_dropped(void *user, uint64_t lines)
+{
+	struct supervisor *s = user;
+
+	s->shared->on_log(s->shared->user, s, (struct span){ "", 0 }, lines);
+}
+
+/* Becoming ready */
+
+/* The engine has read it; from here on the key lives in the agent and in the shim's note. */
+static void drop_key_file(const struct supervisor *s)
+{
+	char *path = mem_printf("%s/key-%u", s->shared->options->paths->run, s->server.port);
+
+	unlink(path);
+	free(path);
+}
+
+static void on_proved(void *user, struct span props)
+{
+	struct supervisor *s = user;
+	struct receipt *r = &s->server.receipt;
+	bool require_gpu = s->model != NULL && s->model->settings.require_gpu == 1;
+	struct history_start *start = history_last(&s->history);
+	struct api_props read = { 0 };
+	struct err err = { 0 };
+	char line[256];
+
+	read_receipt(s);
+	if (api_props_read(props, &read, &err) != 0) {
+		log_warn("%s: %s", s->server.id, err.text);
+	}
+	r->context_tokens = read.context_tokens;
+	r->slots = read.slots;
+	span_copy(span_of(s->shared->abilities.version), r->engine, sizeof(r->engine));
+	if (require_gpu && r->verdict != RECEIPT_GPU) {
+		err_set(&err, ERR_ENGINE_FAILED, "require_gpu is on and the receipt says %s: %s",
+			receipt_verdict_name(r->verdict), r->why);
+		set_error(s, &err, "ronzal doctor");
+		feed(s, &(struct fsm_event){ .type = FSM_DISPROVED });
+		return;
+	}
+	receipt_print(r, line, sizeof(line));
+	keeper_log(s->keeper, line);
+	s->server.load_ms = (uint32_t)((loop_now_us() - s->spawned_us) / 1000);
+	drop_key_file(s);
+	if (start != NULL) {
+		start->load_ms = s->server.load_ms;
+		start->verdict = r->verdict;
+	}
+	s->server.ready_unix_ms = unix_now_ms();
+	feed(s, &(struct fsm_event){ .type = FSM_PROVED });
+	s->shared->on_history(s->shared->user);
+}
+
+static void on_disproved(void *user, const struct err *why)
+{
+	struct supervisor *s = user;
+
+	set_error(s, why, "ronzal logs %s, or: ronzal set %s port=NUMBER", s->server.id,
+		  s->server.id);
+	feed(s, &(struct fsm_event){ .type = FSM_DISPROVED });
+}
+
+static void on_drained(void *user)
+{
+	feed(user, &(struct fsm_event){ .type = FSM_DRAINED });
+}
+
+static const struct prober_callbacks prober_callbacks = {
+	.on_proved = on_proved,
+	.on_disproved = on_disproved,
+	.on_idle = on_drained,
+};
+
+static void probe(struct supervisor *s, bool for_drain)
+{
+	struct prober_options options = { .client = s->shared->http,
+					  .address = s->shared->options->addresses[0],
+					  .port = s->server.port,
+					  .key = s->key,
+					  .callbacks = &prober_callbacks,
+					  .user = s };
+
+	prober_close(s->prober);
+	s->prober = for_drain ? prober_watch_drain(s->shared->loop, &options)
+			      : prober_watch_load(s->shared->loop, &options);
+}
+
+/* The engine comes and goes */
+
+static void on_keeper_hello(void *user, const struct shim_hello *hello)
+{
+	struct supervisor *s = user;
+
+	s->is_live = false;
+	s->server.pid = (int)hello->engine.pid;
+	s->server.port = hello->port;
+	if (s->adopting) {
+		int64_t age_ms = unix_now_ms() - hello->started_unix_ms;
+
+		s->spawned_us = loop_now_us() - (age_ms > 0 ? (uint64_t)age_ms * 1000 : 0);
+	} else {
+		feed(s, &(struct fsm_event){ .type = FSM_SPAWNED });
+	}
+}
+
+static void on_keeper_note(void *user, struct span note)
+{
+	struct supervisor *s = user;
+
+	if (s->adopting) {
+		int pid = s->server.pid;
+
+		read_note(s, note);
+		s->server.pid = pid;
+	}
+}
+
+/* All that the shim kept has been told: now an adopted engine can be judged. */
+static void on_keeper_live(void *user)
+{
+	struct supervisor *s = user;
+	bool was_ready = s->server.phase == SERVER_READY;
+	bool was_ending = s->server.phase == SERVER_DRAINING || s->server.phase == SERVER_STOPPING;
+
+	s->is_live = true;
+	if (!s->adopting) {
+		return;
+	}
+	s->adopting = false;
+	log_info("%s: adopted, pid %d on port %u", s->server.id, s->server.pid, s->server.port);
+	feed(s, &(struct fsm_event){ .type = FSM_ADOPTED, .ready = was_ready });
+	if (was_ending || s->key[0] == '\0') {
+		supervisor_stop(s, 0, 0);
+	}
+}
+
+static void forget_engine(struct supervisor *s)
+{
+	struct server *server = &s->server;
+
+	server->pid = 0;
+	server->ready_unix_ms = 0;
+	server->memory_bytes = 0;
+	server->progress = -1;
+	server->eta_ms = -1;
+	s->key[0] = '\0';
+	s->is_live = false;
+}
+
+/* Says what the engine died of; true when trying again is no use. */
+static bool explain_exit(struct supervisor *s, int status)
+{
+	struct err err = { 0 };
+	struct obituary o;
+
+	if (s->fsm.phase == SERVER_DRAINING || s->fsm.phase == SERVER_STOPPING) {
+		return false;
+	}
+	obituary_read(&s->log.obituary, status, &o);
+	err_set(&err, o.code, "%s", o.sentence);
+	set_error(s, &err, "%s", o.next_step);
+	return o.code != ERR_ENGINE_FAILED;
+}
+
+static void on_keeper_exit(void *user, int status)
+{
+	struct supervisor *s = user;
+	struct history_start *start = history_last(&s->history);
+	bool hopeless;
+
+	log_info("%s: engine pid %d ended: %d", s->server.id, s->server.pid, status);
+	if (start != NULL && start->exit == HISTORY_EXIT_NONE) {
+		start->exit = status;
+	}
+	s->adopting = false;
+	hopeless = explain_exit(s, status);
+	forget_engine(s);
+	feed(s, &(struct fsm_event){ .type = FSM_EXITED, .hopeless = hopeless });
+	s->shared->on_history(s->shared->user);
+}
+
+static void on_keeper_lost(void *user, const struct err *why)
+{
+	struct supervisor *s = user;
+
+	keeper_close(s->keeper);
+	s->keeper = NULL;
+	if (s->adopting) {
+		s->adopting = false;
+		s->shared->on_change(s->shared->user, s);
+		return;
+	}
+	set_error(s, why, "ronzal doctor");
+	forget_engine(s);
+	feed(s, &(struct fsm_event){ .type = FSM_SPAWN_FAILED });
+}
+
+static const struct keeper_callbacks keeper_callbacks = {
+	.on_hello = on_keeper_hello,
+	.on_note = on_keeper_note,
+	.on_log = on_keeper_log,
+	.on_live = on_keeper_live,
+	.on_dropped = on_keeper_dropped,
+	.on_exit = on_keeper_exit,
+	.on_lost = on_keeper_lost,
+};
+
+/* Starting */
+
+static char **engine_argv(struct supervisor *s, struct err *err)
+{
+	const struct supervisor_shared *shared = s->shared;
+	const struct agent_options *o = shared->options;
+	const struct preflight *p = s->preflight;
+	struct buf hosts;
+	char **argv;
+
+	if (s->model == NULL) {
+		err_set(err, ERR_NOT_FOUND, "%s is no longer in the registry", s->server.id);
+		return NULL;
+	}
+	buf_init(&hosts, 1024);
+	for (size_t i = 0; o->addresses[i] != NULL; i++) {
+		if (i == 0 || shared->abilities.has[ABILITY_HOST_LIST]) {
+			buf_printf(&hosts, "%s%s", i > 0 ? "," : "", o->addresses[i]);
+		}
+	}
+	argv = launch_argv(
+		&(struct launch_options){
+			.abilities = &shared->abilities,
+			.model = s->model,
+			.engine_path = p->engine_path,
+			.model_path = p->model_path,
+			.mmproj_path = p->mmproj_path[0] != '\0' ? p->mmproj_path : NULL,
+			.hosts = buf_text(&hosts),
+			.port = p->port,
+			.api_key_file = p->key_path,
+			.cache_ram_mib = (int32_t)o->cache_ram_mib,
+			.extra_arguments = o->engine_flags,
+		},
+		err);
+	buf_finish(&hosts);
+	return argv;
+}
+
+static void spawn_failed(struct supervisor *s, const struct err *err)
+{
+	set_error(s, err, "ronzal doctor");
+	feed(s, &(struct fsm_event){ .type = FSM_PREFLIGHT_FAILED });
+}
+
+static void spawn(struct supervisor *s)
+{
+	const struct supervisor_shared *shared = s->shared;
+	struct preflight *p = s->preflight;
+	char *log_path = mem_printf("%s/%s.log", shared->options->paths->logs, s->server.id);
+	char **argv = engine_argv(s, NULL); /* was tried before PREFLIGHT_OK */
+
+	ENSURE(argv != NULL);
+	s->server.port = p->port;
+	s->server.starts++;
+	s->server.receipt = (struct receipt){ .layers_offloaded = -1, .layers_total = -1 };
+	s->server.progress = 0;
+	memcpy(s->key, p->key, sizeof(s->key));
+	enginelog_restart(&s->log);
+	s->spawned_us = loop_now_us();
+	history_begin(&s->history, unix_now_ms());
+	s->keeper = keeper_spawn(shared->loop,
+				 &(struct keeper_options){
+					 .shim_path = shared->options->shim_path,
+					 .run_folder = shared->options->paths->run,
+					 .port = p->port,
+					 .model = s->server.id,
+					 .log_path = log_path,
+					 .log_max_bytes = SUPERVISOR_LOG_MAX_BYTES,
+					 .lease_s = shared->options->shim_lease_s,
+					 .engine_argv = (const char *const *)argv,
+					 .engine_env = shared->engine_env,
+				 },
+				 &keeper_callbacks, s);
+	preflight_close(s->preflight);
+	s->preflight = NULL;
+	free(argv);
+	free(log_path);
+}
+
+void supervisor_engine_known(struct supervisor *s)
+{
+	const struct supervisor_shared *shared = s->shared;
+	struct err err = { 0 };
+	char **argv;
+
+	if (!s->awaits_engine) {
+		return;
+	}
+	if (!engine_stamp_equal(&s->preflight->engine, &shared->engine_stamp)) {
+		shared->want_engine(shared->user, s->preflight);
+		return;
+	}
+	s->awaits_engine = false;
+	if (shared->engine_err.code != 0) {
+		spawn_failed(s, &shared->engine_err);
+		return;
+	}
+	argv = engine_argv(s, &err);
+	if (argv == NULL) {
+		spawn_failed(s, &err);
+		return;
+	}
+	free(argv);
+	feed(s, &(struct fsm_event){ .type = FSM_PREFLIGHT_OK });
+}
+
+static void on_preflight_done(void *user)
+{
+	struct supervisor *s = user;
+	const struct preflight *p = s->preflight;
+
+	if (p->err.code != 0) {
+		set_error(s, &p->err, "%s", p->next_step);
+		feed(s, &(struct fsm_event){ .type = FSM_PREFLIGHT_FAILED });
+		return;
+	}
+	s->awaits_engine = true;
+	if (s->shared->engine_is_known) {
+		supervisor_engine_known(s);
+	}
+}
+
+static void start_preflight(struct supervisor *s)
+{
+	if (s->model == NULL) {
+		struct err err = { 0 };
+
+		err_set(&err, ERR_NOT_FOUND, "%s is no longer in the registry", s->server.id);
+		set_error(s, &err, "ronzal rescan");
+		feed(s, &(struct fsm_event){ .type = FSM_PREFLIGHT_FAILED });
+		return;
+	}
+	s->preflight = preflight_start(s->shared->loop, &s->shared->preflight, s->model,
+				       on_preflight_done, s);
+}
+
+static void drop_preflight(struct supervisor *s)
+{
+	preflight_close(s->preflight);
+	s->preflight = NULL;
+	s->awaits_engine = false;
+}
+
+/* The machine */
+
+static void perform(struct supervisor *s, unsigned actions)
+{
+	if (actions & FSM_ACT_CANCEL_PREFLIGHT) {
+		drop_preflight(s);
+	}
+	if (actions & FSM_ACT_STOP_PROBING) {
+		prober_close(s->prober);
+		s->prober = NULL;
+	}
+	if (actions & FSM_ACT_RELEASE) {
+		keeper_close(s->keeper);
+		s->keeper = NULL;
+	}
+	if (actions & FSM_ACT_SAVE) {
+		save_note(s);
+	}
+	if (actions & FSM_ACT_SPAWN) {
+		spawn(s);
+	}
+	if (actions & FSM_ACT_PROBE) {
+		probe(s, false);
+	}
+	if (actions & FSM_ACT_DRAIN) {
+		probe(s, true);
+	}
+	if (actions & FSM_ACT_TERM) {
+		keeper_signal(s->keeper, SIGTERM);
+	}
+	if (actions & FSM_ACT_KILL) {
+		keeper_signal(s->keeper, SIGKILL);
+	}
+	if (actions & FSM_ACT_PREFLIGHT) {
+		start_preflight(s);
+	}
+}
+
+static void explain_timeout(struct supervisor *s)
+{
+	struct err err = { 0 };
+
+	if (s->fsm.phase == SERVER_LOADING) {
+		err_set(&err, ERR_TIMEOUT, "not ready %u s after its start (load_timeout_s)",
+			s->shared->options->limits.load_ms / 1000);
+		set_error(s, &err, "ronzal logs %s", s->server.id);
+	} else if (s->fsm.phase == SERVER_STARTING) {
+		err_set(&err, ERR_TIMEOUT, "the %s took too long",
+			s->fsm.step == FSM_STEP_CHECK ? "check before the start" : "spawn");
+		set_error(s, &err, "ronzal logs %s", s->server.id);
+	}
+}
+
+static void enter_phase(struct supervisor *s, enum server_phase before, enum fsm_event_type why)
+{
+	struct server *server = &s->server;
+
+	log_info("%s: %s -> %s (%s)", server->id, server_phase_name(before),
+		 server_phase_name(s->fsm.phase), fsm_event_name(why));
+	server->phase = s->fsm.phase;
+	server->phase_unix_ms = unix_now_ms();
+	if (server->phase == SERVER_STOPPED) {
+		s->controller[0] = '\0';
+		server->by_controller = false;
+	}
+	if (server->phase == SERVER_STARTING && before == SERVER_BACKOFF) {
+		server->restarts++;
+	} else if (server->phase == SERVER_STARTING || server->phase == SERVER_READY ||
+		   server->phase == SERVER_STOPPED) {
+		clear_error(s);
+	}
+}
+
+static void feed(struct supervisor *s, const struct fsm_event *event)
+{
+	enum server_phase before = s->fsm.phase;
+	struct fsm_event e = *event;
+	unsigned actions;
+
+	e.random = random_bits(s);
+	actions = fsm_step(&s->fsm, &e, loop_now_ms(s->shared->loop), &s->shared->options->limits);
+	if (s->fsm.deadline_ms != 0) {
+		timer_start_at(&s->timer, s->fsm.deadline_ms);
+	} else {
+		timer_stop(&s->timer);
+	}
+	if (s->fsm.phase != before) {
+		enter_phase(s, before, e.type);
+	}
+	if (s->fsm.phase != SERVER_STARTING) {
+		drop_preflight(s);
+	}
+	perform(s, actions);
+	if (s->fsm.phase != before) {
+		s->shared->on_change(s->shared->user, s);
+	}
+}
+
+static void on_timer(struct timer *timer)
+{
+	struct supervisor *s = CONTAINER_OF(timer, struct supervisor, timer);
+
+	explain_timeout(s);
+	feed(s, &(struct fsm_event){ .type = FSM_TIMER });
+}
+
+/* The interface */
+
+struct supervisor *supervisor_create(const struct supervisor_shared *shared, const char *id)
+{
+	struct supervisor *s = mem_alloc(sizeof(*s));
+
+	s->shared = shared;
+	span_copy(span_of(id), s->server.id, sizeof(s->server.id));
+	span_copy(span_of(id), s->server.name, sizeof(s->server.name));
+	span_copy(span_of(shared->options->host_name), s->server.host, sizeof(s->server.host));
+	s->server.progress = -1;
+	s->server.eta_ms = -1;
+	s->server.retry_ms = -1;
+	s->server.phase_unix_ms = unix_now_ms();
+	s->server.receipt = (struct receipt){ .layers_offloaded = -1, .layers_total = -1 };
+	enginelog_init(&s->log);
+	fsm_init(&s->fsm);
+	timer_init(&s->timer, shared->loop, on_timer);
+	return s;
+}
+
+void supervisor_destroy(struct supervisor *s)
+{
+	if (s != NULL) {
+		timer_stop(&s->timer);
+		drop_preflight(s);
+		prober_close(s->prober);
+		keeper_close(s->keeper);
+		enginelog_finish(&s->log);
+		free(s);
+	}
+}
+
+bool supervisor_set_model(struct supervisor *s, const struct model *model)
+{
+	struct server before = s->server;
+
+	s->model = model;
+	s->server.enabled = model != NULL && model->enabled;
+	if (model != NULL) {
+		span_copy(span_of(model->name), s->server.name, sizeof(s->server.name));
+		if (supervisor_is_idle(s)) {
+			s->server.port = model->port;
+		}
+	}
+	return memcmp(&before, &s->server, sizeof(before)) != 0;
+}
+
+const struct model *supervisor_model(const struct supervisor *s)
+{
+	return s->model;
+}
+
+void supervisor_start(struct supervisor *s, const char *controller)
+{
+	if (supervisor_is_idle(s) || controller[0] == '\0') {
+		span_copy(span_of(controller), s->controller, sizeof(s->controller));
+		s->server.by_controller = controller[0] != '\0';
+	}
+	feed(s, &(struct fsm_event){ .type = FSM_START });
+}
+
+void supervisor_stop(struct supervisor *s, uint32_t drain_ms, uint32_t deadline_ms)
+{
+	feed(s, &(struct fsm_event){
+			.type = FSM_STOP, .drain_ms = drain_ms, .deadline_ms = deadline_ms });
+}
+
+void supervisor_restart(struct supervisor *s, uint32_t drain_ms, uint32_t deadline_ms)
+{
+	feed(s, &(struct fsm_event){
+			.type = FSM_RESTART, .drain_ms = drain_ms, .deadline_ms = deadline_ms });
+}
+
+void supervisor_adopt(struct supervisor *s, uint16_t port)
+{
+	s->adopting = true;
+	enginelog_restart(&s->log);
+	s->keeper = keeper_adopt(s->shared->loop, s->shared->options->paths->run, port,
+				 &keeper_callbacks, s);
+}
+
+void supervisor_woke(struct supervisor *s)
+{
+	feed(s, &(struct fsm_event){ .type = FSM_WOKE });
+}
+
+void supervisor_measure(struct supervisor *s)
+{
+	uint64_t bytes = 0;
+
+	if (s->server.pid > 0 && proc_memory(s->server.pid, &bytes) == 0 &&
+	    bytes / MEMORY_STEP_BYTES != s->server.memory_bytes / MEMORY_STEP_BYTES) {
+		s->server.memory_bytes = bytes;
+		s->shared->on_change(s->shared->user, s);
+	}
+}
+
+const struct server *supervisor_server(struct supervisor *s)
+{
+	uint64_t now_ms = loop_now_ms(s->shared->loop);
+
+	s->server.retry_ms = -1;
+	if (s->fsm.phase == SERVER_BACKOFF) {
+		s->server.retry_ms =
+			s->fsm.deadline_ms > now_ms ? (int32_t)(s->fsm.deadline_ms - now_ms) : 0;
+	}
+	return &s->server;
+}
+
+bool supervisor_is_idle(const struct supervisor *s)
+{
+	return !s->adopting && (s->fsm.phase == SERVER_STOPPED || s->fsm.phase == SERVER_FAILED);
+}
+
+bool supervisor_is_adopting(const struct supervisor *s)
+{
+	return s->adopting;
+}
+
+const char *supervisor_controller(const struct supervisor *s)
+{
+	return s->controller;
+}
+
+struct history *supervisor_history(struct supervisor *s)
+{
+	return &s->history;
+}
+
+void supervisor_credentials(const struct supervisor *s, struct wire_result *ret_result)
+{
+	if (s->key[0] == '\0' || s->fsm.phase != SERVER_READY) {
+		err_set(&ret_result->err, ERR_UNAVAILABLE, "%s is %s and has no key", s->server.id,
+			server_phase_name(s->fsm.phase));
+		return;
+	}
+	span_copy(span_of(s->key), ret_result->key, sizeof(ret_result->key));
+	span_copy(span_of(s->shared->options->addresses[0]), ret_result->address,
+		  sizeof(ret_result->address));
+	ret_result->port = s->server.port;
+}
+
+void supervisor_tail(const struct supervisor *s, uint32_t count,
+		     void (*on_line)(void *user, struct span line), void *user)
+{
+	enginelog_tail(&s->log, count, on_line, user);
+}
