@@ -18,22 +18,23 @@
 
 /* All text is borrowed for the agent's life. */
 struct agent_options {
-	const struct paths *paths;     /* sockets and locks in run, history and copies in state */
-	const char *version;	       /* of this program, for hello */
-	const char *host_name;	       /* in every server's `host` */
-	const char *registry_path;     /* model_registry.json: hostile input */
+	const struct paths *paths;	/* sockets and locks in run, history and copies in state */
+	const char *version;		/* of this program, for hello */
+	const char *host_name;		/* in every server's `host` */
+	const char *registry_path;	/* model_registry.json: hostile input */
 	const char *const *model_roots; /* NULL-terminated; models must lie inside one of them */
-	uint16_t port_min, port_max;   /* engines' ports: the seed's 8080.. */
-	const char *const *addresses;  /* NULL-terminated, numeric; engines listen there; the first */
-				       /* is the one that is advertised and checked */
-	const char *engine_path;       /* llama-server; NULL: looked up in PATH */
+	uint16_t port_min, port_max;	/* engines' ports: the seed's 8080.. */
+	const char *const
+		*addresses;	 /* NULL-terminated, numeric; engines listen there; the first */
+				 /* is the one that is advertised and checked */
+	const char *engine_path; /* llama-server; NULL: looked up in PATH */
 	const char *const *engine_flags; /* NULL-terminated extra flags of host.conf, or NULL */
 	const char *engine_library_path; /* LD_LIBRARY_PATH for engines; NULL: unset */
-	const char *shim_path;	       /* ronzal-shim */
-	uint64_t memory_budget_bytes;  /* all engines together; 0: what the machine has available */
-	uint32_t cache_ram_mib;	       /* prompt cache of an engine whose model does not say */
-	uint32_t controller_lease_s;   /* after a controller is gone, what it started is stopped */
-	uint32_t shim_lease_s;	       /* after the agent is gone */
+	const char *shim_path;		 /* ronzal-shim */
+	uint64_t memory_budget_bytes; /* all engines together; 0: what the machine has available */
+	uint32_t cache_ram_mib;	      /* prompt cache of an engine whose model does not say */
+	uint32_t controller_lease_s;  /* after a controller is gone, what it started is stopped */
+	uint32_t shim_lease_s;	      /* after the agent is gone */
 	struct fsm_limits limits;
 };
 

@@ -1,0 +1,1017 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The agent owns everything on this page: the lock, two listeners, the sessions, one supervisor a
+ * model, the orders that sessions gave, the catalog, the lease of the one controller, and the scout.
+ *
+ * Start: lock -> scan for shims and adopt them -> read the registry -> open the sessions. A request
+ * that starts something reads the registry again first, so it waits in `wishes` for that read.
+ *
+ * Lease: FREE -> HELD (session) -> ORPHANED (timer) -> FREE, and then what that controller started
+ * is stopped; back in time it is HELD again.
+ *
+ * Nothing is destroyed inside a supervisor's or a session's callback: `sweep` does that from the
+ * loop.
+ */
+#include "host/agent.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "engine/launch.h"
+#include "host/catalog.h"
+#include "host/orders.h"
+#include "host/scout.h"
+#include "host/session.h"
+#include "host/shim.h"
+#include "io/timer.h"
+#include "os/memory.h"
+#include "os/peer.h"
+
+extern char **environ;
+
+#define AGENT_SESSIONS_MAX 64 /* on each socket */
+#define AGENT_MEASURE_MS 5000 /* memory of engines, while somebody looks */
+#define AGENT_MEASURE_FIRST_MS 500
+#define AGENT_HISTORY_MS 1000 /* changes within that time are written once */
+#define AGENT_HISTORY_MAX_BYTES (8u << 20)
+#define AGENT_ADOPT_MS 5000	 /* sessions wait no longer for adoptions to be decided */
+#define AGENT_STOP_DRAIN_MS 3000 /* agent_leave(AGENT_STOP) */
+
+const struct agent_options agent_defaults = {
+	.port_min = 8080,
+	.port_max = 8099,
+	.cache_ram_mib = 256,
+	.controller_lease_s = 60,
+	.shim_lease_s = 300,
+	.limits = { .preflight_ms = 60000,
+		    .spawn_ms = 15000,
+		    .load_ms = 900000,
+		    .stop_ms = 7000,
+		    .backoff_min_ms = 1000,
+		    .backoff_max_ms = 60000,
+		    .stable_ms = 60000,
+		    .quick_deaths_max = 5 },
+};
+
+/* A request that waits for the registry to be read. */
+struct wish {
+	struct list link;
+	uint64_t ticket;
+	struct order *order; /* NULL: reload, answered by itself */
+	struct session *session;
+	uint64_t seq;
+	enum verb verb;
+	char controller[WIRE_CONTROLLER_MAX_BYTES];
+	uint32_t drain_ms, deadline_ms;
+	char **ids; /* count 0: all that are enabled */
+	size_t id_count;
+};
+
+struct lease {
+	char controller[WIRE_CONTROLLER_MAX_BYTES]; /* "": free */
+	struct session *session;		    /* NULL: orphaned */
+	struct timer timer;
+};
+
+struct agent {
+	struct loop *loop;
+	struct agent_options options;
+	struct supervisor_shared shared;
+	char **engine_env;
+	int lock_fd;
+	struct listener *listeners[2]; /* the user's, the restricted one */
+	struct list sessions, orders, wishes;
+	struct supervisor **servers;
+	size_t server_count;
+	struct catalog *catalog;
+	char *copy_path, *history_path;
+	struct scout *scout;
+	char engine_path[FS_PATH_MAX_BYTES];
+	struct engine_stamp scouted;
+	struct lease lease;
+	uint64_t generation;
+	struct timer sweep, measure, history_timer, adopt_timer;
+	bool is_open; /* sessions are served */
+	bool leaving, ended;
+	void (*on_end)(void *user);
+	void *user;
+};
+
+/* Telling everybody */
+
+static void mark_host(struct agent *a)
+{
+	LIST_FOR_EACH (it, next, &a->sessions) {
+		struct session *s = session_of_link(it);
+
+		session_mark_host(s);
+		session_flush(s);
+	}
+}
+
+static void publish(struct agent *a, struct supervisor *server)
+{
+	LIST_FOR_EACH (it, next, &a->sessions) {
+		struct session *s = session_of_link(it);
+
+		if (session_is_attached(s)) {
+			session_mark(s, server);
+			session_flush(s);
+		}
+	}
+}
+
+static void fill_host(void *agent, struct host_info *h)
+{
+	const struct agent *a = agent;
+	const struct supervisor_shared *shared = &a->shared;
+	struct memory memory = { 0 };
+
+	memset(h, 0, sizeof(*h));
+	memory_read(&memory);
+	span_copy(span_of(a->options.host_name), h->name, sizeof(h->name));
+	span_copy(span_of(shared->abilities.version), h->engine, sizeof(h->engine));
+	span_copy(span_of(a->engine_path), h->engine_path, sizeof(h->engine_path));
+	span_copy(span_of(shared->engine_err.text), h->engine_error, sizeof(h->engine_error));
+	span_copy(span_of(catalog_error(a->catalog)), h->registry_error, sizeof(h->registry_error));
+	span_copy(SPAN_LIT("local"), h->channel, sizeof(h->channel));
+	h->device_count = shared->abilities.device_count;
+	memcpy(h->devices, shared->abilities.devices, sizeof(h->devices));
+	h->memory_total_bytes = memory.total_bytes;
+	h->memory_available_bytes = memory.available_bytes;
+	h->memory_budget_bytes = a->options.memory_budget_bytes;
+}
+
+/* Servers */
+
+static struct supervisor *find_server(const struct agent *a, const char *id)
+{
+	for (size_t i = 0; i < a->server_count; i++) {
+		if (strcmp(supervisor_server(a->servers[i])->id, id) == 0) {
+			return a->servers[i];
+		}
+	}
+	return NULL;
+}
+
+static struct supervisor *add_server(struct agent *a, const char *id)
+{
+	struct supervisor *s = supervisor_create(&a->shared, id);
+
+	a->servers = mem_resize(a->servers, a->server_count + 1, sizeof(*a->servers));
+	a->servers[a->server_count++] = s;
+	return s;
+}
+
+static void remove_server(struct agent *a, size_t index)
+{
+	struct supervisor *s = a->servers[index];
+
+	LIST_FOR_EACH (it, next, &a->sessions) {
+		session_forget(session_of_link(it), s);
+	}
+	orders_forget_server(&a->orders, s);
+	supervisor_destroy(s);
+	a->servers[index] = a->servers[--a->server_count];
+}
+
+/* Reading the registry */
+
+static void adopt_registry(struct agent *a)
+{
+	const struct registry *r = catalog_registry(a->catalog);
+
+	for (size_t i = 0; i < a->server_count; i++) {
+		const char *id = supervisor_server(a->servers[i])->id;
+		const struct model *model = registry_find(r, span_of(id));
+
+		if (model != NULL && strcmp(model->id, id) != 0) {
+			model = NULL; /* found by an alias, or spelled otherwise: another entry */
+		}
+		if (supervisor_set_model(a->servers[i], model)) {
+			publish(a, a->servers[i]);
+		}
+	}
+	for (size_t i = 0; i < r->count; i++) {
+		if (find_server(a, r->models[i].id) == NULL) {
+			struct supervisor *s = add_server(a, r->models[i].id);
+
+			supervisor_set_model(s, &r->models[i]);
+			publish(a, s);
+		}
+	}
+	timer_start(&a->sweep, 0);
+}
+
+static void load_history(struct agent *a)
+{
+	struct json *doc = NULL;
+	struct buf text;
+
+	buf_init(&text, AGENT_HISTORY_MAX_BYTES);
+	if (fs_read(a->history_path, &text, NULL) == 0) {
+		doc = json_parse(buf_span(&text), NULL);
+	}
+	for (size_t i = 0; i < a->server_count; i++) {
+		struct history *h = supervisor_history(a->servers[i]);
+
+		if (h->count == 0) {
+			history_read(json_get(json_root(doc), supervisor_server(a->servers[i])->id),
+				     h);
+		}
+	}
+	json_destroy(doc);
+	buf_finish(&text);
+}
+
+struct history_job {
+	char *path;
+	struct buf text;
+};
+
+static void history_work(void *arg)
+{
+	struct history_job *job = arg;
+	struct err err = { 0 };
+
+	if (fs_replace(job->path, buf_span(&job->text), 0600, &err) != 0) {
+		log_warn("history: %s", err.text);
+	}
+}
+
+static void history_done(void *arg)
+{
+	struct history_job *job = arg;
+
+	buf_finish(&job->text);
+	free(job->path);
+	free(job);
+}
+
+static void on_history_timer(struct timer *timer)
+{
+	struct agent *a = CONTAINER_OF(timer, struct agent, history_timer);
+	struct history_job *job = mem_alloc(sizeof(*job));
+	struct json_writer w;
+
+	buf_init(&job->text, AGENT_HISTORY_MAX_BYTES);
+	jsonw_init(&w, &job->text);
+	jsonw_object(&w);
+	for (size_t i = 0; i < a->server_count; i++) {
+		if (supervisor_history(a->servers[i])->count > 0) {
+			jsonw_key(&w, supervisor_server(a->servers[i])->id);
+			history_write(&w, supervisor_history(a->servers[i]));
+		}
+	}
+	jsonw_end_all(&w);
+	job->path = mem_strdup(a->history_path);
+	loop_work(a->loop, history_work, history_done, job);
+}
+
+/* Wishes: requests that wait for the registry */
+
+static void wish_free(struct wish *w)
+{
+	list_remove(&w->link);
+	for (size_t i = 0; i < w->id_count; i++) {
+		free(w->ids[i]);
+	}
+	free(w->ids);
+	free(w);
+}
+
+static void refuse_unknown(const struct agent *a, struct order *o, const char *id)
+{
+	const char *near = registry_nearest(catalog_registry(a->catalog), span_of(id));
+	struct err err = { 0 };
+
+	err_set(&err, ERR_NOT_FOUND, "model '%s' is not here%s%s%s", id,
+		near != NULL ? ". Did you mean '" : "", near != NULL ? near : "",
+		near != NULL ? "'?" : "");
+	order_add_failure(o, id, &err);
+}
+
+static void ask_server(const struct wish *w, struct supervisor *s)
+{
+	order_add(w->order, s);
+	if (w->verb == VERB_START) {
+		supervisor_start(s, w->controller);
+	} else if (w->verb == VERB_RESTART) {
+		supervisor_restart(s, w->drain_ms, w->deadline_ms);
+	} else {
+		supervisor_stop(s, w->drain_ms, w->deadline_ms);
+	}
+}
+
+static bool is_meant_by_all(enum verb verb, struct supervisor *s)
+{
+	return verb == VERB_START ? supervisor_server(s)->enabled : !supervisor_is_idle(s);
+}
+
+static void grant(struct agent *a, struct wish *w)
+{
+	struct order *o = w->order;
+
+	for (size_t i = 0; w->id_count == 0 && i < a->server_count; i++) {
+		if (is_meant_by_all(w->verb, a->servers[i])) {
+			ask_server(w, a->servers[i]);
+		}
+	}
+	for (size_t i = 0; i < w->id_count; i++) {
+		struct supervisor *s = find_server(a, w->ids[i]);
+
+		if (s == NULL || (w->verb != VERB_STOP && supervisor_model(s) == NULL)) {
+			refuse_unknown(a, o, w->ids[i]);
+		} else {
+			ask_server(w, s);
+		}
+	}
+	wish_free(w);
+	order_open(o);
+}
+
+static struct wish *make_wish(struct agent *a, struct session *s, const struct wire_request *r)
+{
+	struct wish *w = mem_alloc(sizeof(*w));
+
+	w->session = s;
+	w->seq = r->seq;
+	w->verb = r->verb;
+	w->drain_ms = r->drain_ms;
+	w->deadline_ms = r->deadline_ms;
+	memcpy(w->controller, session_controller(s), sizeof(w->controller));
+	w->ids = mem_alloc((r->id_count + 1) * sizeof(*w->ids));
+	for (size_t i = 0; i < r->id_count; i++) {
+		w->ids[w->id_count++] = mem_strdup(r->ids[i]);
+	}
+	if (w->verb != VERB_RELOAD) {
+		w->order = order_create(&a->orders, w->verb, s, w->seq);
+	}
+	list_append(&a->wishes, &w->link);
+	return w;
+}
+
+static void on_registry_read(void *user, uint64_t ticket)
+{
+	struct agent *a = user;
+
+	adopt_registry(a);
+	load_history(a);
+	mark_host(a);
+	LIST_FOR_EACH (it, next, &a->wishes) {
+		struct wish *w = LIST_ITEM(it, struct wish, link);
+
+		if (w->ticket > ticket) {
+			continue;
+		}
+		if (w->order != NULL) {
+			grant(a, w);
+			continue;
+		}
+		if (w->session != NULL) {
+			session_reply(w->session, w->seq, &(struct err){ 0 });
+		}
+		wish_free(w);
+	}
+}
+
+/* The lease of the one controller */
+
+static void on_lease_over(struct timer *timer)
+{
+	struct lease *lease = CONTAINER_OF(timer, struct lease, timer);
+	struct agent *a = CONTAINER_OF(lease, struct agent, lease);
+
+	log_warn("controller %s did not come back within %u s: what it started is stopped",
+		 lease->controller, a->options.controller_lease_s);
+	for (size_t i = 0; i < a->server_count; i++) {
+		if (strcmp(supervisor_controller(a->servers[i]), lease->controller) == 0) {
+			supervisor_stop(a->servers[i], AGENT_STOP_DRAIN_MS, 0);
+		}
+	}
+	lease->controller[0] = '\0';
+}
+
+static void orphan_lease(struct agent *a, const char *controller)
+{
+	if (a->lease.controller[0] == '\0' || strcmp(a->lease.controller, controller) == 0) {
+		span_copy(span_of(controller), a->lease.controller, sizeof(a->lease.controller));
+		a->lease.session = NULL;
+		timer_start(&a->lease.timer, (uint64_t)a->options.controller_lease_s * 1000);
+	}
+}
+
+/* 0, or ERR_BUSY while another controller is there or may come back. */
+static int take_lease(struct agent *a, struct session *s, const char *controller, struct err *err)
+{
+	struct lease *lease = &a->lease;
+	struct session *former = lease->session;
+
+	if (controller[0] == '\0') {
+		return 0;
+	}
+	if (lease->controller[0] != '\0' && strcmp(lease->controller, controller) != 0) {
+		return err_set(err, ERR_BUSY,
+			       former != NULL ? "another controller is attached (%s)"
+					      : "another controller is away and may come back (%s)",
+			       former != NULL ? session_who(former) : lease->controller);
+	}
+	span_copy(span_of(controller), lease->controller, sizeof(lease->controller));
+	timer_stop(&lease->timer);
+	lease->session = s;
+	if (former != NULL) {
+		struct err replaced = { 0 };
+
+		err_set(&replaced, ERR_BUSY, "replaced by a newer connection of this controller");
+		session_bye(former, err_exit_code(ERR_BUSY), &replaced);
+		orders_forget_session(&a->orders, former);
+		session_close(former);
+	}
+	return 0;
+}
+
+/* Sessions */
+
+static void on_session_end(void *agent, struct session *s)
+{
+	struct agent *a = agent;
+
+	if (a->lease.session == s) {
+		log_warn("controller %s is gone", a->lease.controller);
+		orphan_lease(a, a->lease.controller);
+	}
+	orders_forget_session(&a->orders, s);
+	LIST_FOR_EACH (it, next, &a->wishes) {
+		struct wish *w = LIST_ITEM(it, struct wish, link);
+
+		w->session = w->session == s ? NULL : w->session;
+	}
+	session_close(s);
+}
+
+static void greet(struct agent *a, struct session *s, const struct wire_request *r)
+{
+	struct wire_event e = { .type = EVENT_HELLO,
+				.hello = { .version = WIRE_VERSION,
+					   .version_min = WIRE_VERSION_MIN,
+					   .generation = ++a->generation,
+					   .restricted = session_is_restricted(s) } };
+	struct err err = { 0 };
+	char who[WIRE_CONTROLLER_MAX_BYTES + 8];
+
+	snprintf(who, sizeof(who), "%s", r->who[0] != '\0' ? r->who : "this side");
+	if (wire_versions_agree(r->version, r->version_min, who, &err) != 0 ||
+	    take_lease(a, s, r->controller, &err) != 0) {
+		session_bye(s, err_exit_code(err.code), &err);
+		session_close(s);
+		return;
+	}
+	span_copy(span_of(a->options.version), e.hello.agent, sizeof(e.hello.agent));
+	session_attach(s, r);
+	session_say(s, &e);
+	session_mark_host(s);
+	for (size_t i = 0; i < a->server_count; i++) {
+		session_mark(s, a->servers[i]);
+	}
+	session_sync(s);
+	session_flush(s);
+	timer_start(&a->sweep, 0);
+}
+
+static void credentials(struct agent *a, struct session *s, const struct wire_request *r)
+{
+	struct wire_result *results = mem_alloc(WIRE_IDS_MAX * sizeof(*results));
+	struct wire_event e = { .type = EVENT_REPLY,
+				.reply = { .seq = r->seq, .results = results } };
+	size_t count = r->id_count > 0 ? r->id_count : a->server_count;
+
+	for (size_t i = 0; i < count && e.reply.result_count < WIRE_IDS_MAX; i++) {
+		struct supervisor *server =
+			r->id_count > 0 ? find_server(a, r->ids[i]) : a->servers[i];
+		struct wire_result *result = &results[e.reply.result_count];
+
+		if (r->id_count == 0 && supervisor_server(server)->phase != SERVER_READY) {
+			continue;
+		}
+		e.reply.result_count++;
+		if (server == NULL) {
+			span_copy(span_of(r->ids[i]), result->id, sizeof(result->id));
+			err_set(&result->err, ERR_NOT_FOUND, "model '%s' is not here", r->ids[i]);
+			continue;
+		}
+		span_copy(span_of(supervisor_server(server)->id), result->id, sizeof(result->id));
+		supervisor_credentials(server, result);
+	}
+	session_say(s, &e);
+	free(results);
+}
+
+static void subscribe(struct agent *a, struct session *s, const struct wire_request *r)
+{
+	session_unfollow_all(s);
+	for (size_t i = 0; !r->none && i < (r->id_count > 0 ? r->id_count : a->server_count); i++) {
+		struct supervisor *server =
+			r->id_count > 0 ? find_server(a, r->ids[i]) : a->servers[i];
+
+		if (server != NULL) {
+			session_follow(s, server, r->tail);
+		}
+	}
+}
+
+static void one_shot(struct agent *a, struct session *s, const struct wire_request *hello)
+{
+	struct wire_request r = { .verb = VERB_STOP, .drain_ms = AGENT_STOP_DRAIN_MS };
+	struct wish *w;
+
+	if (strcmp(hello->once, WIRE_ONCE_START) == 0) {
+		r.verb = VERB_START;
+	}
+	w = make_wish(a, s, &r);
+	order_say_bye(w->order);
+	if (r.verb == VERB_STOP) {
+		grant(a, w);
+	} else {
+		w->ticket = catalog_reload(a->catalog);
+	}
+}
+
+static void on_request(void *agent, struct session *s, const struct wire_request *r)
+{
+	struct agent *a = agent;
+
+	switch (r->verb) {
+	case VERB_HELLO:
+		if (session_is_attached(s)) {
+			break;
+		}
+		greet(a, s, r);
+		if (session_is_attached(s) && r->once[0] != '\0') {
+			one_shot(a, s, r);
+		}
+		break;
+	case VERB_START:
+	case VERB_RESTART:
+	case VERB_RELOAD:
+		make_wish(a, s, r)->ticket = catalog_reload(a->catalog);
+		break;
+	case VERB_STOP:
+		grant(a, make_wish(a, s, r));
+		break;
+	case VERB_CREDENTIALS:
+		credentials(a, s, r);
+		break;
+	case VERB_SUBSCRIBE:
+		subscribe(a, s, r);
+		break;
+	case VERB_PING:
+		session_reply(s, r->seq, &(struct err){ 0 });
+		break;
+	case VERB_SHUTDOWN:
+		session_reply(s, r->seq, &(struct err){ 0 });
+		agent_leave(a, AGENT_STOP);
+		break;
+	}
+}
+
+static const struct session_callbacks session_callbacks = {
+	.on_request = on_request,
+	.fill_host = fill_host,
+	.on_end = on_session_end,
+};
+
+static void accept_session(struct agent *a, struct conn *c, bool is_restricted)
+{
+	struct peer peer;
+	struct session *s;
+
+	if (a->leaving || peer_of(conn_fd(c), &peer) != 0 || peer.uid != geteuid()) {
+		log_warn("a connection of another user was refused");
+		conn_close(c);
+		return;
+	}
+	s = session_start(a->loop, c, is_restricted, &session_callbacks, a);
+	list_append(&a->sessions, session_link(s));
+	if (a->is_open) {
+		session_open(s);
+	}
+}
+
+static void on_user_conn(void *user, struct conn *c)
+{
+	accept_session(user, c, false);
+}
+
+static void on_control_conn(void *user, struct conn *c)
+{
+	accept_session(user, c, true);
+}
+
+static int listen_on(struct agent *a, int which, const char *name, struct err *err)
+{
+	char *path = fs_join(a->options.paths->run, name);
+
+	a->listeners[which] = listener_start(
+		a->loop,
+		&(struct listener_options){ .unix_path = path,
+					    .unix_mode = 0600,
+					    .conns_max = AGENT_SESSIONS_MAX,
+					    .on_conn = which == 0 ? on_user_conn : on_control_conn,
+					    .user = a },
+		err);
+	free(path);
+	return a->listeners[which] != NULL ? 0 : err->code;
+}
+
+/* Sessions are served once it is decided which engines run already. */
+static void open_sessions(struct agent *a)
+{
+	a->is_open = true;
+	timer_stop(&a->adopt_timer);
+	LIST_FOR_EACH (it, next, &a->sessions) {
+		session_open(session_of_link(it));
+	}
+}
+
+static void on_adopt_timer(struct timer *timer)
+{
+	struct agent *a = CONTAINER_OF(timer, struct agent, adopt_timer);
+
+	log_warn("adopting engines takes longer than %d s", AGENT_ADOPT_MS / 1000);
+	open_sessions(a);
+}
+
+/* What supervisors say */
+
+static void on_change(void *user, struct supervisor *server)
+{
+	struct agent *a = user;
+	const char *controller = supervisor_controller(server);
+
+	if (!a->is_open && controller[0] != '\0' && !a->leaving) {
+		orphan_lease(a, controller); /* adopted from before this agent's time */
+	}
+	orders_judge(&a->orders, server);
+	publish(a, server);
+	timer_start(&a->sweep, 0);
+}
+
+static void on_progress(void *user, struct supervisor *server)
+{
+	struct agent *a = user;
+
+	LIST_FOR_EACH (it, next, &a->sessions) {
+		session_progress(session_of_link(it), server);
+	}
+}
+
+static void on_log(void *user, struct supervisor *server, struct span line, uint64_t dropped)
+{
+	struct agent *a = user;
+
+	LIST_FOR_EACH (it, next, &a->sessions) {
+		session_log(session_of_link(it), server, line, dropped);
+	}
+}
+
+static void on_history(void *user)
+{
+	struct agent *a = user;
+
+	if (!timer_is_on(&a->history_timer)) {
+		timer_start(&a->history_timer, AGENT_HISTORY_MS);
+	}
+}
+
+/* The engine's abilities */
+
+static void on_scouted(void *user, const struct engine_abilities *abilities, const struct err *err)
+{
+	struct agent *a = user;
+	struct supervisor_shared *shared = &a->shared;
+
+	shared->abilities = *abilities;
+	shared->engine_err = *err;
+	shared->engine_stamp = a->scouted;
+	shared->engine_is_known = true;
+	scout_close(a->scout);
+	a->scout = NULL;
+	if (err->code != 0) {
+		log_error("engine %s: %s", a->engine_path, err->text);
+	} else {
+		log_info("engine %s: %s, %d devices", a->engine_path, abilities->version,
+			 abilities->device_count);
+	}
+	mark_host(a);
+	for (size_t i = 0; i < a->server_count; i++) {
+		supervisor_engine_known(a->servers[i]);
+	}
+	if (err->code != 0) {
+		shared->engine_stamp = (struct engine_stamp){ 0 }; /* the next start asks again */
+	}
+}
+
+static void scout_engine(struct agent *a, const char *path, const struct engine_stamp *stamp)
+{
+	if (a->scout == NULL) {
+		memmove(a->engine_path, path, strlen(path) + 1);
+		a->scouted = *stamp;
+		a->shared.engine_is_known = false;
+		a->scout = scout_start(a->loop, path, a->shared.engine_env, on_scouted, a);
+	}
+}
+
+static void want_engine(void *user, const struct preflight *preflight)
+{
+	scout_engine(user, preflight->engine_path, &preflight->engine);
+}
+
+/* Sweeping: what must not be done inside a callback */
+
+static bool all_idle(const struct agent *a)
+{
+	for (size_t i = 0; i < a->server_count; i++) {
+		if (!supervisor_is_idle(a->servers[i])) {
+			return false;
+		}
+	}
+	return true;
+}
+
+static bool any_adopting(const struct agent *a)
+{
+	for (size_t i = 0; i < a->server_count; i++) {
+		if (supervisor_is_adopting(a->servers[i])) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static void on_sweep(struct timer *timer)
+{
+	struct agent *a = CONTAINER_OF(timer, struct agent, sweep);
+
+	for (size_t i = a->server_count; i > 0; i--) {
+		struct supervisor *s = a->servers[i - 1];
+
+		if (supervisor_model(s) == NULL && supervisor_is_idle(s) && a->is_open) {
+			remove_server(a, i - 1);
+		}
+	}
+	if (!a->is_open && !any_adopting(a)) {
+		open_sessions(a);
+	}
+	if (!list_is_empty(&a->sessions) && !all_idle(a) && !timer_is_on(&a->measure)) {
+		timer_start(&a->measure, AGENT_MEASURE_FIRST_MS);
+	}
+	if (a->leaving && all_idle(a) && !a->ended) {
+		a->ended = true;
+		a->on_end(a->user);
+	}
+}
+
+static void on_measure(struct timer *timer)
+{
+	struct agent *a = CONTAINER_OF(timer, struct agent, measure);
+
+	if (list_is_empty(&a->sessions) || all_idle(a)) {
+		return; /* begins again with the next session or start */
+	}
+	for (size_t i = 0; i < a->server_count; i++) {
+		supervisor_measure(a->servers[i]);
+	}
+	timer_start(timer, AGENT_MEASURE_MS);
+}
+
+static void on_gap(void *arg, uint64_t gap_ms)
+{
+	struct agent *a = arg;
+
+	log_warn("the machine slept or the agent was stopped for %llu s: leases begin anew",
+		 (unsigned long long)(gap_ms / 1000));
+	if (timer_is_on(&a->lease.timer)) {
+		timer_start(&a->lease.timer, (uint64_t)a->options.controller_lease_s * 1000);
+	}
+	LIST_FOR_EACH (it, next, &a->sessions) {
+		session_woke(session_of_link(it));
+	}
+	for (size_t i = 0; i < a->server_count; i++) {
+		supervisor_woke(a->servers[i]);
+	}
+}
+
+/* Life cycle */
+
+static int take_lock(struct agent *a, struct err *err)
+{
+	char *path = fs_join(a->options.paths->run, "agent.lock");
+	char text[32] = "";
+	int status = 0;
+
+	a->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (a->lock_fd < 0) {
+		status = err_set_os(err, -errno, "opening %s", path);
+	} else if (flock(a->lock_fd, LOCK_EX | LOCK_NB) != 0) {
+		ssize_t got = pread(a->lock_fd, text, sizeof(text) - 1, 0);
+
+		status = err_set(err, ERR_BUSY, "another agent runs already (pid %s): %s",
+				 got > 0 ? text : "unknown", path);
+	} else {
+		int len = snprintf(text, sizeof(text), "%d", (int)getpid());
+
+		if (ftruncate(a->lock_fd, 0) != 0 ||
+		    pwrite(a->lock_fd, text, (size_t)len, 0) != len) {
+			status = err_set_os(err, -errno, "writing %s", path);
+		}
+	}
+	free(path);
+	return status;
+}
+
+static void adopt_shim(struct agent *a, const char *name, uint16_t port)
+{
+	char *path = fs_join(a->options.paths->run, name);
+	struct shim_identity id;
+	struct supervisor *s;
+	struct buf line;
+
+	buf_init(&line, SHIM_IDENTITY_MAX_BYTES);
+	if (fs_read(path, &line, NULL) == 0 &&
+	    shim_identity_parse(span_trim(buf_span(&line)), &id) == 0) {
+		s = find_server(a, id.model);
+		if (s == NULL) {
+			s = add_server(a, id.model);
+		}
+		supervisor_adopt(s, port);
+	} else {
+		log_warn("%s says nothing useful and is left alone", path);
+	}
+	buf_finish(&line);
+	free(path);
+}
+
+static void adopt_shims(struct agent *a)
+{
+	DIR *folder = opendir(a->options.paths->run);
+	struct dirent *entry;
+	uint16_t port;
+
+	while (folder != NULL && (entry = readdir(folder)) != NULL) {
+		if (shim_port_of(entry->d_name, "id", &port)) {
+			adopt_shim(a, entry->d_name, port);
+		}
+	}
+	if (folder != NULL) {
+		closedir(folder);
+	}
+}
+
+static int prepare(struct agent *a, struct err *err)
+{
+	const struct agent_options *o = &a->options;
+	struct supervisor_shared *shared = &a->shared;
+
+	a->engine_env =
+		launch_environment((const char *const *)environ, o->engine_library_path, err);
+	if (a->engine_env == NULL) {
+		return err->code;
+	}
+	*shared = (struct supervisor_shared){
+		.loop = a->loop,
+		.options = o,
+		.preflight = { .engine_path = o->engine_path,
+			       .model_roots = o->model_roots,
+			       .run_folder = o->paths->run },
+		.http = client_create(a->loop),
+		.engine_env = (const char *const *)a->engine_env,
+		.want_engine = want_engine,
+		.on_change = on_change,
+		.on_progress = on_progress,
+		.on_log = on_log,
+		.on_history = on_history,
+		.user = a,
+	};
+	a->copy_path = fs_join(o->paths->state, "registry.last-good.json");
+	a->history_path = fs_join(o->paths->state, "history.json");
+	a->catalog = catalog_create(a->loop, &(struct catalog_options){ .path = o->registry_path,
+									.copy_path = a->copy_path,
+									.port_min = o->port_min,
+									.port_max = o->port_max,
+									.on_read = on_registry_read,
+									.user = a });
+	return 0;
+}
+
+struct agent *agent_start(struct loop *loop, const struct agent_options *options,
+			  void (*on_end)(void *user), void *user, struct err *err)
+{
+	struct agent *a = mem_alloc(sizeof(*a));
+	struct engine_stamp stamp;
+	char path[FS_PATH_MAX_BYTES];
+
+	a->loop = loop;
+	a->options = *options;
+	a->on_end = on_end;
+	a->user = user;
+	list_init(&a->sessions);
+	list_init(&a->orders);
+	list_init(&a->wishes);
+	timer_init(&a->sweep, loop, on_sweep);
+	timer_init(&a->measure, loop, on_measure);
+	timer_init(&a->history_timer, loop, on_history_timer);
+	timer_init(&a->adopt_timer, loop, on_adopt_timer);
+	timer_init(&a->lease.timer, loop, on_lease_over);
+	if (take_lock(a, err) != 0 || prepare(a, err) != 0 ||
+	    listen_on(a, 0, WIRE_AGENT_SOCKET, err) != 0 ||
+	    listen_on(a, 1, WIRE_CONTROL_SOCKET, err) != 0) {
+		agent_close(a);
+		return NULL;
+	}
+	loop_on_gap(loop, on_gap, a);
+	adopt_shims(a);
+	timer_start(&a->adopt_timer, AGENT_ADOPT_MS);
+	catalog_reload(a->catalog);
+	if (preflight_find_engine(options->engine_path, path, &stamp, &a->shared.engine_err) == 0) {
+		scout_engine(a, path, &stamp);
+	} else {
+		a->shared.engine_is_known = true;
+	}
+	return a;
+}
+
+void agent_leave(struct agent *a, enum agent_leaving how)
+{
+	a->leaving = true;
+	if (how == AGENT_STOP) {
+		for (size_t i = 0; i < a->server_count; i++) {
+			supervisor_stop(a->servers[i], AGENT_STOP_DRAIN_MS, 0);
+		}
+		timer_start(&a->sweep, 0);
+	} else if (!a->ended) {
+		a->ended = true;
+		loop_defer(a->loop, a->on_end, a->user);
+	}
+}
+
+static void close_sessions(struct agent *a)
+{
+	LIST_FOR_EACH (it, next, &a->sessions) {
+		struct session *s = session_of_link(it);
+
+		session_bye(s, 0, NULL);
+		session_close(s);
+	}
+}
+
+static void agent_free(void *arg)
+{
+	struct agent *a = arg;
+
+	free(a->engine_env);
+	free(a->copy_path);
+	free(a->history_path);
+	free(a->servers);
+	free(a);
+}
+
+void agent_close(struct agent *a)
+{
+	if (a == NULL) {
+		return;
+	}
+	loop_on_gap(a->loop, NULL, NULL);
+	timer_stop(&a->sweep);
+	timer_stop(&a->measure);
+	timer_stop(&a->adopt_timer);
+	timer_stop(&a->lease.timer);
+	if (timer_is_on(&a->history_timer)) {
+		timer_stop(&a->history_timer);
+		on_history_timer(&a->history_timer);
+	}
+	close_sessions(a);
+	orders_destroy(&a->orders);
+	LIST_FOR_EACH (it, next, &a->wishes) {
+		wish_free(LIST_ITEM(it, struct wish, link));
+	}
+	scout_close(a->scout);
+	for (size_t i = 0; i < a->server_count; i++) {
+		supervisor_destroy(a->servers[i]);
+	}
+	listener_close(a->listeners[0]);
+	listener_close(a->listeners[1]);
+	catalog_close(a->catalog);
+	client_close(a->shared.http);
+	if (a->lock_fd >= 0) {
+		close(a->lock_fd);
+	}
+	loop_defer(a->loop, agent_free, a);
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One peer of the agent on one of its sockets: its queue, and what it still has to be told.
+ *
+ * States are not queued but marked: a peer that reads slowly gets each server's latest state once
+ * it reads again. Log lines are dropped and counted while it is behind. What may not be lost
+ * (replies) ends the session when its queue of SESSION_OUT_MAX_BYTES is full.
+ */
+#ifndef HOST_SESSION_H
+#define HOST_SESSION_H
+
+#include "base/list.h"
+#include "host/supervisor.h"
+#include "io/conn.h"
+#include "wire/messages.h"
+
+#define SESSION_OUT_MAX_BYTES (256u << 10)
+#define SESSION_BEHIND_BYTES (SESSION_OUT_MAX_BYTES / 2) /* above this only replies are queued */
+#define SESSION_BYE_MS 1000				 /* for the last lines to be read */
+
+struct session;
+
+struct session_callbacks {
+	void (*on_request)(void *agent, struct session *s, const struct wire_request *r);
+	void (*fill_host)(void *agent, struct host_info *ret_host);
+	/* The peer is gone, silent, or broke the protocol: session_close it. */
+	void (*on_end)(void *agent, struct session *s);
+};
+
+/* Owns the conn. Says nothing before session_open. */
+struct session *session_start(struct loop *loop, struct conn *conn, bool is_restricted,
+			      const struct session_callbacks *callbacks, void *agent);
+void session_open(struct session *s);  /* begins to read; the peer has WIRE_SILENCE_MS for hello */
+void session_close(struct session *s); /* what is queued still goes out; frees later */
+
+/* After hello: who it is, and whether it has to ping. */
+void session_attach(struct session *s, const struct wire_request *hello);
+bool session_is_attached(const struct session *s);
+bool session_is_restricted(const struct session *s);
+const char *session_controller(const struct session *s); /* "": a visitor */
+const char *session_who(const struct session *s);
+
+void session_mark(struct session *s,
+		  struct supervisor *server); /* its state changed, or it is new */
+void session_mark_host(struct session *s);
+void session_sync(struct session *s); /* says `synced` when all that is marked now was told */
+void session_flush(struct session *s);
+void session_forget(struct session *s, struct supervisor *server); /* says `removed` */
+void session_progress(struct session *s, struct supervisor *server);
+void session_follow(struct session *s, struct supervisor *server, uint32_t tail);
+void session_unfollow_all(struct session *s);
+void session_log(struct session *s, struct supervisor *server, struct span line, uint64_t dropped);
+void session_say(struct session *s, const struct wire_event *e);
+void session_reply(struct session *s, uint64_t seq, const struct err *err);
+void session_bye(struct session *s, int exit, const struct err *err); /* then session_close */
+void session_woke(struct session *s);
+
+/* For the agent's list. */
+struct list *session_link(struct session *s);
+struct session *session_of_link(struct list *link);
+
+#endif
