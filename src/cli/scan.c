@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * `ronzal models scan`: finds model files below the roots and registers new ones, not enabled.
+ */
+#include "model/scan.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/fs.h"
+#include "cli/models.h"
+#include "cli/term.h"
+
+#define OUT_MAX_BYTES (1u << 20)
+
+static void scan_roots(struct scan *s, char *const *roots, bool talk)
+{
+	struct err err;
+
+	for (; *roots != NULL; roots++) {
+		if (!fs_is_folder(*roots)) {
+			continue;
+		}
+		if (talk) {
+			fprintf(stderr, "looking in %s ...\n", *roots);
+		}
+		if (scan_folder(s, *roots, &err) != 0) {
+			fprintf(stderr, "ronzal: %s\n", err.text);
+		}
+	}
+	for (size_t i = 0; i < s->problem_count && i < SCAN_PROBLEMS_MAX; i++) {
+		fprintf(stderr, "ronzal: %s\n", s->problems[i]);
+	}
+}
+
+static const char *fate_text(enum scan_fate fate)
+{
+	switch (fate) {
+	case SCAN_ADDED:
+		return "added";
+	case SCAN_KNOWN:
+		return "known";
+	case SCAN_MISSING:
+		return "missing";
+	case SCAN_REFUSED:
+		return "refused";
+	}
+	return "?";
+}
+
+static void report_as_json(const struct scan_report *report, struct buf *out)
+{
+	struct json_writer w;
+
+	jsonw_init(&w, out);
+	w.pretty = true;
+	jsonw_array(&w);
+	for (size_t i = 0; i < report->count; i++) {
+		jsonw_object(&w);
+		jsonw_member_text(&w, "fate", fate_text(report->lines[i].fate));
+		jsonw_member_text(&w, "id", report->lines[i].id);
+		jsonw_member_text(&w, "text", report->lines[i].text);
+		jsonw_end(&w);
+	}
+	jsonw_end_all(&w);
+	buf_add_char(out, '\n');
+}
+
+static void report_as_table(const struct scan_report *report, struct buf *out)
+{
+	struct table t;
+	size_t added = 0;
+
+	table_init(&t, 3);
+	for (size_t i = 0; i < report->count; i++) {
+		const struct scan_line *line = &report->lines[i];
+		char(*cells)[TABLE_CELL_MAX_BYTES] =
+			table_add_row(&t, line->fate == SCAN_ADDED ? TERM_GREEN : TERM_PLAIN);
+
+		added += line->fate == SCAN_ADDED;
+		span_copy(span_of(fate_text(line->fate)), cells[0], TABLE_CELL_MAX_BYTES);
+		span_copy(span_of(line->id), cells[1], TABLE_CELL_MAX_BYTES);
+		span_copy(span_of(line->text), cells[2], TABLE_CELL_MAX_BYTES);
+	}
+	table_print(&t, out);
+	table_finish(&t);
+	if (added > 0) {
+		buf_printf(out, "%zu added, not enabled. To use one: ronzal models enable MODEL\n",
+			   added);
+	} else if (report->count == 0) {
+		buf_add_text(out, "No model file was found. To get one: ronzal pull ORG/REPO\n");
+	}
+}
+
+int models_scan(struct cli *cli, struct err *err)
+{
+	char **roots = cli_model_roots(cli);
+	struct registry_edit e;
+	struct scan_report report;
+	struct scan s;
+	struct buf out;
+
+	scan_init(&s);
+	scan_roots(&s, roots, isatty(STDERR_FILENO) && !cli->quiet);
+	int status = models_begin(&e, cli, err);
+
+	if (status == 0) {
+		buf_init(&out, OUT_MAX_BYTES);
+		scan_merge(&s, &e.registry, roots[0] != NULL ? roots[0] : "/models", &report);
+		if (cli->json) {
+			report_as_json(&report, &out);
+		} else {
+			report_as_table(&report, &out);
+		}
+		status = models_commit(&e, cli, err);
+		term_print(&out);
+		buf_finish(&out);
+		free(report.lines);
+	}
+	scan_finish(&s);
+	cli_list_free(roots);
+	return status;
+}
