@@ -9,8 +9,8 @@
 #include <unistd.h>
 
 #include "base/mem.h"
-#include "cli/session.h"
 #include "cli/term.h"
+#include "cli/visit.h"
 #include "http/client.h"
 #include "http/sse.h"
 
@@ -20,7 +20,7 @@
 #define CHAT_FIRST_TOKEN_MS 900000
 
 struct chat {
-	struct session session;
+	struct visit visit;
 	struct client *client;
 	struct wire_result engine;	/* where the model is, and its key */
 	struct buf messages;		/* JSON objects, comma-separated: the conversation so far */
@@ -88,7 +88,7 @@ static void on_event(void *user, const struct sse_event *event)
 static void answer_over(struct chat *c)
 {
 	c->request = NULL;
-	loop_stop(c->session.loop);
+	loop_stop(c->visit.loop);
 }
 
 static void on_piece(void *user, const struct client_piece *piece)
@@ -156,7 +156,7 @@ static int ask(struct chat *c, struct err *err)
 	c->asked_us = loop_now_us();
 	c->request = client_send(c->client, &options, &calls, c);
 	while (c->request != NULL) {
-		loop_run(c->session.loop);
+		loop_run(c->visit.loop);
 	}
 	if (c->err.code != 0) {
 		status = err_set(err, c->err.code, "%s", c->err.text);
@@ -228,11 +228,11 @@ static int ask_stdin(struct chat *c, struct err *err)
 }
 
 /* The named model, or the only one that runs, or the first one that is enabled. */
-static int choose_model(const struct session *s, const char *word, const char **ret_id,
+static int choose_model(const struct visit *s, const char *word, const char **ret_id,
 			struct err *err)
 {
 	if (word != NULL) {
-		return session_resolve(s, word, ret_id, err);
+		return visit_resolve(s, word, ret_id, err);
 	}
 	*ret_id = NULL;
 	for (size_t i = 0; i < s->count; i++) {
@@ -253,27 +253,27 @@ static int choose_model(const struct session *s, const char *word, const char **
 static int reach_engine(struct chat *c, const char *word, struct err *err)
 {
 	const char *id;
-	int status = choose_model(&c->session, word, &id, err);
+	int status = choose_model(&c->visit, word, &id, err);
 
 	if (status != 0) {
 		return status;
 	}
 	struct link_request request = { .verb = VERB_START, .ids = &id, .count = 1 };
 
-	if (session_find(&c->session, id)->phase != SERVER_READY) {
+	if (visit_find(&c->visit, id)->phase != SERVER_READY) {
 		fprintf(stderr, "starting %s ...\n", id);
-		status = session_ask(&c->session, &request, err);
+		status = visit_ask(&c->visit, &request, err);
 	}
 	request.verb = VERB_CREDENTIALS;
 	if (status == 0) {
-		status = session_ask(&c->session, &request, err);
+		status = visit_ask(&c->visit, &request, err);
 	}
-	if (status == 0 && c->session.reply.count != 1) {
+	if (status == 0 && c->visit.reply.count != 1) {
 		status = err_set(err, ERR_UNAVAILABLE, "the agent has no key for %s: does it run?",
 				 id);
 	}
 	if (status == 0) {
-		c->engine = c->session.reply.results[0];
+		c->engine = c->visit.reply.results[0];
 	}
 	return status;
 }
@@ -284,7 +284,7 @@ int command_chat(struct cli *cli, struct args *args, struct err *err)
 	int status = args_check(args, 0, 2, err);
 
 	if (status == 0) {
-		status = session_open(&c.session, cli, err);
+		status = visit_open(&c.visit, cli, err);
 	}
 	if (status != 0) {
 		return status;
@@ -293,7 +293,7 @@ int command_chat(struct cli *cli, struct args *args, struct err *err)
 	buf_init(&c.answer, CHAT_BODY_MAX_BYTES);
 	buf_init(&c.plain, CHAT_LINE_MAX_BYTES);
 	sse_parser_init(&c.events, CHAT_EVENT_MAX_BYTES, on_event, &c);
-	c.client = client_create(c.session.loop);
+	c.client = client_create(c.visit.loop);
 	status = reach_engine(&c, args->count > 0 ? args->items[0] : NULL, err);
 	if (status == 0 && args->count == 2) {
 		status = turn(&c, span_of(args->items[1]), err);
@@ -307,6 +307,6 @@ int command_chat(struct cli *cli, struct args *args, struct err *err)
 	buf_finish(&c.plain);
 	buf_finish(&c.answer);
 	buf_finish(&c.messages);
-	session_close(&c.session);
+	visit_close(&c.visit);
 	return status;
 }

@@ -50,11 +50,12 @@ int args_check(const struct args *a, int min, int max, struct err *err);
 
 struct command {
 	const char *name;
-	const char *words;   /* "[MODEL...]" */
+	const char *words;   /* "[MODEL...]"; may be NULL */
 	const char *summary; /* one line */
 	const char *help;    /* the rest, lines of at most 80 characters; may be NULL */
 	/* 0 or an error code; its row in ERR_TABLE is the exit code. A text in err is printed. */
 	int (*run)(struct cli *cli, struct args *args, struct err *err);
+	bool is_daemon; /* writes a log rather than to a person */
 };
 
 /* All commands, one file per group. */

@@ -9,8 +9,8 @@
 
 #include "base/mem.h"
 #include "cli/models.h"
-#include "cli/session.h"
 #include "cli/term.h"
+#include "cli/visit.h"
 #include "model/gguf.h"
 
 #define OUT_MAX_BYTES (1u << 20)
@@ -28,12 +28,12 @@ int models_begin(struct registry_edit *e, const struct cli *cli, struct err *err
 int models_commit(struct registry_edit *e, const struct cli *cli, struct err *err)
 {
 	struct link_request reload = { .verb = VERB_RELOAD };
-	struct session s;
+	struct visit s;
 	int status = registry_edit_commit(e, err);
 
-	if (status == 0 && session_open(&s, cli, NULL) == 0) {
-		session_ask(&s, &reload, NULL);
-		session_close(&s);
+	if (status == 0 && visit_open(&s, cli, NULL) == 0) {
+		visit_ask(&s, &reload, NULL);
+		visit_close(&s);
 	}
 	return status;
 }
@@ -304,16 +304,16 @@ static int set_one(struct registry *r, struct model *m, const char *word, struct
 
 static void say_restart_needed(const struct cli *cli, const char *id)
 {
-	struct session s;
+	struct visit s;
 
-	if (session_open(&s, cli, NULL) == 0) {
-		const struct server *server = session_find(&s, id);
+	if (visit_open(&s, cli, NULL) == 0) {
+		const struct server *server = visit_find(&s, id);
 
 		if (server != NULL && server_phase_is_running(server->phase)) {
 			printf("%s runs with its former settings. To apply: ronzal restart %s\n",
 			       id, id);
 		}
-		session_close(&s);
+		visit_close(&s);
 	}
 }
 

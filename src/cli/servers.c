@@ -10,9 +10,9 @@
 #include "base/fs.h"
 #include "base/mem.h"
 #include "cli/relay.h"
-#include "cli/session.h"
 #include "cli/term.h"
 #include "cli/view.h"
+#include "cli/visit.h"
 
 #define OUT_MAX_BYTES (1u << 20)
 #define LOG_TAIL_LINES 200
@@ -29,14 +29,14 @@ struct drawing {
 	struct buf out;
 };
 
-static void draw_rows(struct session *s, struct drawing *d)
+static void draw_rows(struct visit *s, struct drawing *d)
 {
 	if (d->drawn > 0) {
 		buf_printf(&d->out, "\x1b[%zuA", d->drawn);
 	}
 	d->drawn = 0;
 	for (size_t i = 0; i < d->count; i++) {
-		const struct server *server = session_find(s, d->ids[i]);
+		const struct server *server = visit_find(s, d->ids[i]);
 
 		if (server != NULL) {
 			buf_add_text(&d->out, "\x1b[2K");
@@ -46,7 +46,7 @@ static void draw_rows(struct session *s, struct drawing *d)
 	}
 }
 
-static void on_change(struct session *s, const struct server *changed)
+static void on_change(struct visit *s, const struct server *changed)
 {
 	struct drawing *d = s->user;
 
@@ -72,12 +72,12 @@ static bool is_meant(const struct server *s, enum verb verb)
 }
 
 /* The ids that the words name; without words all that the verb means. */
-static int choose(const struct session *s, const struct args *args, enum verb verb,
-		  struct drawing *d, struct err *err)
+static int choose(const struct visit *s, const struct args *args, enum verb verb, struct drawing *d,
+		  struct err *err)
 {
 	d->ids = mem_alloc((s->count + ARGS_MAX) * sizeof(*d->ids));
 	for (int i = 0; i < args->count; i++) {
-		int status = session_resolve(s, args->items[i], &d->ids[d->count], err);
+		int status = visit_resolve(s, args->items[i], &d->ids[d->count], err);
 
 		if (status != 0) {
 			return status;
@@ -110,11 +110,11 @@ static void drawing_finish(struct drawing *d)
 }
 
 /* Failures first, as sentences; the table's job is done by the rows above them. */
-static void print_failures(const struct session *s, struct buf *out)
+static void print_failures(const struct visit *s, struct buf *out)
 {
 	for (size_t i = 0; i < s->reply.count; i++) {
 		const struct wire_result *result = &s->reply.results[i];
-		const struct server *server = session_find(s, result->id);
+		const struct server *server = visit_find(s, result->id);
 
 		if (result->err.code != 0) {
 			buf_printf(out, "ronzal: %s: %s\n", result->id, result->err.text);
@@ -132,8 +132,8 @@ static int run_verb(struct cli *cli, struct args *args, enum verb verb, struct e
 {
 	struct drawing d = { .live = term_is_live() && !cli->json,
 			     .quiet = cli->quiet || cli->json };
-	struct session s;
-	int status = session_open(&s, cli, err);
+	struct visit s;
+	int status = visit_open(&s, cli, err);
 
 	if (status != 0) {
 		return status;
@@ -149,7 +149,7 @@ static int run_verb(struct cli *cli, struct args *args, enum verb verb, struct e
 		s.user = &d;
 		s.on_change = on_change;
 		on_change(&s, NULL);
-		status = session_ask(&s, &request, err);
+		status = visit_ask(&s, &request, err);
 		on_change(&s, NULL);
 		if (cli->json) {
 			view_status_json(&s.host, s.servers, s.count, &d.out);
@@ -160,7 +160,7 @@ static int run_verb(struct cli *cli, struct args *args, enum verb verb, struct e
 		}
 	}
 	drawing_finish(&d);
-	session_close(&s);
+	visit_close(&s);
 	return status;
 }
 
@@ -209,12 +209,12 @@ int command_restart(struct cli *cli, struct args *args, struct err *err)
 
 int command_status(struct cli *cli, struct args *args, struct err *err)
 {
-	struct session s;
+	struct visit s;
 	struct buf out;
 	int status = args_check(args, 0, 0, err);
 
 	if (status == 0) {
-		status = session_open(&s, cli, err);
+		status = visit_open(&s, cli, err);
 	}
 	if (status != 0) {
 		return status;
@@ -230,38 +230,38 @@ int command_status(struct cli *cli, struct args *args, struct err *err)
 	}
 	term_print(&out);
 	buf_finish(&out);
-	session_close(&s);
+	visit_close(&s);
 	return 0;
 }
 
 int command_show(struct cli *cli, struct args *args, struct err *err)
 {
-	struct session s;
+	struct visit s;
 	struct buf out;
 	const char *id;
 	int status = args_check(args, 1, 1, err);
 
 	if (status == 0) {
-		status = session_open(&s, cli, err);
+		status = visit_open(&s, cli, err);
 	}
 	if (status != 0) {
 		return status;
 	}
 	buf_init(&out, OUT_MAX_BYTES);
-	status = session_resolve(&s, args->items[0], &id, err);
+	status = visit_resolve(&s, args->items[0], &id, err);
 	if (status == 0 && cli->json) {
 		struct json_writer w;
 
 		jsonw_init(&w, &out);
 		w.pretty = true;
-		server_write(&w, session_find(&s, id));
+		server_write(&w, visit_find(&s, id));
 		buf_add_char(&out, '\n');
 	} else if (status == 0) {
-		view_server(session_find(&s, id), &out);
+		view_server(visit_find(&s, id), &out);
 	}
 	term_print(&out);
 	buf_finish(&out);
-	session_close(&s);
+	visit_close(&s);
 	return status;
 }
 
@@ -276,7 +276,7 @@ static void print_line(struct span line)
 	putchar('\n');
 }
 
-static void on_log(struct session *s, const char *id, struct span line, uint64_t dropped)
+static void on_log(struct visit *s, const char *id, struct span line, uint64_t dropped)
 {
 	(void)s;
 	(void)id;
@@ -321,7 +321,7 @@ int command_logs(struct cli *cli, struct args *args, struct err *err)
 	const char *tail_text = args_take_value(args, "--tail", err);
 	uint64_t tail = LOG_TAIL_LINES;
 	const char *id;
-	struct session s;
+	struct visit s;
 	int status = args_check(args, 1, 1, err);
 
 	if (status == 0 && tail_text != NULL &&
@@ -332,13 +332,13 @@ int command_logs(struct cli *cli, struct args *args, struct err *err)
 	if (status != 0) {
 		return status;
 	}
-	if (!follow && session_open(&s, cli, NULL) != 0) {
+	if (!follow && visit_open(&s, cli, NULL) != 0) {
 		return print_tail(cli, args->items[0], tail, err);
 	}
-	if (follow && (status = session_open(&s, cli, err)) != 0) {
+	if (follow && (status = visit_open(&s, cli, err)) != 0) {
 		return status;
 	}
-	status = session_resolve(&s, args->items[0], &id, err);
+	status = visit_resolve(&s, args->items[0], &id, err);
 	if (status == 0 && !follow) {
 		status = print_tail(cli, id, tail, err);
 	} else if (status == 0) {
@@ -349,6 +349,6 @@ int command_logs(struct cli *cli, struct args *args, struct err *err)
 		}
 		status = err_set(err, s.down.code, "%s", s.down.text);
 	}
-	session_close(&s);
+	visit_close(&s);
 	return status;
 }

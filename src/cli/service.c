@@ -17,7 +17,7 @@
 #include "base/fs.h"
 #include "base/mem.h"
 #include "cli/service_text.h"
-#include "cli/session.h"
+#include "cli/visit.h"
 #include "io/child.h"
 #include "os/peer.h"
 #include "os/proc.h"
@@ -287,13 +287,13 @@ static int uninstall(const struct cli *cli, struct err *err)
 {
 	char *file;
 	enum service_manager manager = installed_manager(&file);
-	struct session session;
-	int status = session_open(&session, cli, err);
+	struct visit visit;
+	int status = visit_open(&visit, cli, err);
 
 	if (status == 0) {
 		status =
-			session_ask(&session, &(struct link_request){ .verb = VERB_SHUTDOWN }, err);
-		session_close(&session);
+			visit_ask(&visit, &(struct link_request){ .verb = VERB_SHUTDOWN }, err);
+		visit_close(&visit);
 	}
 	if (file != NULL) {
 		stop_managed(manager);

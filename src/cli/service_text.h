@@ -19,7 +19,7 @@ struct service_place {
 /* A user unit; engines outlive the agent, because it ends alone (KillMode=process). */
 void service_systemd_unit(const struct service_place *p, struct buf *out);
 
-/* A LaunchAgent of the GUI session, where Metal is; engines outlive it (AbandonProcessGroup). */
+/* A LaunchAgent of the GUI visit, where Metal is; engines outlive it (AbandonProcessGroup). */
 void service_launchd_plist(const struct service_place *p, struct buf *out);
 
 #endif

@@ -17,9 +17,9 @@
 #include "base/fs.h"
 #include "base/mem.h"
 #include "cli/demo.h"
-#include "cli/session.h"
 #include "cli/term.h"
 #include "cli/view.h"
+#include "cli/visit.h"
 #include "io/child.h"
 #include "io/timer.h"
 
@@ -46,7 +46,7 @@ struct part {
 
 struct up {
 	struct cli *cli;
-	struct session session;
+	struct visit visit;
 	struct part backend, frontend;
 	struct loop_signal *signals[2];
 	bool leaving, agent_is_ours;
@@ -86,7 +86,7 @@ static int part_start(struct part *p, struct err *err)
 					 .on_exit = on_part_exit,
 					 .user = p };
 
-	p->child = child_start(p->up->session.loop, &options, err);
+	p->child = child_start(p->up->visit.loop, &options, err);
 	close(log);
 	return p->child != NULL ? 0 : err->code;
 }
@@ -109,7 +109,7 @@ static void on_part_exit(void *user, int exit_code)
 	child_close(p->child);
 	p->child = NULL;
 	if (p->up->leaving) {
-		loop_stop(p->up->session.loop);
+		loop_stop(p->up->visit.loop);
 		return;
 	}
 	fprintf(stderr, "ronzal: the %s ended (%s %d); starting it again. Its log: %s/%s.log\n",
@@ -126,10 +126,10 @@ static void on_probe_result(void *user, int status)
 
 	conn_close(p->dial);
 	p->dial = NULL;
-	if (status == 0 || loop_now_ms(p->up->session.loop) > p->probe_until_ms) {
+	if (status == 0 || loop_now_ms(p->up->visit.loop) > p->probe_until_ms) {
 		p->is_up = status == 0;
 		p->probe_until_ms = 0;
-		loop_stop(p->up->session.loop);
+		loop_stop(p->up->visit.loop);
 	} else {
 		timer_start(&p->probe, PART_PROBE_MS);
 	}
@@ -139,7 +139,7 @@ static void on_probe(struct timer *t)
 {
 	struct part *p = CONTAINER_OF(t, struct part, probe);
 
-	p->dial = conn_dial_tcp(p->up->session.loop, "127.0.0.1", p->port, on_probe_result, p);
+	p->dial = conn_dial_tcp(p->up->visit.loop, "127.0.0.1", p->port, on_probe_result, p);
 }
 
 /* Starts a part and waits until its port answers; the caller looks at is_up. */
@@ -150,10 +150,10 @@ static int part_bring_up(struct part *p, struct err *err)
 	if (status != 0) {
 		return status;
 	}
-	p->probe_until_ms = loop_now_ms(p->up->session.loop) + PART_UP_MS;
+	p->probe_until_ms = loop_now_ms(p->up->visit.loop) + PART_UP_MS;
 	on_probe(&p->probe);
 	while (p->probe_until_ms != 0 && !p->up->leaving) {
-		loop_run(p->up->session.loop);
+		loop_run(p->up->visit.loop);
 	}
 	if (!p->is_up && !p->up->leaving) {
 		return err_set(err, ERR_UNAVAILABLE,
@@ -166,14 +166,14 @@ static int part_bring_up(struct part *p, struct err *err)
 static void part_init(struct part *p, struct up *up, const char *name, uint32_t port)
 {
 	*p = (struct part){ .up = up, .name = name, .port = (uint16_t)port };
-	timer_init(&p->again, up->session.loop, on_again);
-	timer_init(&p->probe, up->session.loop, on_probe);
+	timer_init(&p->again, up->visit.loop, on_again);
+	timer_init(&p->probe, up->visit.loop, on_probe);
 }
 
 /* Tells a part to end and waits for it. */
 static void part_stop(struct part *p, int signum)
 {
-	uint64_t give_up_ms = loop_now_ms(p->up->session.loop) + PART_STOP_MS;
+	uint64_t give_up_ms = loop_now_ms(p->up->visit.loop) + PART_STOP_MS;
 
 	timer_stop(&p->again);
 	timer_stop(&p->probe);
@@ -182,8 +182,8 @@ static void part_stop(struct part *p, int signum)
 	if (p->child != NULL) {
 		child_kill(p->child, signum);
 	}
-	while (p->child != NULL && loop_now_ms(p->up->session.loop) < give_up_ms) {
-		loop_run(p->up->session.loop);
+	while (p->child != NULL && loop_now_ms(p->up->visit.loop) < give_up_ms) {
+		loop_run(p->up->visit.loop);
 	}
 	child_close(p->child);
 	p->child = NULL;
@@ -202,7 +202,7 @@ static void nap(unsigned ms)
 	loop_destroy(loop);
 }
 
-/* Starts an agent that is nobody's child: it must be there before our session with it is. */
+/* Starts an agent that is nobody's child: it must be there before our visit with it is. */
 static int spawn_agent(struct up *up, struct err *err)
 {
 	const char *argv[] = { up->cli->layout.program, "agent", NULL };
@@ -227,7 +227,7 @@ static int spawn_agent(struct up *up, struct err *err)
 
 static int attach(struct up *up, struct err *err)
 {
-	int status = session_open(&up->session, up->cli, err);
+	int status = visit_open(&up->visit, up->cli, err);
 
 	if (status != ERR_NO_AGENT) {
 		return status;
@@ -236,7 +236,7 @@ static int attach(struct up *up, struct err *err)
 	status = spawn_agent(up, err);
 	for (int i = 0; status == 0 && i < AGENT_TRIES; i++) {
 		nap(AGENT_TRY_MS);
-		status = session_open(&up->session, up->cli, err);
+		status = visit_open(&up->visit, up->cli, err);
 		if (status != ERR_NO_AGENT) {
 			return status;
 		}
@@ -250,7 +250,7 @@ static int attach(struct up *up, struct err *err)
 
 /* Models */
 
-static void draw(struct session *s, const struct server *changed)
+static void draw(struct visit *s, const struct server *changed)
 {
 	struct up *up = s->user;
 	bool live = term_is_live();
@@ -283,26 +283,26 @@ static void start_models(struct up *up)
 	struct link_request request = { .verb = VERB_START };
 	struct err err = { 0 };
 
-	up->started = mem_alloc(up->session.count * sizeof(*up->started));
-	for (size_t i = 0; i < up->session.count; i++) {
-		const struct server *server = &up->session.servers[i];
+	up->started = mem_alloc(up->visit.count * sizeof(*up->started));
+	for (size_t i = 0; i < up->visit.count; i++) {
+		const struct server *server = &up->visit.servers[i];
 
 		if (server->enabled && !server_phase_is_running(server->phase)) {
 			up->started[up->started_count++] = mem_strdup(server->id);
 		}
 	}
-	up->session.user = up;
-	up->session.on_change = draw;
+	up->visit.user = up;
+	up->visit.on_change = draw;
 	puts("");
-	draw(&up->session, NULL);
-	if (session_ask(&up->session, &request, &err) != 0) {
-		view_status(up->session.servers, up->session.count, &up->out);
+	draw(&up->visit, NULL);
+	if (visit_ask(&up->visit, &request, &err) != 0) {
+		view_status(up->visit.servers, up->visit.count, &up->out);
 		term_print(&up->out);
 	}
-	up->session.on_change = NULL;
+	up->visit.on_change = NULL;
 }
 
-static const char *first_ready(const struct session *s)
+static const char *first_ready(const struct visit *s)
 {
 	for (size_t i = 0; i < s->count; i++) {
 		if (s->servers[i].phase == SERVER_READY) {
@@ -324,8 +324,8 @@ static void print_addresses(const struct up *up)
 	       c->backend_port);
 	printf("  try      curl -N localhost:%u/v1/chat/completions -d '{\"model\":\"%s\","
 	       "\"stream\":true,\"messages\":[{\"role\":\"user\",\"content\":\"hello\"}]}'\n",
-	       c->backend_port, first_ready(&up->session));
-	printf("  chat     %s chat %s\n\n", up->cli->layout.program, first_ready(&up->session));
+	       c->backend_port, first_ready(&up->visit));
+	printf("  chat     %s chat %s\n\n", up->cli->layout.program, first_ready(&up->visit));
 	printf("Ctrl-C stops everything ronzal started.\n");
 	fflush(stdout);
 }
@@ -335,8 +335,8 @@ static void on_signal(void *user)
 	struct up *up = user;
 
 	up->leaving = true;
-	up->session.interrupted = true;
-	loop_stop(up->session.loop);
+	up->visit.interrupted = true;
+	loop_stop(up->visit.loop);
 }
 
 /* Ends what we started: with our own agent everything, else the models that did not run before. */
@@ -352,9 +352,9 @@ static void leave(struct up *up)
 	up->leaving = true;
 	part_stop(&up->frontend, SIGTERM);
 	part_stop(&up->backend, SIGTERM);
-	up->session.interrupted = false;
+	up->visit.interrupted = false;
 	if ((up->agent_is_ours || up->started_count > 0) &&
-	    session_ask(&up->session, &request, &err) != 0 && err.code != ERR_UNAVAILABLE) {
+	    visit_ask(&up->visit, &request, &err) != 0 && err.code != ERR_UNAVAILABLE) {
 		fprintf(stderr, "ronzal: %s\n", err.text);
 	}
 }
@@ -370,7 +370,7 @@ static int run_parts(struct up *up, struct err *err)
 		print_addresses(up);
 	}
 	while (status == 0 && !up->leaving) {
-		loop_run(up->session.loop);
+		loop_run(up->visit.loop);
 	}
 	return status;
 }
@@ -392,8 +392,8 @@ int command_up(struct cli *cli, struct args *args, struct err *err)
 	buf_init(&up.out, OUT_MAX_BYTES);
 	part_init(&up.backend, &up, "backend", cli->config.backend_port);
 	part_init(&up.frontend, &up, "frontend", cli->config.frontend_port);
-	up.signals[0] = loop_signal_start(up.session.loop, SIGINT, on_signal, &up);
-	up.signals[1] = loop_signal_start(up.session.loop, SIGTERM, on_signal, &up);
+	up.signals[0] = loop_signal_start(up.visit.loop, SIGINT, on_signal, &up);
+	up.signals[1] = loop_signal_start(up.visit.loop, SIGTERM, on_signal, &up);
 	start_models(&up);
 	status = run_parts(&up, err);
 	leave(&up);
@@ -404,6 +404,6 @@ int command_up(struct cli *cli, struct args *args, struct err *err)
 	}
 	free(up.started);
 	buf_finish(&up.out);
-	session_close(&up.session);
+	visit_close(&up.visit);
 	return status;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "cli/session.h"
+#include "cli/visit.h"
 
 #include <stdlib.h>
 
@@ -11,7 +11,7 @@
 
 #define NEAR_ENOUGH 4
 
-struct server *session_find(const struct session *s, const char *id)
+struct server *visit_find(const struct visit *s, const char *id)
 {
 	for (size_t i = 0; i < s->count; i++) {
 		if (span_is_nocase(span_of(s->servers[i].id), id)) {
@@ -21,7 +21,7 @@ struct server *session_find(const struct session *s, const char *id)
 	return NULL;
 }
 
-static void tell(struct session *s, const struct server *changed)
+static void tell(struct visit *s, const struct server *changed)
 {
 	if (s->on_change != NULL) {
 		s->on_change(s, changed);
@@ -30,20 +30,20 @@ static void tell(struct session *s, const struct server *changed)
 
 static void on_up(void *user)
 {
-	struct session *s = user;
+	struct visit *s = user;
 
 	s->down = (struct err){ 0 };
 }
 
 static void on_host(void *user, const struct host_info *host)
 {
-	((struct session *)user)->host = *host;
+	((struct visit *)user)->host = *host;
 }
 
 static void on_server(void *user, const struct server *server)
 {
-	struct session *s = user;
-	struct server *known = session_find(s, server->id);
+	struct visit *s = user;
+	struct server *known = visit_find(s, server->id);
 
 	if (known == NULL) {
 		s->servers = mem_resize(s->servers, s->count + 1, sizeof(*s->servers));
@@ -57,8 +57,8 @@ static void on_server(void *user, const struct server *server)
 
 static void on_progress(void *user, const char *id, float fraction, int32_t eta_ms)
 {
-	struct session *s = user;
-	struct server *server = session_find(s, id);
+	struct visit *s = user;
+	struct server *server = visit_find(s, id);
 
 	if (server != NULL) {
 		server->progress = fraction;
@@ -69,8 +69,8 @@ static void on_progress(void *user, const char *id, float fraction, int32_t eta_
 
 static void on_removed(void *user, const char *id)
 {
-	struct session *s = user;
-	struct server *server = session_find(s, id);
+	struct visit *s = user;
+	struct server *server = visit_find(s, id);
 
 	if (server != NULL) {
 		*server = s->servers[--s->count];
@@ -80,7 +80,7 @@ static void on_removed(void *user, const char *id)
 
 static void on_synced(void *user)
 {
-	struct session *s = user;
+	struct visit *s = user;
 
 	if (!s->synced) {
 		s->synced = true;
@@ -91,7 +91,7 @@ static void on_synced(void *user)
 
 static void on_log(void *user, const char *id, struct span line, uint64_t dropped)
 {
-	struct session *s = user;
+	struct visit *s = user;
 
 	if (s->on_log != NULL) {
 		s->on_log(s, id, line, dropped);
@@ -100,7 +100,7 @@ static void on_log(void *user, const char *id, struct span line, uint64_t droppe
 
 static void on_down(void *user, const struct err *why)
 {
-	struct session *s = user;
+	struct visit *s = user;
 
 	s->down = *why;
 	if (!s->synced) {
@@ -123,26 +123,26 @@ static const struct link_callbacks calls = {
 
 struct opening {
 	struct timer timer;
-	struct session *session;
+	struct visit *visit;
 };
 
 static void on_open_timeout(struct timer *t)
 {
-	struct session *s = CONTAINER_OF(t, struct opening, timer)->session;
+	struct visit *s = CONTAINER_OF(t, struct opening, timer)->visit;
 
 	err_set(&s->down, ERR_TIMEOUT, "the agent did not answer within %d s",
-		SESSION_OPEN_MS / 1000);
+		VISIT_OPEN_MS / 1000);
 	loop_stop(s->loop);
 }
 
-int session_open(struct session *s, const struct cli *cli, struct err *err)
+int visit_open(struct visit *s, const struct cli *cli, struct err *err)
 {
 	char *socket_path = fs_join(cli->paths.run, WIRE_AGENT_SOCKET);
-	struct opening opening = { .session = s };
+	struct opening opening = { .visit = s };
 
-	*s = (struct session){ .loop = loop_create() };
+	*s = (struct visit){ .loop = loop_create() };
 	timer_init(&opening.timer, s->loop, on_open_timeout);
-	timer_start(&opening.timer, SESSION_OPEN_MS);
+	timer_start(&opening.timer, VISIT_OPEN_MS);
 	s->link = link_unix_create(s->loop, socket_path, "", "ronzal", &calls, s);
 	free(socket_path);
 	loop_run(s->loop);
@@ -150,33 +150,34 @@ int session_open(struct session *s, const struct cli *cli, struct err *err)
 	if (!s->synced) {
 		int status = err_set(err, s->down.code, "%s", s->down.text);
 
-		session_close(s);
+		visit_close(s);
 		return status;
 	}
 	return 0;
 }
 
-static void free_results(struct session *s)
+static void free_results(struct visit *s)
 {
 	free((void *)(uintptr_t)s->reply.results);
 	s->reply = (struct link_reply){ 0 };
 }
 
-void session_close(struct session *s)
+void visit_close(struct visit *s)
 {
 	if (s->loop != NULL) {
 		s->on_change = NULL;
 		link_close(s->link);
+		loop_run(s->loop);
 		loop_destroy(s->loop);
 		free_results(s);
 		free(s->servers);
-		*s = (struct session){ 0 };
+		*s = (struct visit){ 0 };
 	}
 }
 
 static void on_reply(void *user, const struct link_reply *reply)
 {
-	struct session *s = user;
+	struct visit *s = user;
 	size_t bytes = reply->count * sizeof(*reply->results);
 	struct wire_result *copies = mem_alloc(bytes);
 
@@ -189,7 +190,7 @@ static void on_reply(void *user, const struct link_reply *reply)
 	loop_stop(s->loop);
 }
 
-int session_ask(struct session *s, const struct link_request *request, struct err *err)
+int visit_ask(struct visit *s, const struct link_request *request, struct err *err)
 {
 	s->replied = false;
 	link_send(s->link, request, on_reply, s);
@@ -205,9 +206,9 @@ int session_ask(struct session *s, const struct link_request *request, struct er
 	return 0;
 }
 
-int session_resolve(const struct session *s, const char *word, const char **ret_id, struct err *err)
+int visit_resolve(const struct visit *s, const char *word, const char **ret_id, struct err *err)
 {
-	const struct server *found = session_find(s, word);
+	const struct server *found = visit_find(s, word);
 	const char *nearest = NULL;
 	size_t best = NEAR_ENOUGH;
 	struct buf names;

@@ -3,15 +3,15 @@
  * A command's conversation with the agent: a loop, a link, and the servers as the agent says them.
  * The calls block until there is an answer; on_change is told in between.
  */
-#ifndef CLI_SESSION_H
-#define CLI_SESSION_H
+#ifndef CLI_VISIT_H
+#define CLI_VISIT_H
 
 #include "cli/cli.h"
 #include "link/link.h"
 
-#define SESSION_OPEN_MS 5000
+#define VISIT_OPEN_MS 5000
 
-struct session {
+struct visit {
 	struct loop *loop;
 	struct link *link;
 	struct server *servers; /* in the order in which the agent said them */
@@ -19,25 +19,24 @@ struct session {
 	struct host_info host;
 	struct err down; /* code 0: the link is up */
 	bool synced;
-	struct link_reply reply; /* of the last session_ask: results are copies, owned here */
+	struct link_reply reply; /* of the last visit_ask: results are copies, owned here */
 	bool replied;
-	bool interrupted; /* set it, and stop the loop, to leave a session_ask: ERR_CANCELED */
+	bool interrupted; /* set it, and stop the loop, to leave a visit_ask: ERR_CANCELED */
 	/* A server changed (or the link went down: NULL). May be NULL. */
-	void (*on_change)(struct session *s, const struct server *changed);
-	void (*on_log)(struct session *s, const char *id, struct span line, uint64_t dropped);
+	void (*on_change)(struct visit *s, const struct server *changed);
+	void (*on_log)(struct visit *s, const char *id, struct span line, uint64_t dropped);
 	void *user;
 };
 
 /* Dials the user's agent and waits for its picture; ERR_NO_AGENT says how to start one. */
-int session_open(struct session *s, const struct cli *cli, struct err *err);
-void session_close(struct session *s);
+int visit_open(struct visit *s, const struct cli *cli, struct err *err);
+void visit_close(struct visit *s);
 
 /* Sends and waits for the reply, however long that takes; its error is the result. */
-int session_ask(struct session *s, const struct link_request *request, struct err *err);
+int visit_ask(struct visit *s, const struct link_request *request, struct err *err);
 
-struct server *session_find(const struct session *s, const char *id);
+struct server *visit_find(const struct visit *s, const char *id);
 /* The id that a word means (exact, or without regard to case); ERR_NOT_FOUND lists the names. */
-int session_resolve(const struct session *s, const char *word, const char **ret_id,
-		    struct err *err);
+int visit_resolve(const struct visit *s, const char *word, const char **ret_id, struct err *err);
 
 #endif
