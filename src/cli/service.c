@@ -291,8 +291,7 @@ static int uninstall(const struct cli *cli, struct err *err)
 	int status = visit_open(&visit, cli, err);
 
 	if (status == 0) {
-		status =
-			visit_ask(&visit, &(struct link_request){ .verb = VERB_SHUTDOWN }, err);
+		status = visit_ask(&visit, &(struct link_request){ .verb = VERB_SHUTDOWN }, err);
 		visit_close(&visit);
 	}
 	if (file != NULL) {

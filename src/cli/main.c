@@ -1,0 +1,366 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * ronzal: finds the command, reads the options, runs it, says what went wrong.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/fs.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "cli/cli.h"
+#include "cli/term.h"
+#include "version.h"
+
+#define HELP_MAX_BYTES 65536
+#define NEAR_ENOUGH 3
+
+extern char **environ;
+
+static int command_help(struct cli *cli, struct args *args, struct err *err);
+static int command_version(struct cli *cli, struct args *args, struct err *err);
+
+static const struct command commands[] = {
+	{ .name = "up",
+	  .summary = "Run everything on this machine; Ctrl-C stops what it started",
+	  .help = "Attaches to a running agent or starts one, starts every enabled model, then "
+		  "the\n"
+		  "gateway (port 8000) and the page (port 5173).\n",
+	  .run = command_up },
+	{ .name = "start",
+	  .words = "[MODEL...]",
+	  .summary = "Start models; without a name all that are enabled",
+	  .help = "Waits until each is ready or has failed; the exit code is 0 only when all are.\n"
+		  "--stdio carries the control channel (the scripts behind the ssh key do that).\n",
+	  .run = command_start },
+	{ .name = "stop",
+	  .words = "[MODEL...]",
+	  .summary = "Stop models; without a name all that run",
+	  .help = "Running answers get a moment to finish, then the engine is ended.\n",
+	  .run = command_stop },
+	{ .name = "restart",
+	  .words = "[MODEL...]",
+	  .summary = "Stop and start again, with the present settings",
+	  .run = command_restart },
+	{ .name = "status",
+	  .summary = "What runs, on which device, and what is wrong",
+	  .run = command_status },
+	{ .name = "show",
+	  .words = "MODEL",
+	  .summary = "Everything about one server, with the evidence for its device",
+	  .run = command_show },
+	{ .name = "logs",
+	  .words = "MODEL [-f] [--tail N]",
+	  .summary = "The engine's log",
+	  .run = command_logs },
+	{ .name = "chat",
+	  .words = "[MODEL] [PROMPT]",
+	  .summary = "Talk to a model in the terminal",
+	  .help = "With a prompt, or with text on standard input: one answer. Else a "
+		  "conversation;\n"
+		  "an empty line or Ctrl-D ends it.\n",
+	  .run = command_chat },
+	{ .name = "models",
+	  .words = "[scan | show MODEL | enable MODEL... | disable MODEL...]",
+	  .summary = "The registered models",
+	  .run = command_models },
+	{ .name = "set",
+	  .words = "MODEL KEY=VALUE...",
+	  .summary = "Change a model's settings or port",
+	  .help = "\"ronzal set MODEL\" alone lists what can be set. Takes effect at the next "
+		  "start.\n",
+	  .run = command_set },
+	{ .name = "service",
+	  .words = "install | uninstall | status",
+	  .summary = "Keep the agent running in your login session",
+	  .run = command_service },
+	{ .name = "agent",
+	  .words = "[--stop-on-exit]",
+	  .summary = "The supervisor behind all this, in the foreground",
+	  .run = command_agent,
+	  .is_daemon = true },
+	{ .name = "hostapi",
+	  .summary = "The Host API (a container's way to the host's agent)",
+	  .run = command_hostapi,
+	  .is_daemon = true },
+	{ .name = "health",
+	  .words = "backend | frontend | hostapi",
+	  .summary = "Whether that part answers; for health checks",
+	  .run = command_health },
+	{ .name = "help",
+	  .words = "[COMMAND | options | host.conf | exit-codes]",
+	  .summary = "This, or more about one thing",
+	  .run = command_help },
+	{ .name = "version", .summary = "The version", .run = command_version },
+};
+
+static const struct command *command_named(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
+		if (strcmp(commands[i].name, name) == 0) {
+			return &commands[i];
+		}
+	}
+	return NULL;
+}
+
+static int unknown_command(const char *name, struct err *err)
+{
+	const char *nearest = NULL;
+	size_t best = NEAR_ENOUGH;
+
+	for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
+		size_t distance = span_distance(span_of(name), span_of(commands[i].name));
+
+		if (distance < best) {
+			best = distance;
+			nearest = commands[i].name;
+		}
+	}
+	if (nearest != NULL) {
+		return err_set(err, ERR_INVALID, "there is no command '%s'. Did you mean '%s'?",
+			       name, nearest);
+	}
+	return err_set(err, ERR_INVALID, "there is no command '%s'. All of them: ronzal help",
+		       name);
+}
+
+static int command_version(struct cli *cli, struct args *args, struct err *err)
+{
+	int status = args_check(args, 0, 0, err);
+
+	if (status == 0) {
+		printf(cli->json ? "{\"version\":\"%s\"}\n" : "ronzal %s\n", RONZAL_VERSION);
+	}
+	return status;
+}
+
+static void print_overview(struct buf *out)
+{
+	buf_add_text(out, "ronzal runs llama-servers on this machine, proves that they use the "
+			  "GPU, and lets\ncontainers use them.\n\n");
+	for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
+		buf_printf(out, "  %-9s %s\n", commands[i].name, commands[i].summary);
+	}
+	buf_add_text(out,
+		     "\nEvery command takes --json where a script would want it, and the "
+		     "options of\n\"ronzal help options\". \"ronzal help COMMAND\" says more.\n");
+}
+
+static void print_exit_codes(struct buf *out)
+{
+	buf_add_text(out, "  0    done\n");
+	for (int number = 1; err_name(ERR_BASE - number)[0] != 'O'; number++) {
+		buf_printf(out, "  %-4d %s\n", err_exit_code(ERR_BASE - number),
+			   err_sentence(ERR_BASE - number));
+	}
+}
+
+static int print_command(const char *name, struct buf *out, struct err *err)
+{
+	const struct command *command = command_named(name);
+
+	if (command == NULL) {
+		return unknown_command(name, err);
+	}
+	buf_printf(out, "ronzal %s %s\n\n%s.\n%s%s", command->name,
+		   command->words != NULL ? command->words : "", command->summary,
+		   command->help != NULL ? "\n" : "", command->help != NULL ? command->help : "");
+	return 0;
+}
+
+static int command_help(struct cli *cli, struct args *args, struct err *err)
+{
+	bool markdown = args_take_flag(args, NULL, "--markdown");
+	const char *topic = args->count > 0 ? args->items[0] : "";
+	struct buf out;
+	int status = args_check(args, 0, 1, err);
+
+	buf_init(&out, HELP_MAX_BYTES);
+	if (status == 0 && strcmp(topic, "options") == 0 && markdown) {
+		config_print_markdown(&out);
+	} else if (status == 0 && strcmp(topic, "options") == 0) {
+		config_print_help(&out);
+	} else if (status == 0 && strcmp(topic, "host.conf") == 0) {
+		config_print_file(&out, &cli->config);
+	} else if (status == 0 && strcmp(topic, "exit-codes") == 0) {
+		print_exit_codes(&out);
+	} else if (status == 0 && topic[0] != '\0') {
+		status = print_command(topic, &out, err);
+	} else if (status == 0) {
+		print_overview(&out);
+	}
+	term_print(&out);
+	buf_finish(&out);
+	return status;
+}
+
+bool args_take_flag(struct args *a, const char *short_name, const char *long_name)
+{
+	for (int i = 0; i < a->count; i++) {
+		if (strcmp(a->items[i], long_name) == 0 ||
+		    (short_name != NULL && strcmp(a->items[i], short_name) == 0)) {
+			a->count--;
+			memmove(&a->items[i], &a->items[i + 1],
+				(size_t)(a->count - i) * sizeof(a->items[0]));
+			return true;
+		}
+	}
+	return false;
+}
+
+const char *args_take_value(struct args *a, const char *name, struct err *err)
+{
+	for (int i = 0; i < a->count; i++) {
+		if (strcmp(a->items[i], name) != 0) {
+			continue;
+		}
+		if (i + 1 == a->count) {
+			err_set(err, ERR_INVALID, "%s needs a value", name);
+			return NULL;
+		}
+		const char *value = a->items[i + 1];
+
+		a->count -= 2;
+		memmove(&a->items[i], &a->items[i + 2],
+			(size_t)(a->count - i) * sizeof(a->items[0]));
+		return value;
+	}
+	return NULL;
+}
+
+int args_check(const struct args *a, int min, int max, struct err *err)
+{
+	if (err->code != 0) {
+		return err->code; /* a value was missing */
+	}
+	for (int i = 0; i < a->count; i++) {
+		if (a->items[i][0] == '-' && a->items[i][1] != '\0') {
+			return err_set(err, ERR_INVALID, "%s is not known here", a->items[i]);
+		}
+	}
+	if (a->count > max) {
+		return err_set(err, ERR_INVALID, "'%s' is one word too many", a->items[max]);
+	}
+	if (a->count < min) {
+		return err_set(err, ERR_INVALID, "a word is missing");
+	}
+	return 0;
+}
+
+/* Options of the table and our own flags are taken out; the rest is the command's. */
+static int sort_words(struct cli *cli, const char *const *argv, struct args *args, bool *ret_help,
+		      struct err *err)
+{
+	bool only_words = false;
+
+	for (int at = 0; argv[at] != NULL;) {
+		const char *word = argv[at];
+		bool is_flag = !only_words && word[0] == '-' && word[1] == '-';
+
+		if (is_flag && strcmp(word, "--json") == 0) {
+			cli->json = true;
+		} else if (is_flag && strcmp(word, "--quiet") == 0) {
+			cli->quiet = true;
+		} else if (is_flag && strcmp(word, "--help") == 0) {
+			*ret_help = true;
+		} else if (is_flag && word[2] == '\0') {
+			only_words = true;
+		} else {
+			int status = is_flag ? config_read_flag(&cli->config, argv, &at, err)
+					     : ERR_NOT_FOUND;
+
+			if (status == 0) {
+				continue;
+			}
+			if (status != ERR_NOT_FOUND) {
+				return status;
+			}
+			if (args->count == ARGS_MAX) {
+				return err_set(err, ERR_FULL, "more than %d words", ARGS_MAX);
+			}
+			args->items[args->count++] = word;
+		}
+		at++;
+	}
+	*err = (struct err){ 0 };
+	return 0;
+}
+
+static int read_options(struct cli *cli, struct err *err)
+{
+	char *path = fs_join(cli->paths.config, "host.conf");
+	int status = config_read_file(&cli->config, path, err);
+
+	free(path);
+	return status != 0 ? status : config_read_environment(&cli->config, cli->environment, err);
+}
+
+static int set_up_log(const struct cli *cli, const char *who, bool is_daemon, struct err *err)
+{
+	static const char *const levels[] = { "error", "warn", "info", "debug" };
+
+	for (size_t i = 0; i < ARRAY_LEN(levels); i++) {
+		if (strcmp(cli->config.log_level, levels[i]) == 0) {
+			/* A person at a terminal reads answers, not a log. */
+			bool is_quiet = !is_daemon && i == LOG_INFO;
+
+			log_setup(who, is_quiet ? LOG_WARN : (enum log_level)i, STDERR_FILENO);
+			return 0;
+		}
+	}
+	return err_set(err, ERR_INVALID, "log_level: \"%s\" is none of error, warn, info, debug",
+		       cli->config.log_level);
+}
+
+static int run(struct cli *cli, const char *const *argv, struct err *err)
+{
+	const char *name = argv[0] != NULL ? argv[0] : "help";
+	struct args args = { .count = 0 };
+	bool help = false;
+
+	name = strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 ? "help" : name;
+	name = strcmp(name, "--version") == 0 ? "version" : name;
+	const struct command *command = command_named(name);
+	int status = command != NULL ? 0 : unknown_command(name, err);
+
+	if (status == 0) {
+		status = paths_init(&cli->paths, err);
+	}
+	if (status == 0) {
+		status = layout_init(&cli->layout, err);
+	}
+	if (status == 0) {
+		status = read_options(cli, err);
+	}
+	if (status == 0 && argv[0] != NULL) {
+		status = sort_words(cli, argv + 1, &args, &help, err);
+	}
+	if (status == 0 && help) {
+		args = (struct args){ { command->name }, 1 };
+		command = command_named("help");
+	}
+	if (status == 0) {
+		status = set_up_log(cli, command->name, command->is_daemon, err);
+	}
+	return status != 0 ? status : command->run(cli, &args, err);
+}
+
+int main(int argc, char **argv)
+{
+	struct cli cli = { .environment = (const char *const *)environ };
+	struct err err = { 0 };
+
+	config_init(&cli.config);
+	int status = run(&cli, (const char *const *)argv + (argc > 0), &err);
+
+	if (status != 0 && err.text[0] != '\0') {
+		fflush(stdout);
+		fprintf(stderr, "ronzal: %s\n", err.text);
+	}
+	layout_finish(&cli.layout);
+	paths_finish(&cli.paths);
+	config_finish(&cli.config);
+	return err_exit_code(status);
+}
