@@ -83,7 +83,7 @@ find_places() {
 	registry=$state/registry
 	authorized=$HOME/.ssh/authorized_keys
 	env_file=$checkout/.env
-	[ -n "${RONZAL_MODELS:-}" ] || RONZAL_MODELS=$(env_value RONZAL_MODELS)
+	[ -n "${RONZAL_MODELS:-}" ] || RONZAL_MODELS=$(env_value RONZAL_MODELS_FOLDER)
 	models=${RONZAL_MODELS:-$models}
 	for place in "$libexec" "$state" "$config" "$models" "$HOME" "$user"; do
 		quotable "$place" || die places "$place has a quote, dollar, backslash or line end in it" \
@@ -325,22 +325,22 @@ env_lines() {
 	cat <<-END
 		RONZAL_UID=$(id -u)
 		RONZAL_GID=$(id -g)
-		RONZAL_MODELS=$models
-		RONZAL_REGISTRY=$registry
-		RONZAL_SSH=$ssh_folder
+		RONZAL_MODELS_FOLDER=$models
+		RONZAL_REGISTRY_FOLDER=$registry
+		RONZAL_SSH_FOLDER=$ssh_folder
 	END
 }
 
 # .env without the lines that are ours.
 others_env() {
 	[ ! -f "$env_file" ] ||
-		grep -v -E '^(RONZAL_(UID|GID|MODELS|REGISTRY|SSH)=|# Written by setup-ssh)' "$env_file"
+		grep -v -E '^(RONZAL_(UID|GID|(MODELS|REGISTRY|SSH)_FOLDER)=|# Written by setup-ssh)' "$env_file"
 }
 
 step_env() {
 	if [ ! -f "$checkout/docker-compose.yml" ]; then
 		return 0
-	elif [ "$(grep -E '^RONZAL_(UID|GID|MODELS|REGISTRY|SSH)=' "$env_file" 2>/dev/null)" = "$(env_lines)" ]; then
+	elif [ "$(grep -E '^RONZAL_(UID|GID|(MODELS|REGISTRY|SSH)_FOLDER)=' "$env_file" 2>/dev/null)" = "$(env_lines)" ]; then
 		kept .env "$env_file"
 	elif [ "$1" = check ]; then
 		failed .env "$env_file does not say where things are" "$0"
@@ -409,7 +409,7 @@ uninstall() {
 	for folder in "$ssh_folder" "$libexec"; do
 		[ ! -d "$folder" ] || { rm -rf "$folder" && did removed "$folder"; }
 	done
-	if [ -f "$env_file" ] && [ "$(env_value RONZAL_SSH)" = "$ssh_folder" ]; then
+	if [ -f "$env_file" ] && [ "$(env_value RONZAL_SSH_FOLDER)" = "$ssh_folder" ]; then
 		others_env | put_file "$env_file" 600 && did .env 'our lines taken out'
 		[ -s "$env_file" ] || rm -f "$env_file"
 	fi
