@@ -35,17 +35,17 @@ RUN echo "${VERSION}" >VERSION && make build && \
 	ln -s /ssh/passwd /out/etc/passwd
 RUN deploy/collect.sh /out-cpu /usr/libexec/ronzal/ronzal-shim /usr/libexec/ronzal/ronzal-fetch /bin/sh
 
-FROM ${BASE} AS engine
-ENV RONZAL_ENGINE_PREFIX=/opt/ronzal-engine
-COPY scripts/deps.sh scripts/engine.sh scripts/
-RUN apt-get update -qq && scripts/engine.sh
-
 FROM scratch AS ronzal
 COPY --from=build /out /
 COPY --from=page /src/web/dist /usr/share/ronzal/web
 ENV RONZAL_HOME=/state RONZAL_LISTEN=0.0.0.0
 USER 1000:1000
 ENTRYPOINT ["/usr/bin/ronzal"]
+
+FROM ${BASE} AS engine
+ENV RONZAL_ENGINE_PREFIX=/opt/ronzal-engine
+COPY scripts/deps.sh scripts/engine.sh scripts/
+RUN apt-get update -qq && scripts/engine.sh
 
 FROM ronzal AS ronzal-cpu
 COPY --from=build /out-cpu /
