@@ -28,12 +28,12 @@ COPY deploy deploy
 ARG VERSION=unknown
 RUN echo "${VERSION}" >VERSION && make build && \
 	install -D -m 755 build/ronzal /usr/bin/ronzal && \
-	install -D -m 755 -t /usr/libexec/ronzal build/ronzal-shim build/ronzal-fetch && \
+	install -D -m 755 -t /usr/libexec/ronzal build/ronzal-shim && \
 	deploy/collect.sh /out /usr/bin/ronzal /usr/bin/ssh && \
 	cp -R deploy/root/. /out && \
 	install -d -m 1777 /out/tmp /out/state /out/registry && install -d /out/ssh /out/models && \
 	ln -s /ssh/passwd /out/etc/passwd
-RUN deploy/collect.sh /out-cpu /usr/libexec/ronzal/ronzal-shim /usr/libexec/ronzal/ronzal-fetch /bin/sh
+RUN deploy/collect.sh /out-cpu /usr/libexec/ronzal/ronzal-shim /bin/sh
 
 FROM scratch AS ronzal
 COPY --from=build /out /
