@@ -31,20 +31,20 @@ struct reader {
 	const struct gguf_source *source;
 	struct err *err;
 	int status;
-	uint64_t window_at;	/* offset of window[0] in the file */
-	size_t head, len;	/* bytes of the window that are consumed, there are */
+	uint64_t window_at; /* offset of window[0] in the file */
+	size_t head, len;   /* bytes of the window that are consumed, there are */
 	struct gguf *g;
-	bool is_later_part;	/* of a split model: only its tensors count */
+	bool is_later_part; /* of a split model: only its tensors count */
 	uint32_t alignment;
-	uint64_t data_bytes;	/* the tensors reach so far behind the header */
+	uint64_t data_bytes; /* the tensors reach so far behind the header */
 	uint64_t type_bytes[TENSOR_TYPES_MAX];
-	int64_t file_type;	/* -1: not said */
+	int64_t file_type; /* -1: not said */
 
 	/* The value read last */
 	char text[TEXT_MAX_BYTES];
 	uint32_t numbers[GGUF_LAYERS_MAX];
 	size_t number_count;
-	uint64_t array_count;	/* 0: it is no array */
+	uint64_t array_count; /* 0: it is no array */
 
 	/* Arrays with one number a layer; the layers may be made later than these are read */
 	uint32_t kv_heads[GGUF_LAYERS_MAX], sliding[GGUF_LAYERS_MAX];
@@ -79,7 +79,8 @@ static bool fill(struct reader *rd, size_t want)
 	rd->len -= rd->head;
 	rd->head = 0;
 	if (rd->window_at > GGUF_HEADER_MAX_BYTES) {
-		broken(rd, "its header is larger than 64 MiB; this is no model that llama-server loads");
+		broken(rd, "its header is larger than 64 MiB; this is no model that llama-server "
+			   "loads");
 		return false;
 	}
 	while (rd->len < want) {
@@ -195,8 +196,8 @@ static uint32_t get_clamped(struct reader *rd, uint32_t type)
 {
 	size_t bytes = value_bytes(type);
 	uint64_t value = get_number(rd, bytes);
-	bool is_signed = type == VALUE_I8 || type == VALUE_I16 || type == VALUE_I32 ||
-			 type == VALUE_I64;
+	bool is_signed =
+		type == VALUE_I8 || type == VALUE_I16 || type == VALUE_I32 || type == VALUE_I64;
 
 	if (type == VALUE_F32 || type == VALUE_F64 ||
 	    (is_signed && (value >> (bytes * 8 - 1) & 1) != 0)) {
@@ -268,7 +269,9 @@ struct text_key {
 };
 
 #define TEXT_KEY(key, member) \
-	{ key, offsetof(struct gguf, member), sizeof(((struct gguf *)0)->member) }
+	{ \
+		key, offsetof(struct gguf, member), sizeof(((struct gguf *)0)->member) \
+	}
 static const struct text_key text_keys[] = {
 	TEXT_KEY("general.architecture", architecture), TEXT_KEY("general.name", name),
 	TEXT_KEY("general.basename", basename),		TEXT_KEY("general.size_label", size_label),
@@ -281,7 +284,10 @@ struct number_key {
 	uint32_t max; /* what no model reaches */
 };
 
-#define NUMBER_KEY(key, member, max) { key, offsetof(struct gguf, member), max }
+#define NUMBER_KEY(key, member, max) \
+	{ \
+		key, offsetof(struct gguf, member), max \
+	}
 static const struct number_key number_keys[] = {
 	NUMBER_KEY("block_count", layer_count, GGUF_LAYERS_MAX),
 	NUMBER_KEY("context_length", context_length, 1u << 30),
@@ -479,10 +485,11 @@ static void read_tensor(struct reader *rd)
 		return;
 	}
 	if (row == NULL) {
-		rd->status = err_set(rd->err, ERR_INVALID,
-				     "it holds tensors of type %u, which this ronzal does not know: "
-				     "it is damaged, or newer than ronzal",
-				     type);
+		rd->status =
+			err_set(rd->err, ERR_INVALID,
+				"it holds tensors of type %u, which this ronzal does not know: "
+				"it is damaged, or newer than ronzal",
+				type);
 		return;
 	}
 	uint64_t blocks = elements / row->block + (elements % row->block != 0);
@@ -611,10 +618,11 @@ static void check_length(struct reader *rd, uint64_t tensors)
 	uint64_t start = (position(rd) + rd->alignment - 1) & ~(uint64_t)(rd->alignment - 1);
 
 	if (rd->status == 0 && tensors > 0 && start + rd->data_bytes > rd->source->bytes) {
-		rd->status = err_set(rd->err, ERR_INVALID,
-				     "it has %llu of the %llu bytes that its header tells: " PART_NOUN,
-				     (unsigned long long)rd->source->bytes,
-				     (unsigned long long)(start + rd->data_bytes));
+		rd->status =
+			err_set(rd->err, ERR_INVALID,
+				"it has %llu of the %llu bytes that its header tells: " PART_NOUN,
+				(unsigned long long)rd->source->bytes,
+				(unsigned long long)(start + rd->data_bytes));
 	}
 }
 
@@ -628,8 +636,8 @@ static void read_header(struct reader *rd)
 
 	if (rd->status == 0 && (tensors > GGUF_TENSORS_MAX || keys > GGUF_KEYS_MAX)) {
 		rd->status = err_set(rd->err, ERR_INVALID,
-				     "its header tells of %llu keys and %llu tensors, which no model has: "
-				     PART_NOUN,
+				     "its header tells of %llu keys and %llu tensors, which no "
+				     "model has: " PART_NOUN,
 				     (unsigned long long)keys, (unsigned long long)tensors);
 	}
 	for (uint64_t i = 0; i < keys && rd->status == 0; i++) {

@@ -30,9 +30,9 @@ enum gguf_role {
 };
 
 struct gguf_layer {
-	uint64_t bytes;	    /* of its tensors */
-	uint32_t kv_heads;  /* 0: it keeps no KV cache */
-	bool is_sliding;    /* attends within sliding_window only */
+	uint64_t bytes;	   /* of its tensors */
+	uint32_t kv_heads; /* 0: it keeps no KV cache */
+	bool is_sliding;   /* attends within sliding_window only */
 };
 
 /* Texts are UTF-8 without control characters, "" when not said; numbers are 0 when not said. */
@@ -55,12 +55,12 @@ struct gguf {
 	struct gguf_layer *layers; /* layer_count of them */
 	uint32_t context_length;   /* trained for */
 	uint32_t embedding_length;
-	uint32_t feed_forward_length; /* of the widest layer */
-	uint32_t head_count;	      /* of the layer with most */
-	uint32_t key_length, value_length; /* of one head */
+	uint32_t feed_forward_length;		   /* of the widest layer */
+	uint32_t head_count;			   /* of the layer with most */
+	uint32_t key_length, value_length;	   /* of one head */
 	uint32_t key_length_swa, value_length_swa; /* ... in sliding layers */
-	uint32_t sliding_window;	   /* tokens; 0: every layer sees all */
-	uint32_t shared_kv_layers;	   /* so many last layers use the cache of earlier ones */
+	uint32_t sliding_window;		   /* tokens; 0: every layer sees all */
+	uint32_t shared_kv_layers; /* so many last layers use the cache of earlier ones */
 	uint32_t kv_lora_rank, key_length_mla; /* compressed KV cache (DeepSeek); 0: not */
 	uint32_t rope_dimensions;
 	uint32_t vocabulary;

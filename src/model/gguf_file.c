@@ -90,10 +90,11 @@ static int read_part(struct gguf *g, const char *first, uint32_t part, uint64_t 
 	} else {
 		status = read_file(g, path, &part_bytes, err);
 		if (status == -ENOENT) {
-			status = err_set(err, ERR_NOT_FOUND,
-					 "the model %s is not complete: its part %s is not there; get "
-					 "it again",
-					 first, path);
+			status = err_set(
+				err, ERR_NOT_FOUND,
+				"the model %s is not complete: its part %s is not there; get "
+				"it again",
+				first, path);
 		}
 	}
 	*bytes += part_bytes;

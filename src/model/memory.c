@@ -6,17 +6,17 @@
 #include "base/mem.h"
 
 #define MIB ((uint64_t)1 << 20)
-#define SLOTS_DEFAULT 4	     /* llama-server's -np auto, with one cache for all (unified) */
-#define BATCH_DEFAULT 512    /* tokens computed at once (its --ubatch-size) */
-#define CELLS_STEP 256	     /* caches are rounded up to this */
-#define CONTEXT_DEFAULT 4096 /* of a model that does not say its own */
-#define FIT_CONTEXT_MIN 4096 /* its --fit-ctx: it shrinks an open context no further */
-#define CONTEXT_MIN 512	     /* smaller ones are not worth a suggestion */
-#define ENGINE_BYTES (24 * MIB) /* the process itself */
-#define VOCABULARY_BYTES 256	/* the tokenizer's tables, per token */
+#define SLOTS_DEFAULT 4		 /* llama-server's -np auto, with one cache for all (unified) */
+#define BATCH_DEFAULT 512	 /* tokens computed at once (its --ubatch-size) */
+#define CELLS_STEP 256		 /* caches are rounded up to this */
+#define CONTEXT_DEFAULT 4096	 /* of a model that does not say its own */
+#define FIT_CONTEXT_MIN 4096	 /* its --fit-ctx: it shrinks an open context no further */
+#define CONTEXT_MIN 512		 /* smaller ones are not worth a suggestion */
+#define ENGINE_BYTES (24 * MIB)	 /* the process itself */
+#define VOCABULARY_BYTES 256	 /* the tokenizer's tables, per token */
 #define DEVICE_BYTES (128 * MIB) /* a driver's context; not calibrated */
 #define PROJECTOR_COMPUTE_BYTES (256 * MIB) /* not calibrated */
-#define HOST_KEEP_BYTES (256 * MIB) /* left to the system */
+#define HOST_KEEP_BYTES (256 * MIB)	    /* left to the system */
 
 /* Figures of the engine's caches. */
 struct layout {
@@ -61,7 +61,7 @@ static struct layout layout_make(const struct memory_model *m, uint32_t context)
 /* What one layer of a recurrent or hybrid model keeps for one slot, 4 bytes an element. */
 static uint64_t state_bytes(const struct gguf *g)
 {
-		uint64_t conv = g->ssm_conv > 0 ? g->ssm_conv - 1 : 0;
+	uint64_t conv = g->ssm_conv > 0 ? g->ssm_conv - 1 : 0;
 	uint64_t elements = conv * (g->ssm_inner + 2 * (uint64_t)g->ssm_groups * g->ssm_state) +
 			    (uint64_t)g->ssm_state * g->ssm_inner;
 
@@ -77,7 +77,8 @@ static uint64_t layer_kv_bytes(const struct gguf *g, const struct layout *l, uin
 	const struct gguf_layer *layer = &g->layers[i];
 	bool own_length = layer->is_sliding && g->key_length_swa > 0;
 	uint64_t key = own_length ? g->key_length_swa : g->key_length;
-	uint64_t value = own_length && g->value_length_swa > 0 ? g->value_length_swa : g->value_length;
+	uint64_t value =
+		own_length && g->value_length_swa > 0 ? g->value_length_swa : g->value_length;
 	uint64_t cells = (uint64_t)(layer->is_sliding ? l->cells_sliding : l->cells) * l->streams;
 	bool is_recurrent = g->ssm_inner > 0 || g->shortconv_cache > 0 || g->wkv_head_size > 0;
 	uint64_t state = is_recurrent && (layer->kv_heads == 0 || g->head_count == 0 ||
@@ -88,7 +89,8 @@ static uint64_t layer_kv_bytes(const struct gguf *g, const struct layout *l, uin
 	if (g->is_encoder || i + g->shared_kv_layers >= g->layer_count) {
 		return state;
 	}
-	if (g->key_length_mla > 0) { /* one compressed row stands for all heads, V is a view of it */
+	if (g->key_length_mla >
+	    0) { /* one compressed row stands for all heads, V is a view of it */
 		key = g->kv_lora_rank + g->rope_dimensions;
 		return state + cells * key * l->block_k / 32;
 	}
@@ -100,8 +102,8 @@ static uint64_t compute_bytes(const struct gguf *g, const struct layout *l)
 {
 	uint64_t width = 5 * (uint64_t)g->embedding_length + 5 * (uint64_t)g->ssm_inner;
 	uint64_t experts = g->expert_count > 0 ? g->expert_used_count : 0;
-	uint64_t expert_width =
-		g->expert_feed_forward_length > 0 ? g->expert_feed_forward_length : g->feed_forward_length;
+	uint64_t expert_width = g->expert_feed_forward_length > 0 ? g->expert_feed_forward_length
+								  : g->feed_forward_length;
 	uint64_t forward = experts > 0 ? experts * (3 * expert_width + g->embedding_length)
 				       : 3 * (uint64_t)g->feed_forward_length;
 	uint64_t scores = l->has_flash_attention ? 0 : (uint64_t)g->head_count * l->cells;
@@ -157,7 +159,8 @@ void memory_estimate_make(const struct memory_model *m, bool has_device,
 	struct memory_share *projector = e.layers_offloaded > 0 ? &e.device : &e.host;
 
 	e.host.compute = mask + compute;
-	if (e.layers_offloaded > 0) { /* the host only carries the input; layers left there borrow */
+	if (e.layers_offloaded >
+	    0) { /* the host only carries the input; layers left there borrow */
 		e.device.compute = compute + (e.layers_offloaded <= g->layer_count ? mask : 0);
 		e.host.compute = mask + (uint64_t)l.batch * 4 * 4 * g->embedding_length;
 		e.device.other = DEVICE_BYTES;
@@ -184,8 +187,9 @@ uint64_t memory_estimate_bytes(const struct memory_estimate *e)
 
 static uint64_t host_room(const struct memory_machine *machine)
 {
-	return machine->host_free_bytes > HOST_KEEP_BYTES ? machine->host_free_bytes - HOST_KEEP_BYTES
-							  : 0;
+	return machine->host_free_bytes > HOST_KEEP_BYTES
+		       ? machine->host_free_bytes - HOST_KEEP_BYTES
+		       : 0;
 }
 
 /* With so much given back by a server that is stopped first. */
@@ -214,7 +218,8 @@ static bool model_fits(const struct memory_model *m, const struct memory_machine
 
 /* The largest power of two below the context that fits, or 0. */
 static uint32_t fitting_context(struct memory_model *m, const struct memory_machine *machine,
-				uint32_t context, uint32_t least, struct memory_estimate *ret_estimate)
+				uint32_t context, uint32_t least,
+				struct memory_estimate *ret_estimate)
 {
 	uint32_t tokens = 1;
 

@@ -31,12 +31,13 @@ struct memory_model {
 
 /* Main memory and devices (all of them together) side by side. */
 struct memory_share {
-	uint64_t weights, kv, compute, other; /* bytes; other: projector, prompt cache, the engine */
+	uint64_t weights, kv, compute,
+		other; /* bytes; other: projector, prompt cache, the engine */
 };
 
 struct memory_estimate {
 	struct memory_share host, device;
-	uint32_t context; /* tokens of all slots together */
+	uint32_t context;	   /* tokens of all slots together */
 	uint32_t layers_offloaded; /* of gguf.layer_count + 1, the output layer */
 };
 

@@ -14,7 +14,8 @@
 
 #define NEAR_PREFIX_MIN_BYTES 3 /* shorter ones say nothing */
 
-#define FIELD_ROW(name, kind, member, max) { name, FIELD_##kind, offsetof(struct model, member), max },
+#define FIELD_ROW(name, kind, member, max) \
+	{ name, FIELD_##kind, offsetof(struct model, member), max },
 const struct field field_rows[] = { FIELD_TABLE(FIELD_ROW) };
 #undef FIELD_ROW
 
@@ -169,7 +170,8 @@ const char *registry_nearest(const struct registry *r, struct span id)
 		const char *candidate = r->models[i].id;
 		size_t distance = span_distance(id, span_of(candidate));
 
-		if (id.len >= NEAR_PREFIX_MIN_BYTES && strncasecmp(candidate, id.ptr, id.len) == 0) {
+		if (id.len >= NEAR_PREFIX_MIN_BYTES &&
+		    strncasecmp(candidate, id.ptr, id.len) == 0) {
 			distance = 1;
 		}
 		if (distance <= best && (nearest == NULL || distance < best)) {
@@ -221,11 +223,13 @@ static int check_texts(const struct model *m, struct err *err)
 		}
 		memcpy(&text, (const char *)m + f->offset, sizeof(text));
 		if (text != NULL) {
-			fault = f->kind == FIELD_PATH ? field_path_fault(span_of(text))
-						      : field_text_fault(span_of(text), f->max_bytes);
+			fault = f->kind == FIELD_PATH
+					? field_path_fault(span_of(text))
+					: field_text_fault(span_of(text), f->max_bytes);
 		}
 		if (fault != NULL) {
-			return err_set(err, ERR_INVALID, "adding %s: its %s %s", m->id, f->name, fault);
+			return err_set(err, ERR_INVALID, "adding %s: its %s %s", m->id, f->name,
+				       fault);
 		}
 	}
 	return 0;
@@ -234,16 +238,17 @@ static int check_texts(const struct model *m, struct err *err)
 static int check_name(const struct registry *r, const char *name, struct err *err)
 {
 	if (!registry_id_is_valid(span_of(name))) {
-		return err_set(err, ERR_INVALID,
-			       "adding a model: a name is 1 to %d letters, digits, '.', '_' and '-', "
-			       "the first a letter or digit",
-			       REGISTRY_ID_MAX_BYTES - 1);
+		return err_set(
+			err, ERR_INVALID,
+			"adding a model: a name is 1 to %d letters, digits, '.', '_' and '-', "
+			"the first a letter or digit",
+			REGISTRY_ID_MAX_BYTES - 1);
 	}
 	const struct model *holder = registry_find(r, span_of(name));
 
 	if (holder != NULL) {
-		return err_set(err, ERR_BUSY, "adding a model: the name %s belongs to %s already", name,
-			       holder->id);
+		return err_set(err, ERR_BUSY, "adding a model: the name %s belongs to %s already",
+			       name, holder->id);
 	}
 	return 0;
 }
@@ -269,8 +274,8 @@ static int check_new(const struct registry *r, const struct model *m, struct err
 			       REGISTRY_MODELS_MAX);
 	}
 	if (m->port != 0 && (m->port < r->port_min || m->port > r->port_max)) {
-		return err_set(err, ERR_INVALID, "adding %s: port %u is outside %u..%u", m->id, m->port,
-			       r->port_min, r->port_max);
+		return err_set(err, ERR_INVALID, "adding %s: port %u is outside %u..%u", m->id,
+			       m->port, r->port_min, r->port_max);
 	}
 	if (m->port != 0 && registry_port_is_taken(r, m->port)) {
 		return err_set(err, ERR_BUSY, "adding %s: port %u belongs to another model", m->id,
@@ -291,9 +296,10 @@ int registry_add(struct registry *r, const struct model *m, struct err *err)
 		copy.port = registry_free_port(r, r->port_min);
 	}
 	if (copy.port == 0) {
-		return err_set(err, ERR_FULL,
-			       "adding %s: no port is free in %u..%u; widen port_range or remove a model",
-			       m->id, r->port_min, r->port_max);
+		return err_set(
+			err, ERR_FULL,
+			"adding %s: no port is free in %u..%u; widen port_range or remove a model",
+			m->id, r->port_min, r->port_max);
 	}
 	copy.entry = 0;
 	copy.file_path = mem_strdup(m->file_path);

@@ -27,11 +27,11 @@
 
 struct model {
 	char id[REGISTRY_ID_MAX_BYTES];
-	char *name;	 /* display name: ours, else made from file name and family */
-	char *file_path; /* as the registry says: absolute, or below /models */
-	char *mmproj_path; /* NULL: none */
+	char *name;		     /* display name: ours, else made from file name and family */
+	char *file_path;	     /* as the registry says: absolute, or below /models */
+	char *mmproj_path;	     /* NULL: none */
 	char *family, *quantization; /* NULL when not said */
-	double size_params;		  /* billions; 0: not said */
+	double size_params;	     /* billions; 0: not said */
 	bool enabled;
 	uint16_t port; /* assigned when the file says none; 0 only in what registry_add is given */
 	struct settings settings;

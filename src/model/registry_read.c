@@ -19,11 +19,11 @@
 
 struct reader {
 	struct registry *r;
-	char id[REGISTRY_ID_MAX_BYTES];	      /* of the model being read; "" when it is not valid */
+	char id[REGISTRY_ID_MAX_BYTES]; /* of the model being read; "" when it is not valid */
 	char where[REGISTRY_ID_MAX_BYTES + 16]; /* "models.qwen3" or "models[17]" */
-	bool is_bad;			      /* the model being read is refused */
-	uint32_t seen_fields, seen_settings;  /* bit per row: members that were there already */
-	struct span *names;		      /* accepted ids and aliases, sorted without case */
+	bool is_bad;				/* the model being read is refused */
+	uint32_t seen_fields, seen_settings;	/* bit per row: members that were there already */
+	struct span *names;			/* accepted ids and aliases, sorted without case */
 	size_t name_count;
 };
 
@@ -205,7 +205,8 @@ static void read_field(struct reader *rd, const struct field *f, const struct js
 		break;
 	case FIELD_ID:
 		if (!json_to_span(v, &id) || !span_is(id, m->id)) {
-			note_member(rd, f->name, "differs from the key that the model stands under");
+			note_member(rd, f->name,
+				    "differs from the key that the model stands under");
 		}
 		break;
 	}
@@ -244,7 +245,8 @@ static void read_member(struct reader *rd, struct span key, const struct json_va
 		const struct field *f = &field_rows[i];
 
 		if (span_is(key, f->name)) {
-			if (is_first(rd, f->name, &rd->seen_fields, i) && json_type(v) != JSON_NULL) {
+			if (is_first(rd, f->name, &rd->seen_fields, i) &&
+			    json_type(v) != JSON_NULL) {
 				read_field(rd, f, v, m);
 			}
 			return;
@@ -396,7 +398,8 @@ static int check_root(const struct json_value *root, struct err *err)
 		models += span_is(key, "models");
 	}
 	if (models != 1) {
-		return err_set(err, ERR_INVALID, "the registry must hold one object \"models\", has %s",
+		return err_set(err, ERR_INVALID,
+			       "the registry must hold one object \"models\", has %s",
 			       models == 0 ? "none" : "several");
 	}
 	if (json_type(json_get(root, "models")) != JSON_OBJECT) {

@@ -41,7 +41,8 @@ static bool aliases_equal(const struct model *m, const struct json_value *v)
 /* Whether the display name is the one that is made when the file says none. */
 static bool is_made_name(const struct model *m, const struct field *f)
 {
-	char *made = f->offset == offsetof(struct model, name) ? model_made_name(m->file_path) : NULL;
+	char *made =
+		f->offset == offsetof(struct model, name) ? model_made_name(m->file_path) : NULL;
 	bool same = made != NULL && strcmp(m->name, made) == 0;
 
 	free(made);
@@ -139,8 +140,7 @@ static void write_missing(struct json_writer *w, const struct model *m, const st
 		const struct field *f = &field_rows[i];
 		bool is_wanted = v == NULL && (f->kind == FIELD_ID || f->kind == FIELD_ENABLED);
 
-		if (json_get(v, f->name) == NULL &&
-		    (is_wanted || !field_equals(m, f, NULL))) {
+		if (json_get(v, f->name) == NULL && (is_wanted || !field_equals(m, f, NULL))) {
 			jsonw_key(w, f->name);
 			write_field(w, m, f);
 		}
@@ -239,8 +239,8 @@ int registry_save(const struct registry *r, const char *path, struct err *err)
 	if (status == 0) {
 		status = fs_replace(path, buf_span(&text), 0644, err);
 	} else {
-		err_set(err, status, "saving %s: it would be larger than %u bytes; remove models", path,
-			REGISTRY_FILE_MAX_BYTES);
+		err_set(err, status, "saving %s: it would be larger than %u bytes; remove models",
+			path, REGISTRY_FILE_MAX_BYTES);
 	}
 	buf_finish(&text);
 	return status;

@@ -128,11 +128,13 @@ static void look_at(struct scan *s, const char *path, const char *name, enum sca
 	struct err err;
 	char *first = gguf_part_path(path, 0, &part, &count);
 
-	if (first != NULL && part > 0) { /* told once, by the first part; or by the second without it */
+	if (first != NULL &&
+	    part > 0) { /* told once, by the first part; or by the second without it */
 		if (part == 1 && !fs_is_file(first)) {
-			char *text = mem_printf("the model %s is not complete: its first part is not "
-						"there; get it again",
-						path);
+			char *text =
+				mem_printf("the model %s is not complete: its first part is not "
+					   "there; get it again",
+					   path);
 			note(s, text);
 			free(text);
 		}
@@ -250,7 +252,8 @@ static void visit(struct scan *s, const struct place *place, const char *name)
 		s->is_cut = true;
 	} else if (stat(path, &st) != 0) {
 		if (has_suffix(name, ".gguf")) {
-			char *text = mem_printf("the model %s is a link to a file that is gone", path);
+			char *text =
+				mem_printf("the model %s is a link to a file that is gone", path);
 			note(s, text);
 			free(text);
 		}
@@ -311,7 +314,8 @@ static void attach_projector(struct scan *s, struct scan_model *m)
 static void walk(struct scan *s, const struct place *place)
 {
 	struct dirent **names = NULL;
-	int count = place->depth <= SCAN_DEPTH_MAX ? scandir(place->path, &names, NULL, alphasort) : -1;
+	int count =
+		place->depth <= SCAN_DEPTH_MAX ? scandir(place->path, &names, NULL, alphasort) : -1;
 
 	s->is_cut |= place->depth > SCAN_DEPTH_MAX;
 	for (int i = 0; i < count; i++) {

@@ -44,8 +44,8 @@ struct scan {
 	size_t count;
 	struct scan_model *projectors; /* likewise */
 	size_t projector_count;
-	size_t entries;	 /* files and folders looked at */
-	bool is_cut;	 /* a bound was reached: there may be more */
+	size_t entries; /* files and folders looked at */
+	bool is_cut;	/* a bound was reached: there may be more */
 	char problems[SCAN_PROBLEMS_MAX][512];
 	size_t problem_count; /* may exceed SCAN_PROBLEMS_MAX */
 };

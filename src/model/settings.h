@@ -74,7 +74,7 @@ extern const struct setting_row setting_rows[];
 extern const size_t setting_row_count;
 
 const struct setting_row *setting_find(struct span name); /* NULL: unknown */
-void settings_init(struct settings *s); /* all unset */
+void settings_init(struct settings *s);			  /* all unset */
 int32_t setting_get(const struct settings *s, const struct setting_row *row);
 void setting_put(struct settings *s, const struct setting_row *row, int32_t value);
 /* From text ("8192", "on", "q8_0", "default" = unset). ERR_INVALID with the bounds. */

@@ -17,7 +17,8 @@ struct input {
 static ssize_t read_input(void *context, uint64_t offset, void *to, size_t len)
 {
 	const struct input *in = context;
-	struct span rest = span_from(in->bytes, offset < in->bytes.len ? (size_t)offset : in->bytes.len);
+	struct span rest =
+		span_from(in->bytes, offset < in->bytes.len ? (size_t)offset : in->bytes.len);
 	size_t got = rest.len < len ? rest.len : len;
 
 	got = got < in->piece ? got : in->piece;

@@ -30,7 +30,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct registry first, again;
 	struct buf text, text_again;
 
-	if (registry_parse(&first, (struct span){ (const char *)data, size }, 8080, 8099, NULL) != 0) {
+	if (registry_parse(&first, (struct span){ (const char *)data, size }, 8080, 8099, NULL) !=
+	    0) {
 		return 0;
 	}
 	check_accepted(&first);

@@ -27,7 +27,8 @@
 
 struct shape {
 	const char *arch, *type, *name;
-	uint64_t layers, embd, heads, kv, dim, ff, ctx, vocab, experts, used, window, chat, seed, sparse;
+	uint64_t layers, embd, heads, kv, dim, ff, ctx, vocab, experts, used, window, chat, seed,
+		sparse;
 };
 
 enum fill { FILL_RANDOM, FILL_ONES };
@@ -50,8 +51,7 @@ static void plan_tensor(struct plan *p, const char *name, uint64_t a, uint64_t b
 	ENSURE(p->count < TENSORS_MAX);
 	uint64_t bytes = build_tensor(&p->b, name, type, (uint64_t[3]){ a, b, c });
 
-	p->tensors[p->count++] =
-		(struct planned){ bytes, type, b > 0 ? FILL_RANDOM : FILL_ONES };
+	p->tensors[p->count++] = (struct planned){ bytes, type, b > 0 ? FILL_RANDOM : FILL_ONES };
 }
 
 static void plan_layer_tensor(struct plan *p, uint64_t layer, const char *name, uint64_t a,
@@ -146,7 +146,8 @@ static void plan_tensors(struct plan *p, const struct shape *s)
 	}
 }
 
-static void add_arch_u32(struct gguf_build *b, const struct shape *s, const char *key, uint64_t value)
+static void add_arch_u32(struct gguf_build *b, const struct shape *s, const char *key,
+			 uint64_t value)
 {
 	char text[96];
 
@@ -328,9 +329,20 @@ static bool read_option(struct shape *s, struct span key, const char *value)
 int main(int argc, char **argv)
 {
 	static struct plan p;
-	struct shape s = { .arch = "llama", .type = "f16", .name = "random", .layers = 4, .embd = 256,
-			   .heads = 8, .kv = 2, .ff = 512, .ctx = 4096, .vocab = 512,
-			   .used = 2, .window = 1024, .chat = 1, .seed = 1 };
+	struct shape s = { .arch = "llama",
+			   .type = "f16",
+			   .name = "random",
+			   .layers = 4,
+			   .embd = 256,
+			   .heads = 8,
+			   .kv = 2,
+			   .ff = 512,
+			   .ctx = 4096,
+			   .vocab = 512,
+			   .used = 2,
+			   .window = 1024,
+			   .chat = 1,
+			   .seed = 1 };
 	struct buf header;
 
 	for (int i = 2; i < argc; i++) {
@@ -343,7 +355,8 @@ int main(int argc, char **argv)
 		}
 	}
 	if (argc < 2 || s.vocab < FIRST_PIECE || s.heads == 0) {
-		fprintf(stderr, "make-gguf OUT.gguf [key=value ...]; vocab is at least %d\n", FIRST_PIECE);
+		fprintf(stderr, "make-gguf OUT.gguf [key=value ...]; vocab is at least %d\n",
+			FIRST_PIECE);
 		return 2;
 	}
 	if (s.dim == 0) {

@@ -251,7 +251,8 @@ static void hostile_counts_cost_nothing(void **state)
 	build_number(&file, GGUF_STRINGS_MAX, 8);
 	memset(buf_reserve(&file, GGUF_STRINGS_MAX * 8), 0, GGUF_STRINGS_MAX * 8);
 	buf_added(&file, GGUF_STRINGS_MAX * 8);
-	assert_refused_cheaply("as many empty strings as are allowed", buf_span(&file), "architecture");
+	assert_refused_cheaply("as many empty strings as are allowed", buf_span(&file),
+			       "architecture");
 
 	begin_header(&file, 0, 1);
 	build_string(&file, "x");
@@ -283,7 +284,8 @@ static void what_is_wrong_is_said(void **state)
 		struct gguf g;
 		struct err err;
 
-		assert_int_equal(read_bytes(&g, (struct span){ cases[i].bytes, cases[i].len }, &err),
+		assert_int_equal(read_bytes(&g, (struct span){ cases[i].bytes, cases[i].len },
+					    &err),
 				 ERR_INVALID);
 		if (strstr(err.text, cases[i].sentence) == NULL) {
 			fail_msg("'%s' does not say '%s'", err.text, cases[i].sentence);

@@ -23,23 +23,24 @@ struct shape {
 	const char *quantization;
 };
 
-static const struct shape mha = { "llama", 16, 2048, 32, 32, 64, 5632, 32000, 0, 0, 0, 0, 0,
-				  102768640, 131072000, 131080192, "F16" };
-static const struct shape gqa = { "llama", 16, 2048, 32, 8, 64, 8192, 128256, 0, 0, 0, 0, 0,
-				  121651200, 525336576, 525344768, "F16" };
-static const struct shape qwen = { "qwen3", 36, 2560, 32, 8, 128, 9728, 151936, 0, 0, 0, 0, 0,
-				   56792064, 218787840, 218798080, "Q4_0" };
-static const struct shape moe = { "qwen3moe", 12, 2048, 32, 4, 128, 768, 151936, 0, 0, 32, 8, 0,
-				  180573184, 330612736, 330620928, "Q8_0" };
-static const struct shape gemma3 = { "gemma3", 26, 1152, 4, 1, 256, 6912, 262144, 512, 6, 0, 0, 0,
-				     53694464, 603979776, 4608, "F16" };
-static const struct shape gemma2 = { "gemma2", 26, 2304, 8, 4, 256, 9216, 256000, 4096, 2, 0, 0, 0,
-				     43831296, 331776000, 9216, "Q4_0" };
-static const struct shape mamba = { "mamba", 24, 768, 0, 0, 0, 0, 50280, 0, 0, 0, 0, 1536,
-				    7615488, 77230080, 77233152, "F16" };
+static const struct shape mha = { "llama", 16, 2048, 32, 32,	    64,	       5632,	  32000, 0,
+				  0,	   0,  0,    0,	 102768640, 131072000, 131080192, "F16" };
+static const struct shape gqa = { "llama", 16, 2048, 32, 8,	    64,	       8192,	  128256, 0,
+				  0,	   0,  0,    0,	 121651200, 525336576, 525344768, "F16" };
+static const struct shape qwen = { "qwen3", 36, 2560, 32, 8,	    128,       9728,	  151936, 0,
+				   0,	    0,	0,    0,  56792064, 218787840, 218798080, "Q4_0" };
+static const struct shape moe = { "qwen3moe", 12,	 2048,	    32,	       4,     128,
+				  768,	      151936,	 0,	    0,	       32,    8,
+				  0,	      180573184, 330612736, 330620928, "Q8_0" };
+static const struct shape gemma3 = { "gemma3", 26, 1152, 4, 1,	      256,	 6912, 262144, 512,
+				     6,	       0,  0,	 0, 53694464, 603979776, 4608, "F16" };
+static const struct shape gemma2 = { "gemma2", 26, 2304, 8, 4,	      256,	 9216, 256000, 4096,
+				     2,	       0,  0,	 0, 43831296, 331776000, 9216, "Q4_0" };
+static const struct shape mamba = { "mamba", 24, 768, 0,    0,	     0,	       0,	 50280, 0,
+				    0,	     0,	 0,   1536, 7615488, 77230080, 77233152, "F16" };
 /* The model of the recorded logs on a real GPU, in F16. */
-static const struct shape gpu1b = { "llama", 22, 2048, 32, 4, 64, 5632, 286, 0, 0, 0, 0, 0,
-				    88096768, 1171456, 1179648, "F16" };
+static const struct shape gpu1b = { "llama", 22, 2048, 32, 4,	     64,      5632,    286,  0,
+				    0,	     0,	 0,    0,  88096768, 1171456, 1179648, "F16" };
 
 static void make_gguf(const struct shape *s, struct gguf *g)
 {
@@ -62,8 +63,7 @@ static void make_gguf(const struct shape *s, struct gguf *g)
 			    .has_output = s->window == 0,
 			    .context_length = 131072 };
 	snprintf(g->architecture, sizeof(g->architecture), "%s", s->arch);
-	snprintf(g->quantization, sizeof(g->quantization), "%s",
-		 s->quantization);
+	snprintf(g->quantization, sizeof(g->quantization), "%s", s->quantization);
 	g->layers = mem_alloc(s->layers * sizeof(g->layers[0]));
 	for (uint32_t i = 0; i < s->layers; i++) {
 		g->layers[i].bytes = s->layer_bytes;
@@ -76,7 +76,8 @@ struct row {
 	const char *what;
 	const struct shape *shape;
 	int32_t context, slots, kv_type, flash;
-	double weights, kv, compute; /* MiB, from the load log of llama-server build 11669 on a CPU */
+	double weights, kv,
+		compute; /* MiB, from the load log of llama-server build 11669 on a CPU */
 };
 
 #define NONE SETTING_UNSET
@@ -86,8 +87,8 @@ static const struct row rows[] = {
 	{ "grouped-query, 8192", &gqa, 8192, NONE, NONE, NONE, 2858.26, 256.00, 76.02 },
 	{ "grouped-query, 32768", &gqa, 32768, NONE, NONE, NONE, 2858.26, 1024.00, 100.02 },
 	{ "grouped-query, 32768, q8_0", &gqa, 32768, NONE, KV_Q8_0, NONE, 2858.26, 544.00, 100.05 },
-	{ "grouped-query, 8192, no flash attention", &gqa, 8192, NONE, NONE, TRI_OFF, 2858.26, 256.00,
-	  554.01 },
+	{ "grouped-query, 8192, no flash attention", &gqa, 8192, NONE, NONE, TRI_OFF, 2858.26,
+	  256.00, 554.01 },
 	{ "grouped-query, 8192, 3 slots", &gqa, 8192, 3, NONE, NONE, 2858.26, 264.00, 70.91 },
 	{ "qwen3 4B, 16384", &qwen, 16384, NONE, NONE, NONE, 2366.37, 2304.00, 98.02 },
 	{ "qwen3 4B, 40960, q4_0", &qwen, 40960, NONE, KV_Q4_0, NONE, 2366.37, 1620.00, 122.10 },
@@ -140,11 +141,11 @@ static void estimates_agree_with_the_engine(void **state)
 		double sum = mib(e.host.weights + e.host.kv + e.host.compute);
 		double said = row->weights + row->kv + row->compute;
 
-		print_message("%s: %.0f MiB, engine %.0f (%+.1f %%): weights %.1f/%.1f, KV %.1f/%.1f, "
-			      "compute %.1f/%.1f\n",
-			      row->what, sum, said, (sum / said - 1) * 100, mib(e.host.weights),
-			      row->weights, mib(e.host.kv), row->kv, mib(e.host.compute),
-			      row->compute);
+		print_message(
+			"%s: %.0f MiB, engine %.0f (%+.1f %%): weights %.1f/%.1f, KV %.1f/%.1f, "
+			"compute %.1f/%.1f\n",
+			row->what, sum, said, (sum / said - 1) * 100, mib(e.host.weights),
+			row->weights, mib(e.host.kv), row->kv, mib(e.host.compute), row->compute);
 		assert_within(row->what, "weights", mib(e.host.weights), row->weights, 0.02);
 		assert_within(row->what, "KV cache", mib(e.host.kv), row->kv, 0.02);
 		assert_within(row->what, "compute", mib(e.host.compute), row->compute, 0.25);
@@ -184,7 +185,8 @@ static void offloaded_layers_are_counted_on_the_device(void **state)
 
 static void what_fits_is_started(void **state)
 {
-	struct memory_machine machine = { .host_free_bytes = 8 * GIB, .budget_free_bytes = UINT64_MAX };
+	struct memory_machine machine = { .host_free_bytes = 8 * GIB,
+					  .budget_free_bytes = UINT64_MAX };
 	struct memory_decision d;
 	struct gguf g;
 
@@ -219,12 +221,12 @@ static void what_does_not_fit_is_refused_with_the_sum_and_what_would_fit(void **
 	m.settings.ctx_size = 32768;
 	memory_decide(&m, &machine, &d);
 	assert_false(d.fits);
-	assert_string_equal(d.sentence,
-			    "big needs 3.9 GiB (weights 2.8, KV cache 1.0 for 32768 tokens, compute "
-			    "0.1, prompt cache and other 0.1); 3.8 GiB are free");
+	assert_string_equal(
+		d.sentence,
+		"big needs 3.9 GiB (weights 2.8, KV cache 1.0 for 32768 tokens, compute "
+		"0.1, prompt cache and other 0.1); 3.8 GiB are free");
 	assert_int_equal(d.suggestion_count, 3);
-	assert_string_equal(d.suggestions[0],
-			    "ronzal set big cache_type_k=q8_0 cache_type_v=q8_0");
+	assert_string_equal(d.suggestions[0], "ronzal set big cache_type_k=q8_0 cache_type_v=q8_0");
 	assert_string_equal(d.suggestions[1], "ronzal set big ctx_size=16384");
 	assert_string_equal(d.suggestions[2], "ronzal stop small");
 
@@ -258,7 +260,8 @@ static void what_no_setting_can_make_fit_gets_no_empty_promise(void **state)
 
 static void the_engine_shrinks_what_the_settings_leave_open(void **state)
 {
-	struct memory_machine machine = { .host_free_bytes = 6 * GIB, .budget_free_bytes = UINT64_MAX };
+	struct memory_machine machine = { .host_free_bytes = 6 * GIB,
+					  .budget_free_bytes = UINT64_MAX };
 	struct memory_decision d;
 	struct gguf g;
 
@@ -285,7 +288,8 @@ static void the_engine_shrinks_what_the_settings_leave_open(void **state)
 
 static void budget_and_unified_memory_count(void **state)
 {
-	struct memory_machine machine = { .host_free_bytes = 64 * GIB, .budget_free_bytes = 3 * GIB };
+	struct memory_machine machine = { .host_free_bytes = 64 * GIB,
+					  .budget_free_bytes = 3 * GIB };
 	struct memory_decision d;
 	struct gguf g;
 

@@ -60,7 +60,8 @@ static bool values_equal(const struct json_value *a, const struct json_value *b)
 	const struct json_value *child_a, *child_b;
 	struct span key_a, key_b;
 
-	if (json_type(a) != json_type(b) || json_count(a) != json_count(b) || !scalars_equal(a, b)) {
+	if (json_type(a) != json_type(b) || json_count(a) != json_count(b) ||
+	    !scalars_equal(a, b)) {
 		return false;
 	}
 	while (json_next(&it_a, &key_a, &child_a) && json_next(&it_b, &key_b, &child_b)) {
@@ -222,7 +223,8 @@ static void ports_that_are_not_said_are_assigned_in_the_files_order(void **state
 	struct registry r;
 
 	(void)state;
-	parse(&r, "{\"models\":{\"a\":{\"file_path\":\"/a\"},\"b\":{\"file_path\":\"/b\",\"port\":null},"
+	parse(&r, "{\"models\":{\"a\":{\"file_path\":\"/a\"},\"b\":{\"file_path\":\"/"
+		  "b\",\"port\":null},"
 		  "\"c\":{\"file_path\":\"/c\",\"port\":8080},\"d\":{\"file_path\":\"/d\"}},"
 		  "\"port_range\":[8079,8082]}");
 	assert_int_equal(r.port_min, 8080);
@@ -252,21 +254,28 @@ static const struct bad_model bad_models[] = {
 	{ "\"file_path\":\"/m\\u0000.gguf\"", "models.m.file_path: holds control characters" },
 	{ "\"file_path\":\"/m\",\"file_path\":\"/n\"", "models.m.file_path: is given twice" },
 	{ "\"file_path\":\"/m\",\"name\":\"\"", "models.m.name: is empty" },
-	{ "\"file_path\":\"/m\",\"name\":\"a\\u001b[31mb\"", "models.m.name: holds control characters" },
-	{ "\"file_path\":\"/m\",\"name\":\"a\\u202eb\"", "models.m.name: holds control characters" },
-	{ "\"file_path\":\"/m\",\"name\":\"a\\u0085b\"", "models.m.name: holds control characters" },
+	{ "\"file_path\":\"/m\",\"name\":\"a\\u001b[31mb\"",
+	  "models.m.name: holds control characters" },
+	{ "\"file_path\":\"/m\",\"name\":\"a\\u202eb\"",
+	  "models.m.name: holds control characters" },
+	{ "\"file_path\":\"/m\",\"name\":\"a\\u0085b\"",
+	  "models.m.name: holds control characters" },
 	{ "\"file_path\":\"/m\",\"model_id\":\"n\"",
 	  "models.m.model_id: differs from the key that the model stands under" },
 	{ "\"file_path\":\"/m\",\"port\":70000", "models.m.port: 70000 is outside 8080..8099" },
 	{ "\"file_path\":\"/m\",\"port\":-1", "models.m.port: -1 is outside 8080..8099" },
-	{ "\"file_path\":\"/m\",\"port\":8090", "models.m.port: 8090 belongs to another model already" },
+	{ "\"file_path\":\"/m\",\"port\":8090",
+	  "models.m.port: 8090 belongs to another model already" },
 	{ "\"file_path\":\"/m\",\"port\":\"8081\"",
 	  "models.m.port: must be a whole number, is a string" },
 	{ "\"file_path\":\"/m\",\"port\":18446744073709551616",
 	  "models.m.port: must be a whole number, is a number" },
-	{ "\"file_path\":\"/m\",\"enabled\":1", "models.m.enabled: must be a boolean, is a number" },
-	{ "\"file_path\":\"/m\",\"size_params\":-1", "models.m.size_params: -1 is outside 0..1e+06" },
-	{ "\"file_path\":\"/m\",\"aliases\":[\"good\"]", "models.m.aliases: the name good is taken" },
+	{ "\"file_path\":\"/m\",\"enabled\":1",
+	  "models.m.enabled: must be a boolean, is a number" },
+	{ "\"file_path\":\"/m\",\"size_params\":-1",
+	  "models.m.size_params: -1 is outside 0..1e+06" },
+	{ "\"file_path\":\"/m\",\"aliases\":[\"good\"]",
+	  "models.m.aliases: the name good is taken" },
 	{ "\"file_path\":\"/m\",\"aliases\":[\"--host\"]",
 	  "models.m.aliases: holds what is not a name" },
 	{ "\"file_path\":\"/m\",\"aliases\":{}",
@@ -278,7 +287,8 @@ static const struct bad_model bad_models[] = {
 	{ "\"file_path\":\"/m\",\"n_gpu_layers\":\"99 --tools all\"",
 	  "models.m.n_gpu_layers: must be a whole number in 0..999" },
 	{ "\"file_path\":\"/m\",\"mlock\":\"yes\"", "models.m.mlock: must be off or on" },
-	{ "\"file_path\":\"/m\",\"flash_attention\":3", "models.m.flash_attention: must be off, on or auto" },
+	{ "\"file_path\":\"/m\",\"flash_attention\":3",
+	  "models.m.flash_attention: must be off, on or auto" },
 	{ "\"file_path\":\"/m\",\"cache_type_k\":\"q2_k\"",
 	  "models.m.cache_type_k: must be f32, f16, bf16, q8_0, q5_1, q5_0, q4_1, q4_0 or iq4_nl" },
 };
@@ -333,8 +343,15 @@ static void all_faults_of_a_file_are_said_at_once(void **state)
 static void what_is_no_registry_is_refused_whole(void **state)
 {
 	static const char *const texts[] = {
-		"", "{", "[]", "null", "{}", "{\"models\":[]}", "{\"models\":{},\"models\":{}}",
-		"{\"models\":{}}x", "{\"models\":{\"a\":\"\xff\"}}",
+		"",
+		"{",
+		"[]",
+		"null",
+		"{}",
+		"{\"models\":[]}",
+		"{\"models\":{},\"models\":{}}",
+		"{\"models\":{}}x",
+		"{\"models\":{\"a\":\"\xff\"}}",
 	};
 
 	(void)state;
@@ -405,9 +422,12 @@ static void settings_are_parsed_and_printed_by_the_table(void **state)
 	static const struct {
 		const char *name, *text, *printed;
 	} good[] = {
-		{ "ctx_size", "8192", "8192" },	    { "ctx_size", "default", "default" },
-		{ "mlock", "true", "on" },	    { "mlock", "off", "off" },
-		{ "flash_attention", "AUTO", "auto" }, { "cache_type_v", "q8_0", "q8_0" },
+		{ "ctx_size", "8192", "8192" },
+		{ "ctx_size", "default", "default" },
+		{ "mlock", "true", "on" },
+		{ "mlock", "off", "off" },
+		{ "flash_attention", "AUTO", "auto" },
+		{ "cache_type_v", "q8_0", "q8_0" },
 	};
 	static const struct {
 		const char *name, *text, *why;
@@ -432,7 +452,8 @@ static void settings_are_parsed_and_printed_by_the_table(void **state)
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
 		const struct setting_row *row = setting_find(span_of(bad[i].name));
 
-		assert_int_equal(setting_parse(row, span_of(bad[i].text), &value, &err), ERR_INVALID);
+		assert_int_equal(setting_parse(row, span_of(bad[i].text), &value, &err),
+				 ERR_INVALID);
 		assert_string_equal(err.text, bad[i].why);
 	}
 	assert_null(setting_find(SPAN_LIT("host")));

@@ -197,7 +197,8 @@ static void split_models_are_one_and_must_be_whole(void **state)
 
 	part.parts = 2;
 	put_gguf(root, "whole-00001-of-00002.gguf", &part);
-	put_gguf(root, "half-00001-of-00002.gguf", &(struct facts){ "llama", "x", "1B", NULL, 7, 0, 2, 9 });
+	put_gguf(root, "half-00001-of-00002.gguf",
+		 &(struct facts){ "llama", "x", "1B", NULL, 7, 0, 2, 9 });
 	part.part = 1;
 	put_gguf(root, "whole-00002-of-00002.gguf", &part);
 	put_gguf(root, "headless-00002-of-00002.gguf", &part);
@@ -231,14 +232,22 @@ static void ollamas_store_is_read_by_its_manifests(void **state)
 
 	put_gguf(root, "models/blobs/" BLOB_A, &llama);
 	put_gguf(root, "models/blobs/" BLOB_B, &qwen);
-	put_manifest(root, same, "{\"mediaType\":\"application/vnd.ollama.image.model\",\"digest\":\"" DIGEST_A "\"}");
-	put_manifest(root, latest, "{\"mediaType\":\"application/vnd.ollama.image.license\"},"
-				   "{\"mediaType\":\"application/vnd.ollama.image.model\",\"digest\":\"" DIGEST_A "\"}");
-	put_manifest(root, other,
-		     "{\"mediaType\":\"application/vnd.ollama.image.model\",\"digest\":\"" DIGEST_B "\"},"
-		     "{\"mediaType\":\"application/vnd.ollama.image.projector\",\"digest\":\"" DIGEST_A "\"}");
-	put_manifest(root, evil, "{\"mediaType\":\"application/vnd.ollama.image.model\","
-				 "\"digest\":\"sha256:../../../../etc/passwd\"}");
+	put_manifest(root, same,
+		     "{\"mediaType\":\"application/vnd.ollama.image.model\",\"digest\":\"" DIGEST_A
+		     "\"}");
+	put_manifest(root, latest,
+		     "{\"mediaType\":\"application/vnd.ollama.image.license\"},"
+		     "{\"mediaType\":\"application/vnd.ollama.image.model\",\"digest\":\"" DIGEST_A
+		     "\"}");
+	put_manifest(
+		root, other,
+		"{\"mediaType\":\"application/vnd.ollama.image.model\",\"digest\":\"" DIGEST_B
+		"\"},"
+		"{\"mediaType\":\"application/vnd.ollama.image.projector\",\"digest\":\"" DIGEST_A
+		"\"}");
+	put_manifest(root, evil,
+		     "{\"mediaType\":\"application/vnd.ollama.image.model\","
+		     "\"digest\":\"sha256:../../../../etc/passwd\"}");
 	struct scan s = scan(root);
 
 	assert_int_equal(s.count, 2);
@@ -291,10 +300,11 @@ static void found_models_are_merged_and_nothing_is_renamed(void **state)
 	put_gguf(root, "other/Qwen3.gguf", &twin);
 	put_link(root, "alias.gguf", "known/file.gguf");
 	assert_int_equal(
-		registry_parse(&r,
-			       SPAN_LIT("{\"models\":{\"mine\":{\"file_path\":\"/models/alias.gguf\"},"
-					"\"lost\":{\"file_path\":\"/models/lost.gguf\"}}}"),
-			       8080, 8099, &err),
+		registry_parse(
+			&r,
+			SPAN_LIT("{\"models\":{\"mine\":{\"file_path\":\"/models/alias.gguf\"},"
+				 "\"lost\":{\"file_path\":\"/models/lost.gguf\"}}}"),
+			8080, 8099, &err),
 		0);
 	struct scan s = scan(root);
 
