@@ -194,13 +194,12 @@ static size_t value_bytes(uint32_t type)
 
 static uint32_t get_clamped(struct reader *rd, uint32_t type)
 {
-	size_t bytes = value_bytes(type);
-	uint64_t value = get_number(rd, bytes);
-	bool is_signed =
-		type == VALUE_I8 || type == VALUE_I16 || type == VALUE_I32 || type == VALUE_I64;
+	uint64_t value = get_number(rd, value_bytes(type));
+	bool is_negative =
+		(type == VALUE_I8 && value >> 7 != 0) || (type == VALUE_I16 && value >> 15 != 0) ||
+		(type == VALUE_I32 && value >> 31 != 0) || (type == VALUE_I64 && value >> 63 != 0);
 
-	if (type == VALUE_F32 || type == VALUE_F64 ||
-	    (is_signed && (value >> (bytes * 8 - 1) & 1) != 0)) {
+	if (is_negative || type == VALUE_F32 || type == VALUE_F64) {
 		return 0; /* no fraction or negative number means anything to us */
 	}
 	return value < UINT32_MAX ? (uint32_t)value : UINT32_MAX;
@@ -615,14 +614,15 @@ static void name_quantization(struct reader *rd)
 
 static void check_length(struct reader *rd, uint64_t tensors)
 {
-	uint64_t start = (position(rd) + rd->alignment - 1) & ~(uint64_t)(rd->alignment - 1);
+	unsigned long long start =
+		(position(rd) + rd->alignment - 1) & ~(uint64_t)(rd->alignment - 1);
+	unsigned long long whole = start + rd->data_bytes;
 
-	if (rd->status == 0 && tensors > 0 && start + rd->data_bytes > rd->source->bytes) {
+	if (rd->status == 0 && tensors > 0 && whole > rd->source->bytes) {
 		rd->status =
 			err_set(rd->err, ERR_INVALID,
 				"it has %llu of the %llu bytes that its header tells: " PART_NOUN,
-				(unsigned long long)rd->source->bytes,
-				(unsigned long long)(start + rd->data_bytes));
+				(unsigned long long)rd->source->bytes, whole);
 	}
 }
 

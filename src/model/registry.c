@@ -36,7 +36,7 @@ bool registry_id_is_valid(struct span id)
 	return true;
 }
 
-/* C0, DEL, C1, and what reorders or breaks a line on a screen (U+200E/F, U+2028-202E, U+2066-2069). */
+/* C0, DEL, C1, and what reorders or breaks a line: U+200E/F, U+2028-202E, U+2066-2069. */
 static bool has_controls(struct span text)
 {
 	for (size_t i = 0; i < text.len; i++) {

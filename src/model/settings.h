@@ -82,7 +82,7 @@ int setting_parse(const struct setting_row *row, struct span text, int32_t *ret_
 		  struct err *err);
 /* "8192", "on", "q8_0"; "default" when unset. */
 void setting_print(const struct setting_row *row, int32_t value, char *text, size_t room);
-/* 0, or ERR_INVALID with the bounds; null is unset. The value is quoted only when it is a number. */
+/* 0, or ERR_INVALID with the bounds; null is unset. Only numbers are quoted. */
 int setting_read(const struct setting_row *row, const struct json_value *v, int32_t *ret_value,
 		 struct err *err);
 void setting_write(struct json_writer *w, const struct setting_row *row, int32_t value);
