@@ -30,6 +30,10 @@ endif
 ifeq ($(V),1)
 Q :=
 say = @:
+else ifeq ($(QUIET),1)
+Q := @
+say = @:
+MAKEFLAGS += --no-print-directory
 else
 Q := @
 say = @printf '%-8s %s\n'
@@ -318,6 +322,7 @@ WEB_SRC := $(shell find web -name node_modules -prune -o -name dist -prune -o -t
 
 .PHONY: web
 web: $(if $(wildcard web/package.json),web/dist/index.html) ## build the page into web/dist
+	@:
 
 web/dist/index.html: $(WEB_SRC)
 	$(say) WEB $(@D)
@@ -341,7 +346,8 @@ engine: ## find llama-server, or install it
 run: ## install what is missing, build, and run everything natively
 	@scripts/deps.sh
 	@scripts/deps.sh --show
-	@$(MAKE) $(if $(Q),-s )build web
+	@$(MAKE) QUIET=$(if $(Q),1) build web
+	@echo 'build    $(if $(PROGRAMS),$(notdir $(PROGRAMS)),nothing)   ok'
 	@scripts/engine.sh
 	@$(if $(wildcard src/cli/main.c),engine=$$(scripts/engine.sh --find) && \
 		RONZAL_ENGINE=$$engine exec $(BUILD)/ronzal up,echo 'this version has no "ronzal up" yet')

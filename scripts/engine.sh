@@ -170,7 +170,7 @@ install_private() {
 	# shellcheck disable=SC2086  # wanted is words
 	packages=$(closure $wanted)
 	[ -n "$packages" ] || die "Debian 14's packages do not resolve: $(apt_reason)"
-	say "unpacks $tools with" "$(echo "$packages" | tr "\n" " ")"
+	say "unpacks $tools with" "$(echo "$packages" | paste -s -d " " -)"
 	# shellcheck disable=SC2086  # packages is words
 	(cd "$work/packages" && apt-get -qq download $tools $packages >>"$work/apt.log" 2>&1) ||
 		die "download from Debian 14: $(apt_reason)"
