@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: MIT
+//
+// One model: what it is, where it runs, its settings with their cost, its log, its past starts.
+import { useEffect, useState } from "preact/hooks";
+import { setEnabled } from "../actions.ts";
+import { api } from "../api.ts";
+import { bytes, count, duration, moment, NONE, parameters, speed } from "../format.ts";
+import { host, live, modelOf, synced } from "../live.ts";
+import { path } from "../router.ts";
+import type { Bench, Model, Server, Start } from "../types.ts";
+import { Icon } from "../ui/icons.tsx";
+import { Bar, Empty, Facts, Switch } from "../ui/parts.tsx";
+import { ReceiptFacts } from "../ui/receipt.tsx";
+import { Actions, Busy, Detail, Memory, Speed, StateWord } from "../ui/server.tsx";
+import { Log } from "./model-log.tsx";
+import { SettingsForm } from "./model-settings.tsx";
+
+function Head({ server }: { server: Server }) {
+	return (
+		<header class="model-head">
+			<div>
+				<a class="back" href={path.fleet}>
+					Fleet
+				</a>
+				<h1>{server.name}</h1>
+				<Detail server={server} />
+			</div>
+			<StateWord server={server} />
+			<label class="enable">
+				<Switch
+					on={server.enabled}
+					label={`${server.name} enabled`}
+					onChange={(on) => setEnabled(server, on)}
+				/>
+				{server.enabled ? "enabled" : "disabled"}
+			</label>
+			<Actions server={server} />
+		</header>
+	);
+}
+
+function Trouble({ server }: { server: Server }) {
+	if (server.error === "") {
+		return null;
+	}
+	return (
+		<div class="banner" role="alert">
+			<Icon name="warn" />
+			<div>
+				<strong>{server.error}</strong>
+				{server.next_step && <p class="next">{server.next_step}</p>}
+			</div>
+		</div>
+	);
+}
+
+function Now({ server }: { server: Server }) {
+	return (
+		<section class="card now" aria-label="Now">
+			<h2>Now</h2>
+			<Facts
+				rows={[
+					["Speed", <><Speed id={server.id} /> tok/s</>],
+					["Requests / slots", <Busy server={server} />],
+					[
+						"Memory",
+						<Memory server={server} budget={host.value?.memory_budget_bytes ?? 0} />,
+					],
+					["Port", server.port],
+					["Process", server.pid || NONE],
+					["Last load", server.load_ms ? duration(server.load_ms) : NONE],
+					["Starts", `${server.starts}, of these ${server.restarts} after a crash`],
+				]}
+			/>
+		</section>
+	);
+}
+
+function file(model: Model): [string, string][] {
+	const f = model.facts;
+	if (!f) {
+		return [["Facts", model.facts_error || NONE]];
+	}
+	const experts: [string, string][] = f.experts > 0 ? [["Experts", count(f.experts)]] : [];
+	return [
+		["Architecture", f.architecture],
+		["Parameters", parameters(f.parameters)],
+		["Quantisation", f.quantization],
+		["Trained context", `${count(f.context_tokens)} tokens`],
+		["Layers × width", `${f.layers} × ${count(f.embedding)}`],
+		["Heads (KV)", `${f.heads} (${f.kv_heads})`],
+		...experts,
+		["Vocabulary", count(f.vocabulary)],
+		["Chat template", f.chat_template ? "yes" : "no"],
+		["Size", `${bytes(f.file_bytes)}${f.file_parts > 1 ? ` in ${f.file_parts} files` : ""}`],
+	];
+}
+
+function FileCard({ model }: { model: Model }) {
+	const aliases: [string, string][] =
+		model.aliases.length > 0 ? [["Aliases", model.aliases.join(", ")]] : [];
+	return (
+		<section class="card" aria-label="File">
+			<h2>File</h2>
+			<Facts rows={[["Name for clients", model.id], ...aliases, ...file(model)]} />
+			<p class="path">{model.file_path}</p>
+		</section>
+	);
+}
+
+/* Past starts: fetched anew whenever the server's phase moves on */
+
+function exitText(start: Start): string {
+	if (start.ended_unix_ms === 0) {
+		return "runs";
+	}
+	return start.exit || NONE;
+}
+
+function useFetched<T>(fetch: () => Promise<T>, on: unknown[]): T | null {
+	const [value, setValue] = useState<T | null>(null);
+	useEffect(() => {
+		let current = true;
+		fetch().then(
+			(got) => current && setValue(got),
+			() => undefined, // the away notice says it
+		);
+		return () => {
+			current = false;
+		};
+	}, on);
+	return value;
+}
+
+function History({ server }: { server: Server }) {
+	const got = useFetched(() => api.history(server.id), [server.id, server.phase]);
+	const starts = got?.starts ?? [];
+	return (
+		<section class="card wide" aria-label="Past starts">
+			<h2>Past starts</h2>
+			{starts.length === 0 ? (
+				<p class="muted">None yet.</p>
+			) : (
+				<div class="scroll" tabIndex={0} role="region" aria-label="Table of past starts">
+					<table class="plain">
+						<thead>
+							<tr>
+								<th scope="col">Started</th>
+								<th scope="col">Load</th>
+								<th scope="col">Ran</th>
+								<th scope="col">Device</th>
+								<th scope="col">Context</th>
+								<th scope="col">End</th>
+							</tr>
+						</thead>
+						<tbody>
+							{starts.map((s) => (
+								<tr key={s.started_unix_ms}>
+									<td>{moment(s.started_unix_ms)}</td>
+									<td class="num">{s.ready_unix_ms ? duration(s.load_ms) : NONE}</td>
+									<td class="num">
+										{s.ended_unix_ms
+											? duration(s.ended_unix_ms - s.started_unix_ms)
+											: NONE}
+									</td>
+									<td>{s.device_name ? `${s.verdict}, ${s.device_name}` : s.verdict}</td>
+									<td class="num">{s.context_tokens ? count(s.context_tokens) : NONE}</td>
+									<td>{exitText(s)}</td>
+								</tr>
+							))}
+						</tbody>
+					</table>
+				</div>
+			)}
+		</section>
+	);
+}
+
+/* Measured speed: what `ronzal bench` found */
+
+function BenchRows({ bench }: { bench: Bench }) {
+	const top = Math.max(...bench.rows.map((r) => r.generation_tokens_per_second), 1e-9);
+	return (
+		<>
+			<ul class="bench">
+				{bench.rows.map((r) => (
+					<li key={r.mode}>
+						<strong>{r.mode}</strong>
+						<Bar
+							value={r.generation_tokens_per_second / top}
+							label={`Generation speed, ${r.mode}`}
+						/>
+						<span class="num">{speed(r.generation_tokens_per_second)} tok/s</span>
+						<span class="muted">
+							start {duration(r.first_start_ms)}, again {duration(r.next_start_ms)}
+							{r.prompt.map((p) => `, prompt ${p.tokens}: ${speed(p.tokens_per_second)} tok/s`)}
+						</span>
+					</li>
+				))}
+			</ul>
+			<p class="muted">
+				{moment(bench.at_unix_ms)} on {bench.machine}
+			</p>
+		</>
+	);
+}
+
+function BenchCard({ id }: { id: string }) {
+	const got = useFetched(() => api.bench(id), [id]);
+	const last = got?.results[0];
+	return (
+		<section class="card" aria-label="Measured speed">
+			<h2>Measured speed</h2>
+			{last ? (
+				<BenchRows bench={last} />
+			) : (
+				<p class="muted">
+					Not measured yet. In a terminal: <code>ronzal bench {id}</code>
+				</p>
+			)}
+		</section>
+	);
+}
+
+export function ModelView({ id }: { id: string }) {
+	synced.value; // read, so that a model that comes later is drawn
+	const entry = live(id);
+	const model = modelOf(id);
+	if (!entry) {
+		return (
+			<Empty title={synced.value ? `There is no model ${id}.` : "Waiting for the backend …"}>
+				<a href={path.fleet}>Back to the fleet</a>
+			</Empty>
+		);
+	}
+	const server = entry.server.value;
+	return (
+		<>
+			<Head server={server} />
+			<Trouble server={server} />
+			<div class="cards">
+				{model && <SettingsForm server={server} model={model} />}
+				<div class="column">
+					<Now server={server} />
+					<section class="card" aria-label="Receipt">
+						<h2>Receipt</h2>
+						{server.receipt.verdict === "unknown" && server.receipt.evidence.length === 0 ? (
+							<p class="muted">It comes with the first start.</p>
+						) : (
+							<ReceiptFacts receipt={server.receipt} />
+						)}
+					</section>
+				</div>
+				<div class="column">
+					{model && <FileCard model={model} />}
+					<BenchCard id={id} />
+				</div>
+				<Log id={id} />
+				<History server={server} />
+			</div>
+		</>
+	);
+}
