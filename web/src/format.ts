@@ -75,11 +75,13 @@ export function clock(unixMs: number): string {
 	return new Date(unixMs).toLocaleTimeString("en-GB");
 }
 
+export function day(unixMs: number): string {
+	return new Date(unixMs).toLocaleDateString("en-GB", { day: "numeric", month: "short" });
+}
+
 export function moment(unixMs: number): string {
-	const date = new Date(unixMs);
-	const today = new Date().toDateString() === date.toDateString();
-	const day = date.toLocaleDateString("en-GB", { day: "numeric", month: "short" });
-	return today ? clock(unixMs) : `${day}, ${clock(unixMs)}`;
+	const today = day(Date.now()) === day(unixMs);
+	return today ? clock(unixMs) : `${day(unixMs)}, ${clock(unixMs)}`;
 }
 
 export function plural(n: number, one: string, many = `${one}s`): string {

@@ -21,6 +21,7 @@ const REQUESTS_KEPT = 300;
 
 export interface Live {
 	server: Signal<Server>;
+	heardMs: number; // when `server` came: its spans of time count from there
 	speed: Signal<number>; // tokens a second, all requests together
 	speeds: Signal<number[]>; // the last SPEEDS_KEPT of them, newest last
 }
@@ -73,11 +74,14 @@ let instance = "";
 function putServer(server: Server): void {
 	picture?.add(server.id);
 	const entry = fleet.get(server.id);
+	const heardMs = Date.now();
 	if (entry) {
+		entry.heardMs = heardMs;
 		entry.server.value = server;
 		return;
 	}
-	fleet.set(server.id, { server: signal(server), speed: signal(0), speeds: signal([]) });
+	const speeds = signal<number[]>([]);
+	fleet.set(server.id, { server: signal(server), heardMs, speed: signal(0), speeds });
 	order.value = [...order.value, server.id];
 }
 

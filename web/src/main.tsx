@@ -53,7 +53,11 @@ function HostChip() {
 	return (
 		<a class="chip" href={path.settings} title="The host">
 			<Mark tone={linkTone(h)} />
-			{h.name} · {deviceText(h)} · {gib(used)} / {gib(h.memory_budget_bytes)} GiB
+			<span>{h.name}</span>
+			<span class="device">{deviceText(h)}</span>
+			<span>
+				{gib(used)} / {gib(h.memory_budget_bytes)} GiB
+			</span>
 		</a>
 	);
 }

@@ -2,7 +2,7 @@
 //
 // What is said about one server in a row of the fleet and at the head of its own page.
 import { act, ALL, pending } from "../actions.ts";
-import { age, bytes, duration, NONE, parameters, speed as speedText, tokens } from "../format.ts";
+import { age, bytes, NONE, parameters, speed as speedText, tokens } from "../format.ts";
 import { live, modelOf, now } from "../live.ts";
 import { path } from "../router.ts";
 import type { Model, Server } from "../types.ts";
@@ -46,6 +46,11 @@ function Since({ text, unixMs }: { text: string; unixMs: number }) {
 	);
 }
 
+function Retry({ server }: { server: Server }) {
+	const since = now.value - (live(server.id)?.heardMs ?? now.value);
+	return <>Next try in {age(server.retry_ms - since)}.</>;
+}
+
 function Loading({ server }: { server: Server }) {
 	const { progress, eta_ms: eta } = server;
 	const percent = progress >= 0 ? ` ${Math.round(progress * 100)} %` : "";
@@ -68,18 +73,17 @@ export function Detail({ server }: { server: Server }) {
 	if (phase === "starting" || phase === "loading") {
 		return <Loading server={server} />;
 	}
+	const tone = toneOf(server);
 	if (error !== "" && (phase === "failed" || phase === "backoff" || phase === "stopped")) {
-		const retry = phase === "backoff" ? ` Next try in ${duration(server.retry_ms)}.` : "";
 		return (
-			<span class="trouble" title={`${error}${retry} ${step}`}>
-				{error}
-				{retry} {step && <span class="next">{step}</span>}
+			<span class={`trouble ${tone}`} title={`${error} ${step}`}>
+				{error} {phase === "backoff" && <Retry server={server} />} {step && <span class="next">{step}</span>}
 			</span>
 		);
 	}
-	if (phase === "ready" && !server.receipt.wanted) {
+	if (phase === "ready" && server.receipt.why !== "") {
 		return (
-			<span class="trouble" title={server.receipt.why}>
+			<span class={`trouble ${tone}`} title={server.receipt.why}>
 				{server.receipt.why}
 			</span>
 		);

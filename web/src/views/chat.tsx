@@ -18,6 +18,7 @@ import { AsCode } from "./chat-code.tsx";
 
 const STORED = "ronzal.chat";
 const AT_END_PX = 40;
+const isWide = matchMedia("(min-width: 861px)").matches;
 
 interface Turn {
 	id: number;
@@ -306,7 +307,7 @@ function Composer() {
 				ref={area}
 				rows={1}
 				aria-label="Message"
-				placeholder="Message (Enter sends, Shift+Enter makes a line)"
+				placeholder={isWide ? "Message (Enter sends, Shift+Enter makes a line)" : "Message"}
 				value={text}
 				onInput={(event) => (draft.value = event.currentTarget.value)}
 				onKeyDown={onKey}
@@ -325,8 +326,6 @@ function Composer() {
 		</form>
 	);
 }
-
-const isWide = matchMedia("(min-width: 861px)").matches;
 
 const KNOBS: [keyof Sampling, string, string][] = [
 	["temperature", "Temperature", "0.05"],

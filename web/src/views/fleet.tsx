@@ -60,15 +60,14 @@ function StartAll() {
 	const asked = pending.value.get(ALL);
 	const coming = servers.value.filter((s) => s.phase === "starting" || s.phase === "loading");
 	const startable = servers.value.filter((s) => s.enabled && !isRunning(s));
-	const text =
-		coming.length > 0 ? `STARTING ${coming.length}` : "START ALL ENABLED";
-	const why = startable.length === 0 ? "Every enabled model runs" : "";
+	const rest = startable.length === 0;
+	const text = rest && coming.length > 0 ? `STARTING ${coming.length}` : "START ALL ENABLED";
 	return (
 		<button
 			type="button"
 			class="primary start-all"
-			disabled={asked !== undefined || startable.length === 0}
-			title={why}
+			disabled={asked !== undefined || rest}
+			title={rest ? "Every enabled model runs" : ""}
 			onClick={() => actAll("start")}
 		>
 			<Icon name="play" />

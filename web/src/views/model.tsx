@@ -55,23 +55,45 @@ function Trouble({ server }: { server: Server }) {
 }
 
 function Now({ server }: { server: Server }) {
+	const { starts, restarts } = server;
 	return (
-		<section class="card now" aria-label="Now">
-			<h2>Now</h2>
-			<Facts
-				rows={[
-					["Speed", <><Speed id={server.id} /> tok/s</>],
-					["Requests / slots", <Busy server={server} />],
-					[
-						"Memory",
-						<Memory server={server} budget={host.value?.memory_budget_bytes ?? 0} />,
-					],
-					["Port", server.port],
-					["Process", server.pid || NONE],
-					["Last load", server.load_ms ? duration(server.load_ms) : NONE],
-					["Starts", `${server.starts}, of these ${server.restarts} after a crash`],
-				]}
-			/>
+		<section class="gauges now" aria-label="Now">
+			<div class="gauge">
+				<h2>Generation, tok/s</h2>
+				<p class="figure">
+					<Speed id={server.id} />
+				</p>
+			</div>
+			<div class="gauge">
+				<h2>Requests / slots</h2>
+				<p class="figure">
+					<Busy server={server} />
+				</p>
+			</div>
+			<div class="gauge">
+				<h2>Memory</h2>
+				<p class="figure">
+					<Memory server={server} budget={host.value?.memory_budget_bytes ?? 0} />
+				</p>
+			</div>
+			<div class="gauge">
+				<h2>Last load</h2>
+				<p class="figure">{server.load_ms ? duration(server.load_ms) : NONE}</p>
+			</div>
+			<div class="gauge">
+				<h2>Port</h2>
+				<p class="figure">
+					{server.port}
+					<small>{server.pid > 0 && ` process ${server.pid}`}</small>
+				</p>
+			</div>
+			<div class="gauge">
+				<h2>Starts</h2>
+				<p class="figure">
+					{starts}
+					<small>{restarts > 0 && ` ${restarts} after a crash`}</small>
+				</p>
+			</div>
 		</section>
 	);
 }
@@ -146,10 +168,16 @@ function History({ server }: { server: Server }) {
 						<thead>
 							<tr>
 								<th scope="col">Started</th>
-								<th scope="col">Load</th>
-								<th scope="col">Ran</th>
+								<th scope="col" class="num">
+									Load
+								</th>
+								<th scope="col" class="num">
+									Ran
+								</th>
 								<th scope="col">Device</th>
-								<th scope="col">Context</th>
+								<th scope="col" class="num">
+									Context
+								</th>
 								<th scope="col">End</th>
 							</tr>
 						</thead>
@@ -238,19 +266,17 @@ export function ModelView({ id }: { id: string }) {
 		<>
 			<Head server={server} />
 			<Trouble server={server} />
+			<Now server={server} />
 			<div class="cards">
 				{model && <SettingsForm server={server} model={model} />}
-				<div class="column">
-					<Now server={server} />
-					<section class="card" aria-label="Receipt">
-						<h2>Receipt</h2>
-						{server.receipt.verdict === "unknown" && server.receipt.evidence.length === 0 ? (
-							<p class="muted">It comes with the first start.</p>
-						) : (
-							<ReceiptFacts receipt={server.receipt} />
-						)}
-					</section>
-				</div>
+				<section class="card" aria-label="Receipt">
+					<h2>Receipt</h2>
+					{server.receipt.verdict === "unknown" && server.receipt.evidence.length === 0 ? (
+						<p class="muted">It comes with the first start.</p>
+					) : (
+						<ReceiptFacts receipt={server.receipt} />
+					)}
+				</section>
 				<div class="column">
 					{model && <FileCard model={model} />}
 					<BenchCard id={id} />

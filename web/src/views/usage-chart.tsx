@@ -3,7 +3,7 @@
 // Use over time, a line for each of the busiest models.
 import { useEffect, useState } from "preact/hooks";
 import { api } from "../api.ts";
-import { count, duration, NONE, speed } from "../format.ts";
+import { clock, count, day, duration, NONE, speed } from "../format.ts";
 import { connection } from "../live.ts";
 import type { Bucket } from "../types.ts";
 import { Chart, SERIES_MAX, type Series } from "../ui/chart.tsx";
@@ -94,6 +94,9 @@ function seriesOf(id: string, times: number[], buckets: Bucket[], metric: Metric
 	return { name: id, values, summary: summaryOf(own, metric) };
 }
 
+const minuteOf = (seconds: number) => clock(seconds * 1000).slice(0, 5);
+const dayOf = (seconds: number) => day(seconds * 1000);
+
 // The starts of all buckets of a span; where days begin is the backend's to say, so they are
 // counted from one that it has named.
 function timesOf(buckets: Bucket[], stepMs: number, steps: number): number[] {
@@ -148,6 +151,7 @@ export function UsageChart({ model }: { model: string }) {
 				seconds={times.map((at) => at / 1000)}
 				series={series}
 				format={format}
+				clock={span === "month" ? dayOf : minuteOf}
 			/>
 		</section>
 	);
