@@ -10,7 +10,7 @@
 #define BATCH_DEFAULT 512	 /* tokens computed at once (its --ubatch-size) */
 #define CELLS_STEP 256		 /* caches are rounded up to this */
 #define CONTEXT_DEFAULT 4096	 /* of a model that does not say its own */
-#define FIT_CONTEXT_MIN 4096	 /* its --fit-ctx: it shrinks an open context no further */
+#define FIT_CONTEXT_MIN 4096	 /* an open context is shrunk no further, as by its --fit-ctx */
 #define CONTEXT_MIN 512		 /* smaller ones are not worth a suggestion */
 #define ENGINE_BYTES (24 * MIB)	 /* the process itself */
 #define VOCABULARY_BYTES 256	 /* the tokenizer's tables, per token */
@@ -235,7 +235,7 @@ static uint32_t fitting_context(struct memory_model *m, const struct memory_mach
 	return 0;
 }
 
-/* What the engine itself would do: a smaller context first, then fewer layers on the device. */
+/* What the settings leave open gives way: first the context, then layers on the device. */
 static bool shrink(const struct memory_model *wish, const struct memory_machine *machine,
 		   struct memory_estimate *ret_estimate)
 {

@@ -65,16 +65,18 @@ struct memory_machine {
 
 struct memory_decision {
 	bool fits;
-	bool is_shrunk; /* fits because the engine shrinks what the settings leave open */
-	struct memory_estimate estimate; /* of what will be started, or of what was asked for */
+	bool is_shrunk;			 /* fits with less than the model could use */
+	struct memory_estimate estimate; /* of what is to be started, or of what was asked for */
 	char sentence[MEMORY_SENTENCE_MAX_BYTES]; /* the sum; why it does not fit */
 	int suggestion_count;
 	char suggestions[MEMORY_SUGGESTIONS_MAX][256]; /* commands, the gentlest first */
 };
 
 /*
- * Whether it may be started. What the settings leave open (context, layers on the device) the engine
- * itself shrinks to fit, down to 4096 tokens and no layer on the device: that counts as fitting.
+ * Whether it may be started. What the settings leave open (context, layers on the device) is shrunk
+ * to fit, down to 4096 tokens and no layer on the device: then start it with estimate.context and
+ * estimate.layers_offloaded said outright. The engine's own --fit looks at the total of main
+ * memory, not at what is available of it.
  */
 void memory_decide(const struct memory_model *m, const struct memory_machine *machine,
 		   struct memory_decision *ret_decision);

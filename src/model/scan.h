@@ -4,9 +4,10 @@
  * llama.cpp's folders (all of them trees of .gguf files, with links), and Ollama's store (manifests
  * that name blobs). And putting what was found into a registry.
  *
- * Depth and counts are bounded, links that lead in circles end. A file that is there twice (by link,
- * by inode, or as a copy) is one model; the parts of a split model are one; a projector (mmproj) is
- * attached to the model beside it. What looks like a model and cannot be used is told, not fatal.
+ * Depth and counts are bounded, links that lead in circles end. A file that is there twice (by
+ * link, by inode, or as a copy) is one model; the parts of a split model are one; a projector
+ * (mmproj) is attached to the model beside it. What looks like a model and cannot be used is told,
+ * not fatal.
  */
 #ifndef MODEL_SCAN_H
 #define MODEL_SCAN_H
@@ -71,8 +72,8 @@ struct scan_report {
 /*
  * Puts what was found into the registry: new models get a readable id that no other has and a free
  * port, and are not enabled; models that are there (by the file that their path leads to) stay as
- * they are. `model_root` is the folder that the registry calls /models. Models of the registry whose
- * file is gone are reported, not removed.
+ * they are. `model_root` is the folder that the registry calls /models. Models of the registry
+ * whose file is gone are reported, not removed.
  */
 void scan_merge(const struct scan *s, struct registry *r, const char *model_root,
 		struct scan_report *ret_report);

@@ -258,7 +258,7 @@ static void what_no_setting_can_make_fit_gets_no_empty_promise(void **state)
 	gguf_finish(&g);
 }
 
-static void the_engine_shrinks_what_the_settings_leave_open(void **state)
+static void what_the_settings_leave_open_is_shrunk_to_fit(void **state)
 {
 	struct memory_machine machine = { .host_free_bytes = 6 * GIB,
 					  .budget_free_bytes = UINT64_MAX };
@@ -323,7 +323,7 @@ int main(void)
 		cmocka_unit_test(what_fits_is_started),
 		cmocka_unit_test(what_does_not_fit_is_refused_with_the_sum_and_what_would_fit),
 		cmocka_unit_test(what_no_setting_can_make_fit_gets_no_empty_promise),
-		cmocka_unit_test(the_engine_shrinks_what_the_settings_leave_open),
+		cmocka_unit_test(what_the_settings_leave_open_is_shrunk_to_fit),
 		cmocka_unit_test(budget_and_unified_memory_count),
 	};
 
