@@ -100,16 +100,18 @@ static int resolve(struct preflight *p, const char *path, char ret_path[FS_PATH_
 
 	for (const char *const *root = p->options.model_roots; status != 0 && *root != NULL;
 	     root++) {
+		if (!fs_is_folder(*root)) {
+			continue;
+		}
 		p->err = (struct err){ 0 };
 		status = fs_resolve_inside(wanted, *root, ret_path, &p->err);
 	}
 	if (status == -ENOENT) {
-		err_set(&p->err, ERR_NOT_FOUND, "%s: the model's file is not there: %s", p->id,
-			wanted);
-		snprintf(p->next_step, sizeof(p->next_step), "put it there, or: ronzal rescan");
+		err_set(&p->err, ERR_NOT_FOUND, "the model's file is not there: %s", wanted);
+		snprintf(p->next_step, sizeof(p->next_step),
+			 "put it there, or look for it: ronzal models scan");
 	} else if (status != 0) {
-		err_set(&p->err, ERR_DENIED, "%s: %s lies outside the model folders", p->id,
-			wanted);
+		err_set(&p->err, ERR_DENIED, "%s lies outside the model folders", wanted);
 		snprintf(p->next_step, sizeof(p->next_step),
 			 "move it there, or add its folder to model_roots in host.conf");
 	}
@@ -124,7 +126,7 @@ static int check_gguf(struct preflight *p, const char *path)
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 
 	if (fd < 0) {
-		err_set_os(&p->err, -errno, "%s: opening %s", p->id, path);
+		err_set_os(&p->err, -errno, "opening %s", path);
 		snprintf(p->next_step, sizeof(p->next_step), "%s",
 			 errno == EPERM ? "allow background programs to read that folder in the "
 					  "system's privacy settings, or move the file"
@@ -133,7 +135,7 @@ static int check_gguf(struct preflight *p, const char *path)
 	}
 	if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) ||
 	    read(fd, magic, sizeof(magic)) != sizeof(magic) || memcmp(magic, "GGUF", 4) != 0) {
-		err_set(&p->err, ERR_INVALID, "%s: %s is not a GGUF file", p->id, path);
+		err_set(&p->err, ERR_INVALID, "%s is not a GGUF file", path);
 		snprintf(p->next_step, sizeof(p->next_step), "download it again");
 	}
 	close(fd);
