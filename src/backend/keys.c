@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "backend/keys.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -10,6 +9,7 @@
 #include "base/digest.h"
 #include "base/fs.h"
 #include "base/mem.h"
+#include "base/secret_file.h"
 
 #define KEYS_FILE_MAX_BYTES (1u << 20)
 
@@ -195,42 +195,14 @@ static int save(struct keys *k, struct err *err)
 	return status;
 }
 
-/* The token is read, or made at the first start. */
-static int open_token(struct keys *k, struct err *err)
-{
-	char *path = fs_join(k->folder, "management.token");
-	struct buf text;
-
-	buf_init(&text, 256);
-	int status = fs_read(path, &text, err);
-
-	if (status == 0) {
-		struct span token = span_trim(buf_span(&text));
-
-		token.len -= token.len > 0 && token.ptr[token.len - 1] == '\n';
-		if (token.len != sizeof(k->token) - 1) {
-			status =
-				err_set(err, ERR_INVALID,
-					"%s does not hold a token. Remove it: the next start makes "
-					"a new one",
-					path);
-		} else {
-			span_copy(token, k->token, sizeof(k->token));
-		}
-	} else if (status == -ENOENT) {
-		secret_make(k->token);
-		status = fs_replace(path, span_of(k->token), 0600, err);
-	}
-	buf_finish(&text);
-	free(path);
-	return status;
-}
-
 int keys_open(struct keys *k, const char *folder, struct err *err)
 {
-	*k = (struct keys){ .folder = mem_strdup(folder) };
-	int status = open_token(k, err);
+	char *token_path = fs_join(folder, "management.token");
 
+	*k = (struct keys){ .folder = mem_strdup(folder) };
+	int status = secret_file_load(token_path, k->token, err);
+
+	free(token_path);
 	if (status == 0) {
 		status = keys_refresh(k, err);
 	}

@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "base/err.h"
+#include "base/digest.h"
 #include "base/json.h"
 
 #define KEYS_MAX 256
@@ -32,7 +32,7 @@ struct keys {
 	char *folder; /* keys.json, management.token */
 	struct key *items;
 	size_t count;
-	char token[44];
+	char token[SECRET_TEXT_BYTES];
 	/* private: which keys.json was read; every replacement is a new file, so the inode tells */
 	uint64_t inode;
 	int64_t written_s, bytes;
