@@ -19,10 +19,17 @@ struct span {
 /* For printf("%.*s", SPAN_ARG(s)). */
 #define SPAN_ARG(s) (int)(s).len, (s).ptr
 
-/* A span over a string literal. */
-#define SPAN_LIT(literal) ((struct span){ (literal), sizeof(literal) - 1 })
+/* A span over a string literal; and the same as an initialiser of a static one. */
+#define SPAN_LIT(literal) ((struct span)SPAN_LIT_INIT(literal))
+#define SPAN_LIT_INIT(literal) \
+	{ \
+		(literal), sizeof(literal) - 1 \
+	}
 /* The same as a constant initialiser. */
-#define SPAN_INIT(literal) { (literal), sizeof(literal) - 1 }
+#define SPAN_INIT(literal) \
+	{ \
+		(literal), sizeof(literal) - 1 \
+	}
 
 static inline struct span span_of(const char *text)
 {

@@ -70,6 +70,7 @@ int command_models(struct cli *cli, struct args *args, struct err *err);
 int command_show(struct cli *cli, struct args *args, struct err *err);
 int command_set(struct cli *cli, struct args *args, struct err *err);
 int command_chat(struct cli *cli, struct args *args, struct err *err);
+int command_frontend(struct cli *cli, struct args *args, struct err *err);
 int command_hostapi(struct cli *cli, struct args *args, struct err *err);
 int command_health(struct cli *cli, struct args *args, struct err *err);
 int command_service(struct cli *cli, struct args *args, struct err *err);
@@ -83,6 +84,8 @@ char *cli_registry_path(const struct cli *cli);
 char **cli_model_roots(const struct cli *cli);
 /* Names by which clients may call our HTTP servers, NULL-terminated; free with cli_list_free. */
 char **cli_allowed_hosts(const struct cli *cli);
+/* File of the token that opens the management API; free() it. */
+char *cli_token_path(const struct cli *cli);
 /* Cuts text at `sep` into a NULL-terminated list, empty words left out. */
 char **cli_list(const char *text, char sep);
 void cli_list_free(char **list);

@@ -123,3 +123,10 @@ char **cli_allowed_hosts(const struct cli *cli)
 	free(text);
 	return list;
 }
+
+char *cli_token_path(const struct cli *cli)
+{
+	return cli->config.management_token_file[0] != '\0'
+		       ? mem_strdup(cli->config.management_token_file)
+		       : fs_join(cli->paths.state, "management.token");
+}

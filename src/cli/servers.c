@@ -117,7 +117,7 @@ static void print_failures(const struct visit *s, struct buf *out)
 		const struct server *server = visit_find(s, result->id);
 
 		if (result->err.code != 0) {
-			buf_printf(out, "ronzal: %s: %s\n", result->id, result->err.text);
+			buf_printf(out, "ronzal: %s\n", result->err.text);
 			if (server != NULL && server->next_step[0] != '\0') {
 				buf_printf(out, "        %s\n", server->next_step);
 			}
