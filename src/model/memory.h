@@ -3,9 +3,9 @@
  * How much memory a model will take with its settings, and whether that may be started. Pure: the
  * caller reads the machine.
  *
- * The formula was fitted to the load logs of llama-server 0.7.0 (build 11669) and is held to them by
- * tests/unit/test_memory.c: weights, KV cache and compute buffers together within 25 % of what the
- * engine says.
+ * The formula was fitted to the load logs of llama-server 0.7.0 (build 11669) and is held to them
+ * by tests/unit/test_memory.c: weights and KV cache within 2 %, compute buffers within 25 % of
+ * what the engine says.
  */
 #ifndef MODEL_MEMORY_H
 #define MODEL_MEMORY_H
