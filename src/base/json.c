@@ -328,7 +328,9 @@ static void put_string(struct json_writer *w, struct span s)
 		at += put_escaped(w, s.ptr + at, s.len - at);
 		plain = at;
 	}
-	put(w, s.ptr + plain, at - plain);
+	if (at > plain) {
+		put(w, s.ptr + plain, at - plain);
+	}
 	put(w, "\"", 1);
 }
 
