@@ -84,8 +84,8 @@ static void forms_of_exhausted_memory_are_known_and_rooms_are_not(void **state)
 {
 	(void)state;
 	static const char *const forms[] = {
-		"ggml_backend_cuda_buffer_type_alloc_buffer: allocating 9.0 MiB on device 0: "
-		"cudaMalloc failed: out of memory",
+		("ggml_backend_cuda_buffer_type_alloc_buffer: allocating 9.0 MiB on device 0: "
+		 "cudaMalloc failed: out of memory"),
 		"CUDA error: out of memory",
 		"ggml_metal: error: kIOGPUCommandBufferCallbackErrorOutOfMemory",
 		"alloc_tensor_range: failed to allocate CUDA0 buffer of size 9",
