@@ -151,12 +151,6 @@ static void on_agent_drain(void *user)
 	}
 }
 
-static void on_out_data(void *user, struct span data)
-{
-	(void)user;
-	(void)data; /* nobody writes into our stdout */
-}
-
 static void on_out_end(void *user, int status)
 {
 	(void)status;
@@ -164,7 +158,7 @@ static void on_out_end(void *user, int status)
 }
 
 static const struct conn_callbacks in_calls = { on_in_data, on_in_end, NULL };
-static const struct conn_callbacks out_calls = { on_out_data, on_out_end, on_out_drain };
+static const struct conn_callbacks out_calls = { NULL, on_out_end, on_out_drain };
 static const struct conn_callbacks agent_calls = { on_agent_data, on_agent_end, on_agent_drain };
 
 static void on_connect(void *user, int status)
@@ -179,7 +173,8 @@ static void on_connect(void *user, int status)
 	}
 	conn_start(r->agent, &agent_calls, r);
 	conn_start(r->in, &in_calls, r);
-	conn_start(r->out, &out_calls, r);
+	/* Only written to: sshd gives us one socket as both stdin and stdout. */
+	conn_set_callbacks(r->out, &out_calls, r);
 	timer_start(&r->silence, WIRE_SILENCE_MS);
 }
 
