@@ -168,7 +168,7 @@ static void on_connect(void *user, int status)
 	if (status != 0) {
 		fail(r, ERR_NO_AGENT,
 		     "the agent is not running on this machine. Start it: ronzal service install "
-		     "(in your login visit), or ronzal agent");
+		     "(in your login session), or ronzal agent");
 		return;
 	}
 	conn_start(r->agent, &agent_calls, r);
