@@ -134,6 +134,9 @@ static void on_agent_data(void *user, struct span data)
 
 	look_for_bye(r, data);
 	pass(r->agent, r->out, data);
+	if (r->exit >= 0) {
+		finish(r);
+	}
 }
 
 static void on_agent_end(void *user, int status)
