@@ -383,8 +383,10 @@ written by you alone (chmod go-w ~ ~/.ssh $authorized); its log says more" ;;
 		esac
 		die connect "the key does not lead to the gate: ${said:-status $status}" "$fix"
 	fi
-	# Only a hello: it starts nothing. The canaries are variables that no program minds.
-	said=$(printf '%s\n' '{"type":"hello","version":1,"version_min":1,"controller":"","who":"set-up"}' |
+	# Only a hello: it starts nothing. Whoever falls silent at once would not hear the answer.
+	# The canaries are variables that no program minds.
+	hello='{"type":"hello","version":1,"version_min":1,"controller":"","who":"set-up"}'
+	said=$({ echo "$hello"; sleep 1; } |
 		connect $VERB -o "SetEnv BASH_ENV=$CANARY ZDOTDIR=$CANARY RONZAL_CANARY=$CANARY" 2>&1)
 	case $said in
 	*canary*)
