@@ -5,7 +5,7 @@
 # who logs in as himself. Nothing of the machine's own sshd or ~/.ssh is read or changed.
 #
 #   sshd_begin PORT_FROM    makes $T and the keys, writes the files below, starts sshd on a free port
-#   sshd_restart            after a change of $T/sshd_config
+#   sshd_restart            after a change of $T/sshd_config.more: settings that go before ours and win
 #   SSHD_PREFIX             words before the program, for a namespace of its own
 #   sshd_end                ends sshd and removes $T; also done at exit
 #
@@ -36,7 +36,9 @@ sshd_program() {
 }
 
 sshd_write_config() { # PORT
-	cat >"$T/sshd_config" <<-END
+	: >"$T/sshd_config"
+	[ ! -f "$T/sshd_config.more" ] || cp "$T/sshd_config.more" "$T/sshd_config"
+	cat >>"$T/sshd_config" <<-END
 		Port $1
 		ListenAddress 127.0.0.1
 		HostKey $T/host_key
@@ -81,7 +83,6 @@ sshd_start() { # PORT_FROM
 	PORT=$1
 	while [ "$PORT" -lt $(($1 + 20)) ]; do
 		sshd_write_config "$PORT"
-		[ ! -f "$T/sshd_config.more" ] || cat "$T/sshd_config.more" >>"$T/sshd_config"
 		rm -f "$T/sshd.pid"
 		# shellcheck disable=SC2086 # a command and its words
 		${SSHD_PREFIX:-} "$(sshd_program)" -D -e -f "$T/sshd_config" >>"$T/sshd.log" 2>&1 &
