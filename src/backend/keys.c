@@ -241,7 +241,7 @@ static bool name_is_valid(const char *name)
 	return len > 0 && len < KEY_NAME_MAX_BYTES && span_is_utf8(span_of(name));
 }
 
-static struct key *find_named(const struct keys *k, const char *id_or_name)
+const struct key *keys_named(const struct keys *k, const char *id_or_name)
 {
 	for (size_t i = 0; i < k->count; i++) {
 		if (strcmp(k->items[i].id, id_or_name) == 0 ||
@@ -266,7 +266,7 @@ int keys_add(struct keys *k, const char *name, const char *const *models, int mo
 			       "a key's name has 1 to %d bytes and no control characters",
 			       KEY_NAME_MAX_BYTES - 1);
 	}
-	if (find_named(k, name) != NULL) {
+	if (keys_named(k, name) != NULL) {
 		return err_set(err, ERR_BUSY, "there is a key named '%s' already", name);
 	}
 	if (k->count == KEYS_MAX || model_count > KEY_MODELS_MAX) {
@@ -299,7 +299,7 @@ int keys_revoke(struct keys *k, const char *id_or_name, struct err *err)
 	if (status != 0) {
 		return status;
 	}
-	struct key *key = find_named(k, id_or_name);
+	struct key *key = (struct key *)(uintptr_t)keys_named(k, id_or_name);
 
 	if (key == NULL) {
 		return err_set(err, ERR_NOT_FOUND, "there is no key '%s'. See them: ronzal keys",

@@ -52,6 +52,7 @@ void keys_write(const struct keys *k, struct json_writer *w); /* a list without 
 
 /* The key that `secret` is, or NULL; in time that does not depend on which bytes are right. */
 const struct key *keys_find(const struct keys *k, struct span secret);
+const struct key *keys_named(const struct keys *k, const char *id_or_name); /* NULL: none */
 bool key_opens(const struct key *key, const char *model_id);
 bool keys_is_token(const struct keys *k, struct span secret);
 

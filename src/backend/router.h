@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a request to the gateway asks for: the route by its path, the model by its body. Pure.
+ */
+#ifndef BACKEND_ROUTER_H
+#define BACKEND_ROUTER_H
+
+#include "backend/fleet.h"
+#include "http/h1.h"
+
+/* Whose error bodies the caller understands. */
+enum dialect { DIALECT_OPENAI, DIALECT_ANTHROPIC };
+
+/* ROUTE_MODELS lists models; ROUTE_JSON has its model in a JSON body; ROUTE_FORM in a multipart. */
+enum route_kind { ROUTE_MODELS, ROUTE_JSON, ROUTE_FORM };
+
+/* X(path, method, kind, dialect); other paths do not exist, engine control endpoints least of all. */
+#define ROUTE_TABLE(X) \
+	X("/v1/models", GET, MODELS, OPENAI) \
+	X("/v1/chat/completions", POST, JSON, OPENAI) \
+	X("/v1/completions", POST, JSON, OPENAI) \
+	X("/v1/embeddings", POST, JSON, OPENAI) \
+	X("/v1/responses", POST, JSON, OPENAI) \
+	X("/v1/rerank", POST, JSON, OPENAI) \
+	X("/v1/reranking", POST, JSON, OPENAI) \
+	X("/rerank", POST, JSON, OPENAI) \
+	X("/reranking", POST, JSON, OPENAI) \
+	X("/v1/messages", POST, JSON, ANTHROPIC) \
+	X("/v1/messages/count_tokens", POST, JSON, ANTHROPIC) \
+	X("/v1/audio/transcriptions", POST, FORM, OPENAI) \
+	X("/tokenize", POST, JSON, OPENAI) \
+	X("/detokenize", POST, JSON, OPENAI) \
+	X("/apply-template", POST, JSON, OPENAI) \
+	X("/infill", POST, JSON, OPENAI)
+
+struct route {
+	const char *path;
+	enum h1_method method;
+	enum route_kind kind;
+	enum dialect dialect;
+};
+
+/* NULL: there is none. "/v1/models/ID" is the route of "/v1/models". */
+const struct route *route_find(const char *path);
+
+/* What a body says. `model` is "" when it says none. */
+struct routing {
+	char model[SERVER_ID_MAX_BYTES];
+	bool stream;
+};
+
+/*
+ * The top-level members of a JSON body. ERR_INVALID: it is not JSON, or `model` or `stream` stand
+ * twice or are of another type, or a member is there that reaches into the engine (files, adapters).
+ */
+int routing_read_json(struct span body, struct routing *ret_routing, struct err *err);
+/* The `model` field of a multipart/form-data body; content_type names the boundary. */
+int routing_read_form(struct span body, struct span content_type, struct routing *ret_routing,
+		      struct err *err);
+
+/*
+ * The model that is meant: by id or alias; without a name the only one that runs, or the only one
+ * that is enabled. ERR_NOT_FOUND with the names there are and the nearest.
+ */
+int routing_choose(const struct fleet *f, const char *name, struct fleet_model **ret_model,
+		   struct err *err);
+
+#endif
