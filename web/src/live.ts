@@ -6,8 +6,9 @@
 // each server only, so a busy fleet costs the page no more than a quiet one. A connection gives a
 // full picture that ends with `synced`; what it did not name is then forgotten.
 //
-// Each server has a signal of its own, so that a change redraws one row. `order` changes only when
-// servers come or go.
+// Each server has a signal of its own, so that a change redraws one row; what changes every second
+// (speed, requests) has further ones, so that it redraws one cell. `order` changes only when servers
+// come or go.
 import { batch, computed, signal, type Signal } from "@preact/signals";
 import { api } from "./api.ts";
 import type { Host, Model, Pull, Registry, Request, Server, Traffic } from "./types.ts";
@@ -22,6 +23,8 @@ const REQUESTS_KEPT = 300;
 export interface Live {
 	server: Signal<Server>;
 	heardMs: number; // when `server` came: its spans of time count from there
+	active: Signal<number>;
+	queued: Signal<number>;
 	speed: Signal<number>; // tokens a second, all requests together
 	speeds: Signal<number[]>; // the last SPEEDS_KEPT of them, newest last
 }
@@ -48,6 +51,15 @@ export function live(id: string): Live | undefined {
 export const servers = computed<Server[]>(() =>
 	order.value.map((id) => fleet.get(id)!.server.value),
 );
+
+export const activeInAll = computed(() => sumOf((entry) => entry.active.value));
+export const queuedInAll = computed(() => sumOf((entry) => entry.queued.value));
+export const memoryInAll = computed(() => sumOf((entry) => entry.server.value.memory_bytes));
+export const speedInAll = computed(() => sumOf((entry) => entry.speed.value));
+
+function sumOf(part: (entry: Live) => number): number {
+	return order.value.reduce((sum, id) => sum + part(fleet.get(id)!), 0);
+}
 
 export function modelOf(id: string): Model | undefined {
 	return registry.value?.models[id];
@@ -78,10 +90,18 @@ function putServer(server: Server): void {
 	if (entry) {
 		entry.heardMs = heardMs;
 		entry.server.value = server;
+		entry.active.value = server.active_requests;
+		entry.queued.value = server.queued_requests;
 		return;
 	}
-	const speeds = signal<number[]>([]);
-	fleet.set(server.id, { server: signal(server), heardMs, speed: signal(0), speeds });
+	fleet.set(server.id, {
+		server: signal(server),
+		heardMs,
+		active: signal(server.active_requests),
+		queued: signal(server.queued_requests),
+		speed: signal(0),
+		speeds: signal([]),
+	});
 	order.value = [...order.value, server.id];
 }
 
@@ -118,11 +138,8 @@ function putTraffic(models: Traffic[]): void {
 		}
 		entry.speed.value = t.tokens_per_second;
 		entry.speeds.value = pushed(entry.speeds.value, t.tokens_per_second);
-		const { active_requests, queued_requests } = t;
-		const s = entry.server.value;
-		if (s.active_requests !== active_requests || s.queued_requests !== queued_requests) {
-			entry.server.value = { ...s, active_requests, queued_requests };
-		}
+		entry.active.value = t.active_requests;
+		entry.queued.value = t.queued_requests;
 	}
 	totalSpeeds.value = pushed(totalSpeeds.value, sum);
 }

@@ -5,7 +5,7 @@ import { effect } from "@preact/signals";
 import { render } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import { age, gib } from "./format.ts";
-import { awaySince, connection, host, live, now, servers, startLive } from "./live.ts";
+import { awaySince, connection, host, live, memoryInAll, now, servers, startLive } from "./live.ts";
 import { path, route, startRouter, type View } from "./router.ts";
 import "./style.css";
 import { isDark, setTheme, startTheme, theme, type Theme } from "./theme.ts";
@@ -49,14 +49,13 @@ function HostChip() {
 			</span>
 		);
 	}
-	const used = servers.value.reduce((sum, s) => sum + s.memory_bytes, 0);
 	return (
 		<a class="chip" href={path.settings} title="The host">
 			<Mark tone={linkTone(h)} />
 			<span>{h.name}</span>
 			<span class="device">{deviceText(h)}</span>
 			<span>
-				{gib(used)} / {gib(h.memory_budget_bytes)} GiB
+				{gib(memoryInAll.value)} / {gib(h.memory_budget_bytes)} GiB
 			</span>
 		</a>
 	);

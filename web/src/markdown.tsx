@@ -365,10 +365,14 @@ class Inline {
 			return null;
 		}
 		const close = this.text.indexOf(")", middle);
-		const label = this.text.slice(open + 1, middle);
-		if (close < 0 || label.length > LABEL_MAX || close - middle > URL_MAX) {
+		if (close < 0) {
+			this.dead.add("](");
 			return null;
 		}
+		if (middle - open > LABEL_MAX || close - middle > URL_MAX) {
+			return null;
+		}
+		const label = this.text.slice(open + 1, middle);
 		if (label.includes("[") || this.depth >= DEPTH_MAX) {
 			return null;
 		}

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 //
 // The small parts that the views are made of.
+import { useComputed, type ReadonlySignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
+import { SPEEDS_KEPT } from "../live.ts";
 import type { Phase, Server } from "../types.ts";
 import { Icon } from "./icons.tsx";
 
@@ -86,29 +88,33 @@ export function Progress({ value, label }: { value: number; label: string }) {
 
 /* Sparkline: newest at the right edge, scaled to its own highest value */
 
-const SPARK_WIDTH = 60;
-const SPARK_HEIGHT = 16;
+const SPARK_HEIGHT = 160;
+const SPARK_EDGE = 10; // room for the line's own width
 
+// In whole units, which are quick to write.
 function sparkPath(values: number[]): string {
 	const top = Math.max(...values, 1e-9);
-	const from = SPARK_WIDTH - values.length + 1;
-	return values
-		.map((v, i) => {
-			const y = SPARK_HEIGHT - 1 - (v / top) * (SPARK_HEIGHT - 2);
-			return `${i === 0 ? "M" : "L"}${from + i} ${y.toFixed(1)}`;
-		})
-		.join("");
+	const scale = (SPARK_HEIGHT - 2 * SPARK_EDGE) / top;
+	let path = "";
+	values.forEach((v, i) => {
+		const x = SPEEDS_KEPT - values.length + i;
+		const y = SPARK_HEIGHT - SPARK_EDGE - Math.round(v * scale);
+		path += `${i === 0 ? "M" : "L"}${x} ${y}`;
+	});
+	return path;
 }
 
-export function Spark({ values }: { values: number[] }) {
+// The path is bound to its signal: new values change the attribute and draw nothing else anew.
+export function Spark({ values }: { values: ReadonlySignal<number[]> }) {
+	const path = useComputed(() => sparkPath(values.value));
 	return (
 		<svg
 			class="spark"
-			viewBox={`0 0 ${SPARK_WIDTH} ${SPARK_HEIGHT}`}
+			viewBox={`0 0 ${SPEEDS_KEPT - 1} ${SPARK_HEIGHT}`}
 			preserveAspectRatio="none"
 			aria-hidden="true"
 		>
-			{values.length > 1 && <path d={sparkPath(values)} />}
+			<path d={path} />
 		</svg>
 	);
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // What is said about one server in a row of the fleet and at the head of its own page.
+import { useComputed, type ReadonlySignal } from "@preact/signals";
 import { act, ALL, pending } from "../actions.ts";
 import { age, bytes, NONE, parameters, speed as speedText, tokens } from "../format.ts";
 import { live, modelOf, now } from "../live.ts";
@@ -129,19 +130,27 @@ export function Speed({ id }: { id: string }) {
 	if (!entry) {
 		return null;
 	}
-	const value = entry.speed.value;
 	return (
 		<span class="speed">
-			<span class={value > 0 ? "" : "muted"}>{value > 0 ? speedText(value) : NONE}</span>
-			<Spark values={entry.speeds.value} />
+			<Figure of={entry.speed} />
+			<Spark values={entry.speeds} />
 		</span>
 	);
 }
 
+// Bound to its signal, as the sparkline is: all models may change every second.
+function Figure({ of }: { of: ReadonlySignal<number> }) {
+	const text = useComputed(() => (of.value > 0 ? speedText(of.value) : NONE));
+	const tone = useComputed(() => (of.value > 0 ? "" : "muted"));
+	return <span class={tone}>{text}</span>;
+}
+
 export function Busy({ server }: { server: Server }) {
-	const { active_requests: active, queued_requests: queued, phase } = server;
+	const entry = live(server.id);
+	const active = entry?.active.value ?? 0;
+	const queued = entry?.queued.value ?? 0;
 	const slots = server.receipt.slots;
-	if (phase !== "ready" && active + queued === 0) {
+	if (server.phase !== "ready" && active + queued === 0) {
 		return <span class="muted">{NONE}</span>;
 	}
 	return (

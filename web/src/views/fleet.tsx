@@ -5,7 +5,7 @@ import { computed, signal } from "@preact/signals";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { actAll, ALL, pending, rescan, setEnabled } from "../actions.ts";
 import { plural } from "../format.ts";
-import { host, live, order, registry, servers, synced } from "../live.ts";
+import { activeInAll, host, live, order, registry, servers, synced } from "../live.ts";
 import { path } from "../router.ts";
 import type { Server } from "../types.ts";
 import { Icon } from "../ui/icons.tsx";
@@ -81,7 +81,7 @@ function StopAll() {
 	const asked = pending.value.get(ALL);
 	const running = servers.value.filter((s) => isRunning(s) || s.phase === "backoff");
 	const ending = running.filter((s) => s.phase === "stopping" || s.phase === "draining");
-	const active = running.reduce((sum, s) => sum + s.active_requests, 0);
+	const active = activeInAll.value;
 	const idle = asked !== undefined || running.length === ending.length;
 	return (
 		<>

@@ -1,29 +1,44 @@
 // SPDX-License-Identifier: MIT
 //
 // The four instruments above the fleet: memory, speed, requests, host.
+import { computed } from "@preact/signals";
 import { bytes, gib, NONE, speed } from "../format.ts";
-import { connection, host, live, order, servers, totalSpeeds } from "../live.ts";
-import type { Host, Server } from "../types.ts";
+import {
+	activeInAll,
+	connection,
+	host,
+	memoryInAll,
+	queuedInAll,
+	servers,
+	speedInAll,
+	totalSpeeds,
+} from "../live.ts";
+import type { Host } from "../types.ts";
 import { Mark, Spark, type Tone } from "../ui/parts.tsx";
 
+// As a text, so that the bar is drawn anew only when a part of it has changed.
+const users = computed(() => {
+	const all = servers.value.filter((s) => s.memory_bytes > 0);
+	return JSON.stringify(all.map((s) => [s.name, s.memory_bytes]));
+});
+
 function MemoryGauge({ h }: { h: Host | null }) {
-	const users = servers.value.filter((s) => s.memory_bytes > 0);
-	const used = users.reduce((sum, s) => sum + s.memory_bytes, 0);
+	const parts = JSON.parse(users.value) as [name: string, memoryBytes: number][];
 	const budget = h?.memory_budget_bytes ?? 0;
-	const title = (s: Server) => `${s.name}: ${bytes(s.memory_bytes)}`;
+	const titles = parts.map(([name, memoryBytes]) => `${name}: ${bytes(memoryBytes)}`);
 	return (
 		<div class="gauge">
 			<h2>Memory</h2>
 			<p class="figure">
-				{gib(used)}
+				{gib(memoryInAll.value)}
 				<small>{budget > 0 ? ` of ${gib(budget)} GiB` : " GiB"}</small>
 			</p>
-			<div class="stack" role="img" aria-label={users.map(title).join(", ") || "none in use"}>
-				{users.map((s) => (
+			<div class="stack" role="img" aria-label={titles.join(", ") || "none in use"}>
+				{parts.map(([name, memoryBytes], i) => (
 					<span
-						key={s.id}
-						title={title(s)}
-						style={{ width: budget > 0 ? `${(s.memory_bytes / budget) * 100}%` : "0" }}
+						key={name}
+						title={titles[i]}
+						style={{ width: budget > 0 ? `${(memoryBytes / budget) * 100}%` : "0" }}
 					/>
 				))}
 			</div>
@@ -32,7 +47,7 @@ function MemoryGauge({ h }: { h: Host | null }) {
 }
 
 function SpeedGauge() {
-	const now = order.value.reduce((sum, id) => sum + (live(id)?.speed.value ?? 0), 0);
+	const now = speedInAll.value;
 	return (
 		<div class="gauge">
 			<h2>Generation</h2>
@@ -40,19 +55,18 @@ function SpeedGauge() {
 				{now > 0 ? speed(now) : "0"}
 				<small> tok/s</small>
 			</p>
-			<Spark values={totalSpeeds.value} />
+			<Spark values={totalSpeeds} />
 		</div>
 	);
 }
 
 function RequestGauge() {
-	const active = servers.value.reduce((sum, s) => sum + s.active_requests, 0);
-	const queued = servers.value.reduce((sum, s) => sum + s.queued_requests, 0);
+	const queued = queuedInAll.value;
 	return (
 		<div class="gauge">
 			<h2>Requests</h2>
 			<p class="figure">
-				{active}
+				{activeInAll}
 				<small> active</small>
 			</p>
 			<p class="under">{queued > 0 ? `${queued} waiting` : "none waiting"}</p>
