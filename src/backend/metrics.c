@@ -1,0 +1,430 @@
+/* SPDX-License-Identifier: MIT */
+#include "backend/metrics.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+
+#define METRICS_FETCH_MS 1000
+#define METRICS_FRESH_MS 1000
+#define METRICS_ENGINE_MAX_BYTES 65536
+#define BUCKETS_MAX 16
+
+/* Upper bounds in seconds; +Inf follows. */
+static const double wide_s[] = { 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300 };
+static const double fine_s[] = { 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5 };
+static const double speed[] = { 1, 2, 5, 10, 20, 40, 60, 100, 200, 500, 1000 };
+
+/* X(field, series, bounds, help) */
+#define HISTOGRAM_TABLE(X) \
+	X(queue, "ronzal_queue_wait_seconds", wide_s, "from a request to its dispatch") \
+	X(first, "ronzal_time_to_first_token_seconds", wide_s, \
+	  "from a request to its first token") \
+	X(gap, "ronzal_inter_token_seconds", fine_s, "between two events of a stream") \
+	X(total, "ronzal_request_seconds", wide_s, "from a request to its end") \
+	X(speed, "ronzal_generation_tokens_per_second", speed, "of generation, per request")
+
+/* X(class, status from, status to): errors by class */
+#define ERROR_TABLE(X) \
+	X(client, 400, 498) \
+	X(left, 499, 499) \
+	X(server, 500, 599)
+
+struct histogram {
+	uint64_t buckets[BUCKETS_MAX]; /* not cumulative */
+	uint64_t count;
+	double sum;
+};
+
+struct model_metrics {
+	char id[SERVER_ID_MAX_BYTES];
+#define FIELD(field, series, bounds, help) struct histogram field;
+	HISTOGRAM_TABLE(FIELD)
+#undef FIELD
+	uint64_t requests, prompt_tokens, cached_tokens, generated_tokens;
+#define FIELD(class, from, to) uint64_t errors_##class;
+	ERROR_TABLE(FIELD)
+#undef FIELD
+	struct buf engine; /* its own figures, labelled; as last fetched */
+};
+
+struct metrics {
+	struct loop *loop;
+	struct fleet *fleet;
+	struct client *client;
+	struct model_metrics *models;
+	size_t count;
+	uint64_t fetched_ms;
+	int fetching; /* engines that have not answered yet */
+	struct fetch *fetches;
+	struct waiter {
+		metrics_text_fn *fn;
+		void *user;
+	} * waiters;
+	size_t waiter_count;
+};
+
+struct fetch {
+	struct fetch *next;
+	struct metrics *metrics;
+	struct client_fetch *request;
+	char id[SERVER_ID_MAX_BYTES];
+	char address[64], authorization[WIRE_KEY_MAX_BYTES + 16];
+};
+
+static struct model_metrics *metrics_of(struct metrics *m, const char *id)
+{
+	for (size_t i = 0; i < m->count; i++) {
+		if (strcmp(m->models[i].id, id) == 0) {
+			return &m->models[i];
+		}
+	}
+	if (m->count == METRICS_MODELS_MAX || id[0] == '\0') {
+		return NULL;
+	}
+	m->models = mem_resize(m->models, m->count + 1, sizeof(*m->models));
+	struct model_metrics *fresh = &m->models[m->count++];
+
+	memset(fresh, 0, sizeof(*fresh));
+	span_copy(span_of(id), fresh->id, sizeof(fresh->id));
+	buf_init(&fresh->engine, METRICS_ENGINE_MAX_BYTES);
+	return fresh;
+}
+
+static void observe(struct histogram *h, const double *bounds, size_t count, double value)
+{
+	size_t i = 0;
+
+	while (i < count && value > bounds[i]) {
+		i++;
+	}
+	h->buckets[i]++;
+	h->count++;
+	h->sum += value;
+}
+
+#define OBSERVE(h, bounds, value) observe(&(h), bounds, ARRAY_LEN(bounds), value)
+
+static double seconds(uint64_t from_us, uint64_t to_us)
+{
+	return to_us > from_us ? (double)(to_us - from_us) / 1e6 : 0;
+}
+
+void metrics_account(struct metrics *m, const struct account *a)
+{
+	struct model_metrics *mm = a->phase == ACCOUNT_DONE ? metrics_of(m, a->model) : NULL;
+
+	if (mm == NULL) {
+		return;
+	}
+	mm->requests++;
+	OBSERVE(mm->total, wide_s, seconds(a->begin_us, a->end_us));
+	if (a->routed_us != 0) {
+		OBSERVE(mm->queue, wide_s, seconds(a->begin_us, a->routed_us));
+	}
+	if (a->first_us != 0) {
+		OBSERVE(mm->first, wide_s, seconds(a->begin_us, a->first_us));
+	}
+	if (a->tokens_per_second > 0) {
+		OBSERVE(mm->speed, speed, a->tokens_per_second);
+	}
+	mm->prompt_tokens += a->prompt_tokens > 0 ? (uint64_t)a->prompt_tokens : 0;
+	mm->cached_tokens += a->cached_tokens > 0 ? (uint64_t)a->cached_tokens : 0;
+	mm->generated_tokens += a->generated_tokens > 0 ? (uint64_t)a->generated_tokens : 0;
+#define COUNT(class, from, to) mm->errors_##class += a->status >= (from) && a->status <= (to);
+	ERROR_TABLE(COUNT)
+#undef COUNT
+}
+
+void metrics_gap(struct metrics *m, const char *model, uint64_t gap_us)
+{
+	struct model_metrics *mm = metrics_of(m, model);
+
+	if (mm != NULL) {
+		OBSERVE(mm->gap, fine_s, (double)gap_us / 1e6);
+	}
+}
+
+/* Text */
+
+static void head(struct buf *out, const char *series, const char *type, const char *help)
+{
+	buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", series, help, series, type);
+}
+
+static void write_histogram(struct buf *out, const char *series, const char *id,
+			    const struct histogram *h, const double *bounds, size_t count)
+{
+	uint64_t below = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		below += h->buckets[i];
+		buf_printf(out, "%s_bucket{model=\"%s\",le=\"%g\"} %llu\n", series, id, bounds[i],
+			   (unsigned long long)below);
+	}
+	buf_printf(out, "%s_bucket{model=\"%s\",le=\"+Inf\"} %llu\n", series, id,
+		   (unsigned long long)h->count);
+	buf_printf(out, "%s_sum{model=\"%s\"} %.9g\n%s_count{model=\"%s\"} %llu\n", series, id,
+		   h->sum, series, id, (unsigned long long)h->count);
+}
+
+static void write_counter(struct buf *out, const struct metrics *m, const char *series,
+			  size_t offset, const char *help)
+{
+	head(out, series, "counter", help);
+	for (size_t i = 0; i < m->count; i++) {
+		const char *base = (const char *)&m->models[i];
+
+		buf_printf(out, "%s{model=\"%s\"} %llu\n", series, m->models[i].id,
+			   (unsigned long long)*(const uint64_t *)(const void *)(base + offset));
+	}
+}
+
+static void write_requests(const struct metrics *m, struct buf *out)
+{
+#define WRITE(field, series, bounds, help) \
+	head(out, series, "histogram", help); \
+	for (size_t i = 0; i < m->count; i++) { \
+		write_histogram(out, series, m->models[i].id, &m->models[i].field, bounds, \
+				ARRAY_LEN(bounds)); \
+	}
+	HISTOGRAM_TABLE(WRITE)
+#undef WRITE
+	write_counter(out, m, "ronzal_requests_total", offsetof(struct model_metrics, requests),
+		      "requests that ended");
+	write_counter(out, m, "ronzal_prompt_tokens_total",
+		      offsetof(struct model_metrics, prompt_tokens), "tokens of prompts");
+	write_counter(out, m, "ronzal_cached_tokens_total",
+		      offsetof(struct model_metrics, cached_tokens),
+		      "of these, taken from a cache");
+	write_counter(out, m, "ronzal_generated_tokens_total",
+		      offsetof(struct model_metrics, generated_tokens), "tokens generated");
+	head(out, "ronzal_errors_total", "counter", "requests that failed, by class");
+	for (size_t i = 0; i < m->count; i++) {
+#define WRITE(class, from, to) \
+	buf_printf(out, "ronzal_errors_total{model=\"%s\",class=\"" #class "\"} %llu\n", \
+		   m->models[i].id, (unsigned long long)m->models[i].errors_##class);
+		ERROR_TABLE(WRITE)
+#undef WRITE
+	}
+}
+
+/* X(series, help, printf form and value of `s` (struct fleet_model)) */
+#define GAUGE_TABLE(X) \
+	X("ronzal_model_ready", "1 while the model answers", \
+	  (double)(f->server.phase == SERVER_READY)) \
+	X("ronzal_active_requests", "requests that run on the model", (double)f->active) \
+	X("ronzal_queued_requests", "requests that wait for it", (double)f->queued) \
+	X("ronzal_model_memory_bytes", "memory of its engine", (double)f->server.memory_bytes) \
+	X("ronzal_model_starts", "starts since the agent began", (double)f->server.starts) \
+	X("ronzal_model_restarts", "of these, after a crash", (double)f->server.restarts)
+
+static void write_gauges(const struct metrics *m, struct buf *out)
+{
+	const struct list *models = fleet_models(m->fleet);
+
+#define WRITE(series, help, value) \
+	head(out, series, "gauge", help); \
+	LIST_FOR_EACH (it, following, models) { \
+		const struct fleet_model *f = LIST_ITEM(it, struct fleet_model, link); \
+		buf_printf(out, series "{model=\"%s\"} %.17g\n", f->server.id, value); \
+	}
+	GAUGE_TABLE(WRITE)
+#undef WRITE
+	head(out, "ronzal_receipt", "gauge", "1 for the verdict that the receipt gives");
+	LIST_FOR_EACH (it, following, models) {
+		const struct fleet_model *f = LIST_ITEM(it, struct fleet_model, link);
+
+		buf_printf(out, "ronzal_receipt{model=\"%s\",verdict=\"%s\"} 1\n", f->server.id,
+			   receipt_verdict_name(f->server.receipt.verdict));
+	}
+}
+
+/* One line of an engine's text: the series with our label added, or as a comment once. */
+static void relabel(struct span line, const char *id, struct buf *out)
+{
+	size_t name_len = 0;
+
+	while (name_len < line.len && line.ptr[name_len] != ' ' && line.ptr[name_len] != '{') {
+		name_len++;
+	}
+	if (line.len == 0 || line.ptr[0] == '#' || name_len == line.len ||
+	    line.ptr[name_len] == '{') {
+		return;
+	}
+	buf_printf(out, "%.*s{model=\"%s\"}%.*s\n", (int)name_len, line.ptr, id,
+		   (int)(line.len - name_len), line.ptr + name_len);
+}
+
+/* Samples of one series must stand together: sorted by series, then by model. */
+static int by_text(const void *a, const void *b)
+{
+	const struct span *left = a, *right = b;
+	size_t len = left->len < right->len ? left->len : right->len;
+	int order = memcmp(left->ptr, right->ptr, len);
+
+	return order != 0 ? order : (left->len > right->len) - (left->len < right->len);
+}
+
+static void write_engines(const struct metrics *m, struct buf *out)
+{
+	struct span *lines = NULL;
+	struct span series = { NULL, 0 };
+	size_t count = 0;
+
+	for (size_t i = 0; i < m->count; i++) {
+		struct span rest = buf_span(&m->models[i].engine);
+
+		while (rest.len > 0) {
+			lines = mem_resize(lines, count + 1, sizeof(*lines));
+			lines[count++] = span_split(&rest, '\n');
+		}
+	}
+	if (count > 0) {
+		qsort(lines, count, sizeof(*lines), by_text);
+	}
+	for (size_t i = 0; i < count; i++) {
+		struct span name = { lines[i].ptr, span_find_char(lines[i], '{') };
+
+		if (!span_equal(name, series)) {
+			series = name;
+			buf_printf(out, "# TYPE %.*s untyped\n", SPAN_ARG(name));
+		}
+		buf_printf(out, "%.*s\n", SPAN_ARG(lines[i]));
+	}
+	free(lines);
+}
+
+static void answer_all(struct metrics *m)
+{
+	struct waiter *waiters = m->waiters;
+	size_t count = m->waiter_count;
+	struct buf out;
+
+	m->waiters = NULL;
+	m->waiter_count = 0;
+	buf_init(&out, METRICS_TEXT_MAX_BYTES);
+	write_requests(m, &out);
+	write_gauges(m, &out);
+	write_engines(m, &out);
+	for (size_t i = 0; i < count; i++) {
+		waiters[i].fn(waiters[i].user, buf_span(&out));
+	}
+	free(waiters);
+	buf_finish(&out);
+}
+
+/* The engines' own */
+
+static void forget_fetch(struct fetch *f)
+{
+	struct fetch **at = &f->metrics->fetches;
+
+	while (*at != f) {
+		at = &(*at)->next;
+	}
+	*at = f->next;
+	free(f);
+}
+
+static void on_engine(void *user, const struct client_reply *reply)
+{
+	struct fetch *f = user;
+	struct metrics *m = f->metrics;
+	struct model_metrics *mm = metrics_of(m, f->id);
+	struct span rest = reply->body;
+
+	if (mm != NULL) {
+		buf_clear(&mm->engine);
+		while (reply->err.code == 0 && reply->status == 200 && rest.len > 0) {
+			relabel(span_split(&rest, '\n'), f->id, &mm->engine);
+		}
+	}
+	forget_fetch(f);
+	if (--m->fetching == 0) {
+		m->fetched_ms = loop_now_ms(m->loop);
+		answer_all(m);
+	}
+}
+
+static void fetch_engine(struct metrics *m, const struct fleet_model *model)
+{
+	struct fetch *f = mem_alloc(sizeof(*f));
+	struct h1_field fields[1];
+
+	f->metrics = m;
+	f->next = m->fetches;
+	m->fetches = f;
+	span_copy(span_of(model->server.id), f->id, sizeof(f->id));
+	span_copy(span_of(model->address), f->address, sizeof(f->address));
+	snprintf(f->authorization, sizeof(f->authorization), "Bearer %s", model->key);
+	fields[0] = (struct h1_field){ SPAN_LIT("Authorization"), span_of(f->authorization) };
+	m->fetching++;
+	f->request = client_fetch(m->client,
+				  &(struct client_options){
+					  .to = { .host = f->address, .port = model->port },
+					  .method = H1_GET,
+					  .target = SPAN_LIT("/metrics"),
+					  .fields = fields,
+					  .field_count = ARRAY_LEN(fields),
+					  .connect_ms = METRICS_FETCH_MS,
+					  .first_byte_ms = METRICS_FETCH_MS,
+					  .idle_ms = METRICS_FETCH_MS,
+				  },
+				  METRICS_ENGINE_MAX_BYTES, on_engine, f);
+}
+
+void metrics_collect(struct metrics *m, metrics_text_fn *on_text, void *user)
+{
+	m->waiters = mem_resize(m->waiters, m->waiter_count + 1, sizeof(*m->waiters));
+	m->waiters[m->waiter_count++] = (struct waiter){ on_text, user };
+	if (m->fetching > 0) {
+		return;
+	}
+	if (m->fetched_ms == 0 || loop_now_ms(m->loop) - m->fetched_ms >= METRICS_FRESH_MS) {
+		LIST_FOR_EACH (it, following, fleet_models(m->fleet)) {
+			const struct fleet_model *model = LIST_ITEM(it, struct fleet_model, link);
+
+			struct model_metrics *mm = metrics_of(m, model->server.id);
+
+			if (mm != NULL) {
+				buf_clear(&mm->engine);
+			}
+			if (model->server.phase == SERVER_READY && model->has_endpoint) {
+				fetch_engine(m, model);
+			}
+		}
+	}
+	if (m->fetching == 0) {
+		answer_all(m);
+	}
+}
+
+struct metrics *metrics_create(struct loop *loop, struct fleet *fleet)
+{
+	struct metrics *m = mem_alloc(sizeof(*m));
+
+	m->loop = loop;
+	m->fleet = fleet;
+	m->client = client_create(loop);
+	return m;
+}
+
+void metrics_close(struct metrics *m)
+{
+	if (m == NULL) {
+		return;
+	}
+	while (m->fetches != NULL) {
+		client_fetch_cancel(m->fetches->request);
+		forget_fetch(m->fetches);
+	}
+	for (size_t i = 0; i < m->count; i++) {
+		buf_finish(&m->models[i].engine);
+	}
+	client_close(m->client);
+	free(m->models);
+	free(m->waiters);
+	free(m);
+}
