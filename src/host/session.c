@@ -319,7 +319,7 @@ static void on_timer(struct timer *timer)
 	struct err err = { 0 };
 
 	if (s->state == SESSION_GREETING) {
-		err_set(&err, ERR_TIMEOUT, "no hello within %d ms", WIRE_SILENCE_MS);
+		err_set(&err, ERR_TIMEOUT, "no hello within %d ms", WIRE_HELLO_MS);
 		session_bye(s, err_exit_code(err.code), &err);
 	}
 	end(s);
@@ -349,7 +349,7 @@ void session_open(struct session *s)
 {
 	if (s->state == SESSION_NEW) {
 		s->state = SESSION_GREETING;
-		timer_start(&s->timer, WIRE_SILENCE_MS);
+		timer_start(&s->timer, WIRE_HELLO_MS);
 		conn_start(s->conn, &conn_callbacks, s);
 	}
 }

@@ -29,7 +29,8 @@
 #define WIRE_NOISE_MAX_BYTES 65536 /* foreign output before the first line (login scripts print) */
 #define WIRE_IDS_MAX 128	   /* models named in one request; more: ask for all */
 
-#define WIRE_SILENCE_MS 2000	 /* no hello for that long: the one-shot form */
+#define WIRE_SILENCE_MS 2000	 /* no hello for that long: the one-shot form, said by the relay */
+#define WIRE_HELLO_MS 5000	 /* ... and so the agent waits longer */
 #define WIRE_PING_MS 5000	 /* a controller says ping that often */
 #define WIRE_PING_GRACE_MS 15000 /* without one for that long the other side is gone */
 
