@@ -181,17 +181,18 @@ upgrade() {
 	register_models
 	client_config
 	host_command start-metal-servers </dev/null >"$T/out" 2>&1 || { tail -3 "$T/out"; return 1; }
-	before=$("$RONZAL_HOME/libexec/ronzal" status --json | grep -o '"pid":[0-9]*' | sort)
+	before=$("$RONZAL_HOME/libexec/ronzal" status --json | grep -o '"pid": *[1-9][0-9]*' | sort) &&
+		[ "$(echo "$before" | grep -c .)" -eq 2 ] || { echo "runs: $before"; return 1; }
 	agent=$("$RONZAL_HOME/libexec/ronzal" service status)
 	"$RONZAL_HOME/libexec/ronzal" service install --background >/dev/null || return 1
 	[ "$agent" != "$("$RONZAL_HOME/libexec/ronzal" service status)" ] || { echo 'same agent'; return 1; }
-	[ "$before" = "$("$RONZAL_HOME/libexec/ronzal" status --json | grep -o '"pid":[0-9]*' | sort)" ] ||
+	[ "$before" = "$("$RONZAL_HOME/libexec/ronzal" status --json | grep -o '"pid": *[1-9][0-9]*' | sort)" ] ||
 		{ echo "other engines than $before"; return 1; }
 }
 check a_new_agent_is_put_under_running_models upgrade
 
 way_back() {
-	engines=$("$RONZAL_HOME/libexec/ronzal" status --json | grep -o '"pid":[0-9]*' | cut -d: -f2)
+	engines=$("$RONZAL_HOME/libexec/ronzal" status --json | grep -o '"pid": *[1-9][0-9]*' | tr -dc '0-9\n')
 	"$SETUP" --uninstall --yes </dev/null >"$T/out" 2>&1 || { cat "$T/out"; return 1; }
 	! grep -q ronzal-restricted-key "$AUTHORIZED" && grep -q ISomebodyElse "$AUTHORIZED" &&
 		[ ! -e "$RONZAL_HOME/libexec" ] && [ ! -e "$RONZAL_HOME/config/ssh" ] &&
