@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT
 //
 // The page in front of what a real backend will not show on demand: a big busy fleet, every kind of
-// trouble at once, hostile answers, a backend that goes away. The backend is lib/page-fixture.ts.
+// trouble at once, hostile answers, a backend that goes away. The backend is lib/page-fixture.ts, the
+// server of the page is ours.
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import type { Browser, BrowserContextOptions, Page } from "playwright-core";
 import { violations } from "./lib/axe.ts";
-import { executablePath, openBrowser, watch, type Watch } from "./lib/browser.ts";
+import { openBrowser, skipReason, watch, type Watch } from "./lib/browser.ts";
+import { startFrontend } from "./lib/frontend.ts";
 import { startFixture, type Fixture } from "./lib/page-fixture.ts";
 import { profile } from "./lib/profile.ts";
 
@@ -15,7 +17,7 @@ const EVENTS_PER_SECOND = 50;
 const UPDATE_MAX_MS = 10;
 const FIRST_PAINT_MAX_MS = 1_000;
 
-const skip = executablePath ? false : "Chromium is not installed (scripts/deps.sh --test)";
+const skip = skipReason();
 
 let browser: Browser;
 
@@ -35,14 +37,16 @@ interface SceneOptions {
 async function scene(options: SceneOptions, act: (scene: Scene) => Promise<void>): Promise<void> {
 	const { models, hash = "#/", context: wanted } = options;
 	const fixture = await startFixture(models === undefined ? {} : { models });
+	const frontend = await startFrontend(fixture.url);
 	const context = await browser.newContext({ viewport: { width: 1280, height: 860 }, ...wanted });
 	try {
 		const page = await context.newPage();
-		const seen = watch(page, fixture.url);
-		await page.goto(`${fixture.url}/${hash}`);
+		const seen = watch(page, frontend.url);
+		await page.goto(`${frontend.url}/${hash}`);
 		await act({ page, fixture, seen });
 	} finally {
 		await context.close();
+		await frontend.close();
 		await fixture.close();
 	}
 }

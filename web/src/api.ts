@@ -26,19 +26,18 @@ export class ApiError extends Error {
 	}
 }
 
+const IS_IT_RUNNING = "Is it running? On the host: ronzal up. In Docker: docker-compose ps";
+
 function away(): ApiError {
-	return new ApiError(
-		"The backend does not answer.",
-		"Is it running? On the host: ronzal up. In Docker: docker-compose ps",
-		0,
-	);
+	return new ApiError("The backend does not answer.", IS_IT_RUNNING, 0);
 }
 
 // The backend's error form, an OpenAI error, or whatever a proxy on the way has said.
 export function errorFrom(status: number, body: unknown): ApiError {
 	const error = (body as { error?: { message?: unknown; next_step?: unknown } } | null)?.error;
 	if (typeof error?.message === "string") {
-		const step = typeof error.next_step === "string" ? error.next_step : "";
+		const known = typeof error.next_step === "string" ? error.next_step : null;
+		const step = known ?? (status === 502 ? IS_IT_RUNNING : "");
 		return new ApiError(error.message, step, status);
 	}
 	if (status === 502 || status === 503 || status === 504) {

@@ -3,11 +3,21 @@
 // The distribution's Chromium under playwright-core, and the watch kept over every page: no console
 // error, no request to another host.
 import { existsSync } from "node:fs";
+import { join } from "node:path";
 import { chromium, type Browser, type Page } from "playwright-core";
+import { webRoot } from "./frontend.ts";
 
 const PLACES = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
 
-export const executablePath = process.env["CHROMIUM"] ?? PLACES.find((path) => existsSync(path));
+const executablePath = process.env["CHROMIUM"] ?? PLACES.find((path) => existsSync(path));
+
+// Why the page cannot be tested here, or false.
+export function skipReason(): string | false {
+	if (!executablePath) {
+		return "Chromium is not installed (scripts/deps.sh --test)";
+	}
+	return existsSync(join(webRoot, "index.html")) ? false : "the page is not built (make web)";
+}
 
 export async function openBrowser(): Promise<Browser> {
 	return chromium.launch({

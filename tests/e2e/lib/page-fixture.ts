@@ -1,26 +1,12 @@
 // SPDX-License-Identifier: MIT
 //
 // A backend that never was, for what the real one cannot show on demand: two hundred models, fifty
-// events a second, a GPU, every kind of trouble, hostile answers. Serves the built page with the
-// headers of `ronzal frontend` and as much of docs/openapi.yaml as the page asks for.
-import { readFile } from "node:fs/promises";
+// events a second, a GPU, every kind of trouble, hostile answers. As much of docs/openapi.yaml as the
+// page asks for; `ronzal frontend` stands in front of it (lib/frontend.ts).
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import { extname, join, normalize } from "node:path";
-import { fileURLToPath } from "node:url";
+import { sleep } from "./frontend.ts";
 import type { Host, Model, Request, Server } from "../../../web/src/types.ts";
-
-const DIST = fileURLToPath(new URL("../../../web/dist", import.meta.url));
-export const CSP =
-	"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
-	"base-uri 'none'; form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'";
-
-const TYPES: Record<string, string> = {
-	".html": "text/html; charset=utf-8",
-	".js": "text/javascript",
-	".css": "text/css",
-	".svg": "image/svg+xml",
-};
 
 const GIB = 2 ** 30;
 
@@ -306,22 +292,6 @@ async function bodyOf(request: IncomingMessage): Promise<Record<string, unknown>
 	return text === "" ? {} : (JSON.parse(text) as Record<string, unknown>);
 }
 
-async function file(path: string, response: ServerResponse): Promise<void> {
-	const clean = normalize(path === "/" ? "/index.html" : path);
-	try {
-		const bytes = await readFile(join(DIST, clean));
-		response.writeHead(200, {
-			"content-type": TYPES[extname(clean)] ?? "application/octet-stream",
-			"content-security-policy": CSP,
-		});
-		response.end(bytes);
-	} catch {
-		response.writeHead(404).end();
-	}
-}
-
-const sleep = (ms: number) => new Promise((done) => setTimeout(done, ms));
-
 // Tokens for a short text; a long one should not take a minute.
 const pieceOf = (text: string) => (text.length > 10_000 ? 400 : 8);
 
@@ -443,7 +413,7 @@ export async function startFixture(options: { models?: number; port?: number } =
 		} else if (answer) {
 			json(response, answer(url));
 		} else {
-			void file(url.pathname, response);
+			json(response, { error: { message: `no ${url.pathname} here`, next_step: "", code: "NOT_FOUND", status: 404 } }, 404);
 		}
 	});
 	await new Promise<void>((done) => http.listen(options.port ?? 0, "127.0.0.1", done));
