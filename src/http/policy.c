@@ -11,7 +11,10 @@ static struct span host_name(struct span host)
 	const char *extra = is_v6 ? ":." : ".-_";
 	uint64_t port;
 
-	name.len += is_v6 && name.len < host.len;
+	if (is_v6 && (name.len == 1 || name.len == host.len)) {
+		return (struct span){ host.ptr, 0 };
+	}
+	name.len += is_v6;
 	for (size_t i = is_v6; i + is_v6 < name.len; i++) {
 		char c = name.ptr[i];
 
