@@ -333,7 +333,8 @@ struct h1_head *h1_parse_request(struct span bytes, const struct h1_scan *s, str
 		return NULL;
 	}
 	note_connection(head);
-	head->expects_continue = span_is_nocase(h1_get(head, "expect"), "100-continue");
+	head->expects_continue = h1_count(head, "expect") == 1 &&
+				 span_is_nocase(h1_get(head, "expect"), "100-continue");
 	return head;
 }
 

@@ -328,7 +328,8 @@ static int judge(struct exchange *x, struct err *err)
 		err_set(err, ERR_DENIED, "this server does not answer to that Host");
 		return 403;
 	}
-	if (!policy_origin_is_allowed(origin, request->host, o->origins)) {
+	if (h1_count(x->head, "origin") > 1 ||
+	    !policy_origin_is_allowed(origin, request->host, o->origins)) {
 		err_set(err, ERR_DENIED, "pages of that Origin may not call this server");
 		return 403;
 	}
