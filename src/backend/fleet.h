@@ -5,7 +5,7 @@
  * address and key. Everybody in the backend asks the fleet; nobody else talks to a link.
  *
  * Mode decides the links: native and "false" have one to the agent of this machine, "true" has one
- * to the Host API, "auto" has both, and fleet_choose (a pure function) decides which of them routes.
+ * to the Host API, "auto" has both, and choose.h (a pure function) decides which of them routes.
  * Losing a link is not losing its engines: their servers become UNKNOWN and keep their endpoints.
  */
 #ifndef BACKEND_FLEET_H
@@ -22,18 +22,21 @@ struct fleet_options {
 	enum fleet_mode mode;
 	const char *registry_path;
 	uint16_t port_min, port_max;
-	const char *agent_socket; /* NATIVE, CPU, AUTO */
-	const char
-		*controller; /* persistent id; "" in native mode: a person's models have no lease */
+	const char *agent_socket;    /* NATIVE, CPU, AUTO */
 	const char *host_api_url;    /* HOST, AUTO */
 	const char *host_api_secret; /* ... */
 	const char *engine_host;     /* HOST, AUTO: name under which engines are reached */
+	uint32_t lease_ms;	     /* AUTO: the host keeps our servers that long without us */
 	uint32_t drain_ms, stop_ms;
 };
 
 struct fleet;
 
-/* One model. `server.phase` is STOPPED while nobody reported it. Owned by the fleet. */
+/*
+ * One model. `server.phase` is STOPPED while nobody reported it, and DRAINING from the moment that a
+ * stop was asked for. Owned by the fleet; a removed one is gone from fleet_find at once, and freed
+ * when active and queued are 0.
+ */
 struct fleet_model {
 	struct list link;     /* in the fleet's order: the registry's */
 	struct server server; /* as last reported */
@@ -67,7 +70,18 @@ void fleet_listen(struct fleet *f, struct fleet_listener *l);
 const struct list *fleet_models(const struct fleet *f); /* struct fleet_model by .link */
 struct fleet_model *fleet_find(const struct fleet *f, struct span id_or_alias);
 const struct registry *fleet_registry(const struct fleet *f);
-const struct host_info *fleet_host(const struct fleet *f);
+/* Why the registry's file as a whole cannot be used (the last good one is kept); code 0: it can. */
+const struct err *fleet_registry_error(const struct fleet *f);
+const struct host_info *
+fleet_host(const struct fleet *f); /* of the link that routes; zeroed first */
+
+enum fleet_link { FLEET_CONNECTING, FLEET_UP, FLEET_DOWN, FLEET_BUSY };
+struct fleet_state {
+	enum fleet_link link; /* AUTO: the host's */
+	int64_t since_unix_ms;
+	bool is_fallback; /* AUTO: the CPU answers in place of the host */
+};
+struct fleet_state fleet_state(const struct fleet *f);
 
 /* Code 0 when servers can be started and stopped; else why not, with what to check. */
 const struct err *fleet_link_error(const struct fleet *f);

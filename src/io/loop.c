@@ -3,6 +3,7 @@
 
 #include <signal.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "base/mem.h"
 #include "io/door.h"
@@ -85,6 +86,14 @@ uint64_t loop_now_ms(const struct loop *loop)
 uint64_t loop_now_us(void)
 {
 	return uv_hrtime() / 1000;
+}
+
+int64_t loop_unix_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
 }
 
 static void on_idle(uv_idle_t *idle)

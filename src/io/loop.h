@@ -30,6 +30,9 @@ uint64_t loop_now_ms(const struct loop *loop);
 /* The same clock read afresh, in microseconds: for measuring. */
 uint64_t loop_now_us(void);
 
+/* Wall clock: milliseconds since 1970. */
+int64_t loop_unix_ms(void);
+
 /*
  * Runs fn(arg) once from the loop, after the current callback has returned. For work that must not
  * happen inside its caller; not cancelable, so arg must outlive it.
