@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: MIT */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "backend/usage.h"
+#include "base/mem.h"
+
+struct scene {
+	struct loop *loop;
+	struct usage *usage;
+	char path[64];
+	char *answer;
+	int status;
+};
+
+static void open_scene(struct scene *s)
+{
+	snprintf(s->path, sizeof(s->path), "/tmp/ronzal-usage-%ld.db", (long)getpid());
+	s->loop = loop_create();
+	s->usage = usage_open(s->loop, s->path);
+	assert_int_equal(usage_error(s->usage)->code, 0);
+}
+
+static void close_scene(struct scene *s)
+{
+	usage_close(s->usage);
+	loop_run(s->loop);
+	loop_destroy(s->loop);
+	free(s->answer);
+	s->answer = NULL;
+}
+
+static void remove_files(const struct scene *s)
+{
+	static const char *const ends[] = { "", "-wal", "-shm" };
+
+	for (size_t i = 0; i < ARRAY_LEN(ends); i++) {
+		char *path = mem_printf("%s%s", s->path, ends[i]);
+
+		unlink(path);
+		free(path);
+	}
+}
+
+static void on_answer(void *user, const struct err *err, struct span json)
+{
+	struct scene *s = user;
+
+	s->status = err->code;
+	free(s->answer);
+	s->answer = mem_spandup(json);
+}
+
+static void ask(struct scene *s, const struct usage_question *q)
+{
+	s->status = 1;
+	usage_ask(s->usage, q, on_answer, s);
+	loop_run(s->loop);
+	assert_int_equal(s->status, 0);
+}
+
+static struct account account_of(uint64_t id, const char *model, int status)
+{
+	struct account a = { .id = id,
+			     .at_unix_ms = 1700000000000,
+			     .phase = ACCOUNT_DONE,
+			     .status = status,
+			     .prompt_tokens = 10,
+			     .cached_tokens = -1,
+			     .generated_tokens = 5,
+			     .begin_us = 1000,
+			     .routed_us = 2000,
+			     .first_us = 21000,
+			     .end_us = 101000,
+			     .tokens_per_second = 62.5 };
+
+	snprintf(a.model, sizeof(a.model), "%s", model);
+	snprintf(a.error, sizeof(a.error), "%s", status >= 400 ? "broken" : "");
+	return a;
+}
+
+static void requests_and_sums_come_back_after_a_restart(void **state)
+{
+	struct scene s = { .answer = NULL };
+	struct account accounts[] = { account_of(1, "a", 200), account_of(2, "a", 502),
+				      account_of(3, "b", 200) };
+
+	(void)state;
+	open_scene(&s);
+	assert_int_equal(usage_next_id(s.usage), 1);
+	for (size_t i = 0; i < ARRAY_LEN(accounts); i++) {
+		usage_account(s.usage, &accounts[i]);
+	}
+	close_scene(&s);
+
+	open_scene(&s);
+	assert_int_equal(usage_next_id(s.usage), 4);
+	ask(&s, &(struct usage_question){ .what = USAGE_REQUESTS, .model = "a", .limit = 10 });
+	assert_non_null(strstr(s.answer, "\"id\":2,"));
+	assert_non_null(strstr(s.answer, "\"error\":\"broken\""));
+	assert_non_null(strstr(s.answer, "\"first_token_ms\":20,"));
+	assert_non_null(strstr(s.answer, "\"cached_tokens\":null"));
+	assert_null(strstr(s.answer, "\"model_id\":\"b\""));
+	ask(&s, &(struct usage_question){ .what = USAGE_REQUESTS, .failed = true, .limit = 10 });
+	assert_null(strstr(s.answer, "\"id\":1,"));
+	ask(&s,
+	    &(struct usage_question){ .what = USAGE_BUCKETS, .model = "a", .step_ms = 86400000 });
+	assert_non_null(strstr(s.answer, "\"requests\":2,\"errors\":1,\"prompt_tokens\":20,"
+					 "\"generated_tokens\":10,\"generating_ms\":160,"
+					 "\"first_token_ms_mean\":20.00"));
+	close_scene(&s);
+	remove_files(&s);
+}
+
+static void a_start_is_one_row_from_its_beginning_to_its_end(void **state)
+{
+	struct scene s = { .answer = NULL };
+	struct server server = { .phase = SERVER_LOADING, .pid = 7, .phase_unix_ms = 1000 };
+
+	(void)state;
+	open_scene(&s);
+	snprintf(server.id, sizeof(server.id), "m");
+	usage_server(s.usage, &server);
+	server.phase = SERVER_READY;
+	server.ready_unix_ms = 1400;
+	server.load_ms = 400;
+	server.receipt.verdict = RECEIPT_GPU;
+	server.receipt.context_tokens = 4096;
+	usage_server(s.usage, &server);
+	usage_server(s.usage, &server);
+	server = (struct server){ .phase = SERVER_BACKOFF };
+	snprintf(server.id, sizeof(server.id), "m");
+	snprintf(server.error, sizeof(server.error), "killed by signal 9");
+	usage_server(s.usage, &server);
+	loop_run(s.loop);
+	ask(&s, &(struct usage_question){ .what = USAGE_STARTS, .model = "m" });
+	assert_non_null(strstr(s.answer, "\"started_unix_ms\":1000,\"ready_unix_ms\":1400,"));
+	assert_non_null(strstr(s.answer, "\"load_ms\":400,\"exit\":\"killed by signal 9\","
+					 "\"verdict\":\"gpu\""));
+	assert_null(strstr(strstr(s.answer, "started_unix_ms") + 1, "started_unix_ms"));
+	close_scene(&s);
+	remove_files(&s);
+}
+
+static void a_database_that_cannot_be_used_says_so_and_harms_nobody(void **state)
+{
+	struct scene s = { .loop = loop_create() };
+	struct account a = account_of(1, "a", 200);
+
+	(void)state;
+	s.usage = usage_open(s.loop, "/nonexistent/usage.db");
+	assert_int_not_equal(usage_error(s.usage)->code, 0);
+	usage_account(s.usage, &a);
+	assert_int_equal(usage_dropped(s.usage), 1);
+	usage_ask(s.usage, &(struct usage_question){ .what = USAGE_REQUESTS }, on_answer, &s);
+	assert_int_equal(s.status, ERR_IO);
+	close_scene(&s);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(requests_and_sums_come_back_after_a_restart),
+		cmocka_unit_test(a_start_is_one_row_from_its_beginning_to_its_end),
+		cmocka_unit_test(a_database_that_cannot_be_used_says_so_and_harms_nobody),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
