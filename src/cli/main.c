@@ -71,6 +71,11 @@ static const struct command commands[] = {
 	  .help = "\"ronzal set MODEL\" alone lists what can be set. Takes effect at the next "
 		  "start.\n",
 	  .run = command_set },
+	{ .name = "keys",
+	  .words = "[list | add NAME [MODEL...] | revoke NAME | token]",
+	  .summary = "API keys for the gateway; the management token",
+	  .help = "A key is shown once, when it is made. With models it opens only those.\n",
+	  .run = command_keys },
 	{ .name = "service",
 	  .words = "install | uninstall | status",
 	  .summary = "Keep the agent running in your login session",
