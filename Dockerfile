@@ -31,7 +31,7 @@ RUN echo "${VERSION}" >VERSION && make build && \
 	install -D -m 755 -t /usr/libexec/ronzal build/ronzal-shim && \
 	deploy/collect.sh /out /usr/bin/ronzal /usr/bin/ssh && \
 	cp -R deploy/root/. /out && \
-	install -d -m 1777 /out/tmp /out/state /out/registry && install -d /out/ssh /out/models && \
+	install -d -m 1777 /out/tmp /out/state /out/registry && install -d /out/ssh /out/models /out/usr/libexec/ronzal && \
 	ln -s /ssh/passwd /out/etc/passwd
 RUN deploy/collect.sh /out-cpu /usr/libexec/ronzal/ronzal-shim /bin/sh
 
