@@ -12,8 +12,6 @@
  * Nothing is destroyed inside a supervisor's or a session's callback: `sweep` does that from the
  * loop.
  */
-#include "host/agent.h"
-
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -26,12 +24,8 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "engine/launch.h"
-#include "host/catalog.h"
-#include "host/orders.h"
-#include "host/scout.h"
-#include "host/session.h"
+#include "host/agent_inside.h"
 #include "host/shim.h"
-#include "io/timer.h"
 #include "os/memory.h"
 #include "os/peer.h"
 
@@ -40,10 +34,10 @@ extern char **environ;
 #define AGENT_SESSIONS_MAX 64 /* on each socket */
 #define AGENT_MEASURE_MS 5000 /* memory of engines, while somebody looks */
 #define AGENT_MEASURE_FIRST_MS 500
+#define AGENT_RESERVE_PART 20 /* of main memory, 1/20 is never given to engines */
 #define AGENT_HISTORY_MS 1000 /* changes within that time are written once */
 #define AGENT_HISTORY_MAX_BYTES (8u << 20)
-#define AGENT_ADOPT_MS 5000	 /* sessions wait no longer for adoptions to be decided */
-#define AGENT_STOP_DRAIN_MS 3000 /* agent_leave(AGENT_STOP) */
+#define AGENT_ADOPT_MS 5000 /* sessions wait no longer for adoptions to be decided */
 
 const struct agent_options agent_defaults = {
 	.port_min = 8080,
@@ -59,50 +53,6 @@ const struct agent_options agent_defaults = {
 		    .backoff_max_ms = 60000,
 		    .stable_ms = 60000,
 		    .quick_deaths_max = 5 },
-};
-
-/* A request that waits for the registry to be read. */
-struct wish {
-	struct list link;
-	uint64_t ticket;
-	struct order *order; /* NULL: reload, answered by itself */
-	struct session *session;
-	uint64_t seq;
-	enum verb verb;
-	char controller[WIRE_CONTROLLER_MAX_BYTES];
-	uint32_t drain_ms, deadline_ms;
-	char **ids; /* count 0: all that are enabled */
-	size_t id_count;
-};
-
-struct lease {
-	char controller[WIRE_CONTROLLER_MAX_BYTES]; /* "": free */
-	struct session *session;		    /* NULL: orphaned */
-	struct timer timer;
-};
-
-struct agent {
-	struct loop *loop;
-	struct agent_options options;
-	struct supervisor_shared shared;
-	char **engine_env;
-	int lock_fd;
-	struct listener *listeners[2]; /* the user's, the restricted one */
-	struct list sessions, orders, wishes;
-	struct supervisor **servers;
-	size_t server_count;
-	struct catalog *catalog;
-	char *copy_path, *history_path;
-	struct scout *scout;
-	char engine_path[FS_PATH_MAX_BYTES];
-	struct engine_stamp scouted;
-	struct lease lease;
-	uint64_t generation;
-	struct timer sweep, measure, history_timer, adopt_timer;
-	bool is_open; /* sessions are served */
-	bool leaving, ended;
-	void (*on_end)(void *user);
-	void *user;
 };
 
 /* Telling everybody */
@@ -129,30 +79,9 @@ static void publish(struct agent *a, struct supervisor *server)
 	}
 }
 
-static void fill_host(void *agent, struct host_info *h)
-{
-	const struct agent *a = agent;
-	const struct supervisor_shared *shared = &a->shared;
-	struct memory memory = { 0 };
-
-	memset(h, 0, sizeof(*h));
-	memory_read(&memory);
-	span_copy(span_of(a->options.host_name), h->name, sizeof(h->name));
-	span_copy(span_of(shared->abilities.version), h->engine, sizeof(h->engine));
-	span_copy(span_of(a->engine_path), h->engine_path, sizeof(h->engine_path));
-	span_copy(span_of(shared->engine_err.text), h->engine_error, sizeof(h->engine_error));
-	span_copy(span_of(catalog_error(a->catalog)), h->registry_error, sizeof(h->registry_error));
-	span_copy(SPAN_LIT("local"), h->channel, sizeof(h->channel));
-	h->device_count = shared->abilities.device_count;
-	memcpy(h->devices, shared->abilities.devices, sizeof(h->devices));
-	h->memory_total_bytes = memory.total_bytes;
-	h->memory_available_bytes = memory.available_bytes;
-	h->memory_budget_bytes = a->options.memory_budget_bytes;
-}
-
 /* Servers */
 
-static struct supervisor *find_server(const struct agent *a, const char *id)
+struct supervisor *agent_find_server(const struct agent *a, const char *id)
 {
 	for (size_t i = 0; i < a->server_count; i++) {
 		if (strcmp(supervisor_server(a->servers[i])->id, id) == 0) {
@@ -180,7 +109,21 @@ static void remove_server(struct agent *a, size_t index)
 	}
 	orders_forget_server(&a->orders, s);
 	supervisor_destroy(s);
-	a->servers[index] = a->servers[--a->server_count];
+	a->server_count--;
+	memmove(a->servers + index, a->servers + index + 1,
+		(a->server_count - index) * sizeof(*a->servers));
+}
+
+/* Into the registry's order. */
+static void move_server(struct agent *a, struct supervisor *s, size_t to)
+{
+	size_t from = to;
+
+	while (a->servers[from] != s) {
+		from++;
+	}
+	memmove(a->servers + to + 1, a->servers + to, (from - to) * sizeof(*a->servers));
+	a->servers[to] = s;
 }
 
 /* Reading the registry */
@@ -201,12 +144,14 @@ static void adopt_registry(struct agent *a)
 		}
 	}
 	for (size_t i = 0; i < r->count; i++) {
-		if (find_server(a, r->models[i].id) == NULL) {
-			struct supervisor *s = add_server(a, r->models[i].id);
+		struct supervisor *s = agent_find_server(a, r->models[i].id);
 
+		if (s == NULL) {
+			s = add_server(a, r->models[i].id);
 			supervisor_set_model(s, &r->models[i]);
 			publish(a, s);
 		}
+		move_server(a, s, i);
 	}
 	timer_start(&a->sweep, 0);
 }
@@ -276,89 +221,6 @@ static void on_history_timer(struct timer *timer)
 	loop_work(a->loop, history_work, history_done, job);
 }
 
-/* Wishes: requests that wait for the registry */
-
-static void wish_free(struct wish *w)
-{
-	list_remove(&w->link);
-	for (size_t i = 0; i < w->id_count; i++) {
-		free(w->ids[i]);
-	}
-	free(w->ids);
-	free(w);
-}
-
-static void refuse_unknown(const struct agent *a, struct order *o, const char *id)
-{
-	const char *near = registry_nearest(catalog_registry(a->catalog), span_of(id));
-	struct err err = { 0 };
-
-	err_set(&err, ERR_NOT_FOUND, "model '%s' is not here%s%s%s", id,
-		near != NULL ? ". Did you mean '" : "", near != NULL ? near : "",
-		near != NULL ? "'?" : "");
-	order_add_failure(o, id, &err);
-}
-
-static void ask_server(const struct wish *w, struct supervisor *s)
-{
-	order_add(w->order, s);
-	if (w->verb == VERB_START) {
-		supervisor_start(s, w->controller);
-	} else if (w->verb == VERB_RESTART) {
-		supervisor_restart(s, w->drain_ms, w->deadline_ms);
-	} else {
-		supervisor_stop(s, w->drain_ms, w->deadline_ms);
-	}
-}
-
-static bool is_meant_by_all(enum verb verb, struct supervisor *s)
-{
-	return verb == VERB_START ? supervisor_server(s)->enabled : !supervisor_is_idle(s);
-}
-
-static void grant(struct agent *a, struct wish *w)
-{
-	struct order *o = w->order;
-
-	for (size_t i = 0; w->id_count == 0 && i < a->server_count; i++) {
-		if (is_meant_by_all(w->verb, a->servers[i])) {
-			ask_server(w, a->servers[i]);
-		}
-	}
-	for (size_t i = 0; i < w->id_count; i++) {
-		struct supervisor *s = find_server(a, w->ids[i]);
-
-		if (s == NULL || (w->verb != VERB_STOP && supervisor_model(s) == NULL)) {
-			refuse_unknown(a, o, w->ids[i]);
-		} else {
-			ask_server(w, s);
-		}
-	}
-	wish_free(w);
-	order_open(o);
-}
-
-static struct wish *make_wish(struct agent *a, struct session *s, const struct wire_request *r)
-{
-	struct wish *w = mem_alloc(sizeof(*w));
-
-	w->session = s;
-	w->seq = r->seq;
-	w->verb = r->verb;
-	w->drain_ms = r->drain_ms;
-	w->deadline_ms = r->deadline_ms;
-	memcpy(w->controller, session_controller(s), sizeof(w->controller));
-	w->ids = mem_alloc((r->id_count + 1) * sizeof(*w->ids));
-	for (size_t i = 0; i < r->id_count; i++) {
-		w->ids[w->id_count++] = mem_strdup(r->ids[i]);
-	}
-	if (w->verb != VERB_RELOAD) {
-		w->order = order_create(&a->orders, w->verb, s, w->seq);
-	}
-	list_append(&a->wishes, &w->link);
-	return w;
-}
-
 static void on_registry_read(void *user, uint64_t ticket)
 {
 	struct agent *a = user;
@@ -366,227 +228,10 @@ static void on_registry_read(void *user, uint64_t ticket)
 	adopt_registry(a);
 	load_history(a);
 	mark_host(a);
-	LIST_FOR_EACH (it, next, &a->wishes) {
-		struct wish *w = LIST_ITEM(it, struct wish, link);
-
-		if (w->ticket > ticket) {
-			continue;
-		}
-		if (w->order != NULL) {
-			grant(a, w);
-			continue;
-		}
-		if (w->session != NULL) {
-			session_reply(w->session, w->seq, &(struct err){ 0 });
-		}
-		wish_free(w);
-	}
+	agent_grant(a, ticket);
 }
 
-/* The lease of the one controller */
-
-static void on_lease_over(struct timer *timer)
-{
-	struct lease *lease = CONTAINER_OF(timer, struct lease, timer);
-	struct agent *a = CONTAINER_OF(lease, struct agent, lease);
-
-	log_warn("controller %s did not come back within %u s: what it started is stopped",
-		 lease->controller, a->options.controller_lease_s);
-	for (size_t i = 0; i < a->server_count; i++) {
-		if (strcmp(supervisor_controller(a->servers[i]), lease->controller) == 0) {
-			supervisor_stop(a->servers[i], AGENT_STOP_DRAIN_MS, 0);
-		}
-	}
-	lease->controller[0] = '\0';
-}
-
-static void orphan_lease(struct agent *a, const char *controller)
-{
-	if (a->lease.controller[0] == '\0' || strcmp(a->lease.controller, controller) == 0) {
-		span_copy(span_of(controller), a->lease.controller, sizeof(a->lease.controller));
-		a->lease.session = NULL;
-		timer_start(&a->lease.timer, (uint64_t)a->options.controller_lease_s * 1000);
-	}
-}
-
-/* 0, or ERR_BUSY while another controller is there or may come back. */
-static int take_lease(struct agent *a, struct session *s, const char *controller, struct err *err)
-{
-	struct lease *lease = &a->lease;
-	struct session *former = lease->session;
-
-	if (controller[0] == '\0') {
-		return 0;
-	}
-	if (lease->controller[0] != '\0' && strcmp(lease->controller, controller) != 0) {
-		return err_set(err, ERR_BUSY,
-			       former != NULL ? "another controller is attached (%s)"
-					      : "another controller is away and may come back (%s)",
-			       former != NULL ? session_who(former) : lease->controller);
-	}
-	span_copy(span_of(controller), lease->controller, sizeof(lease->controller));
-	timer_stop(&lease->timer);
-	lease->session = s;
-	if (former != NULL) {
-		struct err replaced = { 0 };
-
-		err_set(&replaced, ERR_BUSY, "replaced by a newer connection of this controller");
-		session_bye(former, err_exit_code(ERR_BUSY), &replaced);
-		orders_forget_session(&a->orders, former);
-		session_close(former);
-	}
-	return 0;
-}
-
-/* Sessions */
-
-static void on_session_end(void *agent, struct session *s)
-{
-	struct agent *a = agent;
-
-	if (a->lease.session == s) {
-		log_warn("controller %s is gone", a->lease.controller);
-		orphan_lease(a, a->lease.controller);
-	}
-	orders_forget_session(&a->orders, s);
-	LIST_FOR_EACH (it, next, &a->wishes) {
-		struct wish *w = LIST_ITEM(it, struct wish, link);
-
-		w->session = w->session == s ? NULL : w->session;
-	}
-	session_close(s);
-}
-
-static void greet(struct agent *a, struct session *s, const struct wire_request *r)
-{
-	struct wire_event e = { .type = EVENT_HELLO,
-				.hello = { .version = WIRE_VERSION,
-					   .version_min = WIRE_VERSION_MIN,
-					   .generation = ++a->generation,
-					   .restricted = session_is_restricted(s) } };
-	struct err err = { 0 };
-	char who[WIRE_CONTROLLER_MAX_BYTES + 8];
-
-	snprintf(who, sizeof(who), "%s", r->who[0] != '\0' ? r->who : "this side");
-	if (wire_versions_agree(r->version, r->version_min, who, &err) != 0 ||
-	    take_lease(a, s, r->controller, &err) != 0) {
-		session_bye(s, err_exit_code(err.code), &err);
-		session_close(s);
-		return;
-	}
-	span_copy(span_of(a->options.version), e.hello.agent, sizeof(e.hello.agent));
-	session_attach(s, r);
-	session_say(s, &e);
-	session_mark_host(s);
-	for (size_t i = 0; i < a->server_count; i++) {
-		session_mark(s, a->servers[i]);
-	}
-	session_sync(s);
-	session_flush(s);
-	timer_start(&a->sweep, 0);
-}
-
-static void credentials(struct agent *a, struct session *s, const struct wire_request *r)
-{
-	struct wire_result *results = mem_alloc(WIRE_IDS_MAX * sizeof(*results));
-	struct wire_event e = { .type = EVENT_REPLY,
-				.reply = { .seq = r->seq, .results = results } };
-	size_t count = r->id_count > 0 ? r->id_count : a->server_count;
-
-	for (size_t i = 0; i < count && e.reply.result_count < WIRE_IDS_MAX; i++) {
-		struct supervisor *server =
-			r->id_count > 0 ? find_server(a, r->ids[i]) : a->servers[i];
-		struct wire_result *result = &results[e.reply.result_count];
-
-		if (r->id_count == 0 && supervisor_server(server)->phase != SERVER_READY) {
-			continue;
-		}
-		e.reply.result_count++;
-		if (server == NULL) {
-			span_copy(span_of(r->ids[i]), result->id, sizeof(result->id));
-			err_set(&result->err, ERR_NOT_FOUND, "model '%s' is not here", r->ids[i]);
-			continue;
-		}
-		span_copy(span_of(supervisor_server(server)->id), result->id, sizeof(result->id));
-		supervisor_credentials(server, result);
-	}
-	session_say(s, &e);
-	free(results);
-}
-
-static void subscribe(struct agent *a, struct session *s, const struct wire_request *r)
-{
-	session_unfollow_all(s);
-	for (size_t i = 0; !r->none && i < (r->id_count > 0 ? r->id_count : a->server_count); i++) {
-		struct supervisor *server =
-			r->id_count > 0 ? find_server(a, r->ids[i]) : a->servers[i];
-
-		if (server != NULL) {
-			session_follow(s, server, r->tail);
-		}
-	}
-}
-
-static void one_shot(struct agent *a, struct session *s, const struct wire_request *hello)
-{
-	struct wire_request r = { .verb = VERB_STOP, .drain_ms = AGENT_STOP_DRAIN_MS };
-	struct wish *w;
-
-	if (strcmp(hello->once, WIRE_ONCE_START) == 0) {
-		r.verb = VERB_START;
-	}
-	w = make_wish(a, s, &r);
-	order_say_bye(w->order);
-	if (r.verb == VERB_STOP) {
-		grant(a, w);
-	} else {
-		w->ticket = catalog_reload(a->catalog);
-	}
-}
-
-static void on_request(void *agent, struct session *s, const struct wire_request *r)
-{
-	struct agent *a = agent;
-
-	switch (r->verb) {
-	case VERB_HELLO:
-		if (session_is_attached(s)) {
-			break;
-		}
-		greet(a, s, r);
-		if (session_is_attached(s) && r->once[0] != '\0') {
-			one_shot(a, s, r);
-		}
-		break;
-	case VERB_START:
-	case VERB_RESTART:
-	case VERB_RELOAD:
-		make_wish(a, s, r)->ticket = catalog_reload(a->catalog);
-		break;
-	case VERB_STOP:
-		grant(a, make_wish(a, s, r));
-		break;
-	case VERB_CREDENTIALS:
-		credentials(a, s, r);
-		break;
-	case VERB_SUBSCRIBE:
-		subscribe(a, s, r);
-		break;
-	case VERB_PING:
-		session_reply(s, r->seq, &(struct err){ 0 });
-		break;
-	case VERB_SHUTDOWN:
-		session_reply(s, r->seq, &(struct err){ 0 });
-		agent_leave(a, AGENT_STOP);
-		break;
-	}
-}
-
-static const struct session_callbacks session_callbacks = {
-	.on_request = on_request,
-	.fill_host = fill_host,
-	.on_end = on_session_end,
-};
+/* Sockets */
 
 static void accept_session(struct agent *a, struct conn *c, bool is_restricted)
 {
@@ -598,7 +243,7 @@ static void accept_session(struct agent *a, struct conn *c, bool is_restricted)
 		conn_close(c);
 		return;
 	}
-	s = session_start(a->loop, c, is_restricted, &session_callbacks, a);
+	s = session_start(a->loop, c, is_restricted, &agent_session_callbacks, a);
 	list_append(&a->sessions, session_link(s));
 	if (a->is_open) {
 		session_open(s);
@@ -657,10 +302,10 @@ static void on_change(void *user, struct supervisor *server)
 	const char *controller = supervisor_controller(server);
 
 	if (!a->is_open && controller[0] != '\0' && !a->leaving) {
-		orphan_lease(a, controller); /* adopted from before this agent's time */
+		agent_orphan_lease(a, controller); /* adopted from before this agent's time */
 	}
-	orders_judge(&a->orders, server);
 	publish(a, server);
+	orders_judge(&a->orders, server);
 	timer_start(&a->sweep, 0);
 }
 
@@ -691,6 +336,64 @@ static void on_history(void *user)
 	}
 }
 
+/* What the machine has for one more engine, next to those that run */
+
+static uint64_t less(uint64_t a, uint64_t b)
+{
+	return a > b ? a - b : 0;
+}
+
+/*
+ * Weights that are mapped count as available although they are in use, so main memory is bounded
+ * twice: by what is available, and by the total less what all engines claim.
+ */
+static void admit(void *user, const struct supervisor *who, const struct memory_model *model,
+		  const struct memory *now, struct memory_decision *ret_decision)
+{
+	const struct agent *a = user;
+	struct memory_running running[MEMORY_RUNNING_MAX];
+	uint64_t host = 0, device = 0, device_free = 0, pending = 0, sum_pending = 0;
+	struct memory_machine m = { .running = running,
+				    .is_unified = now->gpu_wired_limit_bytes > 0,
+				    .budget_free_bytes = UINT64_MAX };
+
+	for (size_t i = 0; i < a->server_count && m.running_count < MEMORY_RUNNING_MAX; i++) {
+		struct memory_running *claim = &running[m.running_count];
+
+		if (a->servers[i] != who && supervisor_claim(a->servers[i], claim, &pending)) {
+			m.running_count++;
+			host += claim->host_bytes;
+			device += claim->device_bytes;
+			sum_pending += pending;
+		}
+	}
+	for (int i = 0; i < a->shared.abilities.device_count; i++) {
+		device_free += a->shared.abilities.devices[i].free_bytes;
+	}
+	m.device_free_bytes = less(device_free + a->scouted_claims_bytes, device);
+	m.host_free_bytes = less(now->total_bytes - now->total_bytes / AGENT_RESERVE_PART, host);
+	if (m.host_free_bytes > less(now->available_bytes, sum_pending)) {
+		m.host_free_bytes = less(now->available_bytes, sum_pending);
+	}
+	if (a->options.memory_budget_bytes > 0) {
+		m.budget_free_bytes = less(a->options.memory_budget_bytes, host + device);
+	}
+	memory_decide(model, &m, ret_decision);
+}
+
+static uint64_t claimed_device_bytes(const struct agent *a)
+{
+	struct memory_running claim;
+	uint64_t sum = 0, pending;
+
+	for (size_t i = 0; i < a->server_count; i++) {
+		if (supervisor_claim(a->servers[i], &claim, &pending)) {
+			sum += claim.device_bytes;
+		}
+	}
+	return sum;
+}
+
 /* The engine's abilities */
 
 static void on_scouted(void *user, const struct engine_abilities *abilities, const struct err *err)
@@ -702,6 +405,7 @@ static void on_scouted(void *user, const struct engine_abilities *abilities, con
 	shared->engine_err = *err;
 	shared->engine_stamp = a->scouted;
 	shared->engine_is_known = true;
+	a->scouted_claims_bytes = claimed_device_bytes(a);
 	scout_close(a->scout);
 	a->scout = NULL;
 	if (err->code != 0) {
@@ -847,7 +551,7 @@ static void adopt_shim(struct agent *a, const char *name, uint16_t port)
 	buf_init(&line, SHIM_IDENTITY_MAX_BYTES);
 	if (fs_read(path, &line, NULL) == 0 &&
 	    shim_identity_parse(span_trim(buf_span(&line)), &id) == 0) {
-		s = find_server(a, id.model);
+		s = agent_find_server(a, id.model);
 		if (s == NULL) {
 			s = add_server(a, id.model);
 		}
@@ -894,6 +598,7 @@ static int prepare(struct agent *a, struct err *err)
 		.http = client_create(a->loop),
 		.engine_env = (const char *const *)a->engine_env,
 		.want_engine = want_engine,
+		.admit = admit,
 		.on_change = on_change,
 		.on_progress = on_progress,
 		.on_log = on_log,
@@ -924,12 +629,11 @@ struct agent *agent_start(struct loop *loop, const struct agent_options *options
 	a->user = user;
 	list_init(&a->sessions);
 	list_init(&a->orders);
-	list_init(&a->wishes);
 	timer_init(&a->sweep, loop, on_sweep);
 	timer_init(&a->measure, loop, on_measure);
 	timer_init(&a->history_timer, loop, on_history_timer);
 	timer_init(&a->adopt_timer, loop, on_adopt_timer);
-	timer_init(&a->lease.timer, loop, on_lease_over);
+	agent_lease_init(a);
 	if (take_lock(a, err) != 0 || prepare(a, err) != 0 ||
 	    listen_on(a, 0, WIRE_AGENT_SOCKET, err) != 0 ||
 	    listen_on(a, 1, WIRE_CONTROL_SOCKET, err) != 0) {
@@ -999,9 +703,6 @@ void agent_close(struct agent *a)
 	}
 	close_sessions(a);
 	orders_destroy(&a->orders);
-	LIST_FOR_EACH (it, next, &a->wishes) {
-		wish_free(LIST_ITEM(it, struct wish, link));
-	}
 	scout_close(a->scout);
 	for (size_t i = 0; i < a->server_count; i++) {
 		supervisor_destroy(a->servers[i]);

@@ -5,49 +5,35 @@
 
 #include "base/mem.h"
 
-struct target {
-	struct supervisor *server; /* NULL: failed before anything was asked of it */
-	bool is_done;
-	struct wire_result result;
-};
-
-struct order {
-	struct list link;
-	enum verb verb;
-	struct session *session; /* NULL: it left */
-	uint64_t seq;
-	bool by_bye, is_open;
-	struct target *targets;
-	size_t count, room;
-};
-
-struct order *order_create(struct list *orders, enum verb verb, struct session *session,
-			   uint64_t seq)
+struct order *order_create(struct list *orders, struct session *session,
+			   const struct wire_request *r)
 {
 	struct order *o = mem_alloc(sizeof(*o));
 
-	o->verb = verb;
+	o->verb = r->verb;
 	o->session = session;
-	o->seq = seq;
+	o->seq = r->seq;
+	o->drain_ms = r->drain_ms;
+	o->deadline_ms = r->deadline_ms;
+	span_copy(span_of(session_controller(session)), o->controller, sizeof(o->controller));
+	o->ids = mem_alloc((r->id_count + 1) * sizeof(*o->ids));
+	for (size_t i = 0; i < r->id_count; i++) {
+		o->ids[o->id_count++] = mem_strdup(r->ids[i]);
+	}
 	list_append(orders, &o->link);
 	return o;
 }
 
-void order_say_bye(struct order *o)
+static struct order_target *add(struct order *o, const char *id)
 {
-	o->by_bye = true;
-}
-
-static struct target *add(struct order *o, const char *id)
-{
-	struct target *t;
+	struct order_target *t;
 
 	if (o->count == o->room) {
 		o->room = o->room * 2 + 4;
 		o->targets = mem_resize(o->targets, o->room, sizeof(*o->targets));
 	}
 	t = &o->targets[o->count++];
-	*t = (struct target){ 0 };
+	*t = (struct order_target){ 0 };
 	span_copy(span_of(id), t->result.id, sizeof(t->result.id));
 	return t;
 }
@@ -59,7 +45,7 @@ void order_add(struct order *o, struct supervisor *server)
 
 void order_add_failure(struct order *o, const char *id, const struct err *err)
 {
-	struct target *t = add(o, id);
+	struct order_target *t = add(o, id);
 
 	t->is_done = true;
 	t->result.err = *err;
@@ -68,12 +54,16 @@ void order_add_failure(struct order *o, const char *id, const struct err *err)
 static void order_free(struct order *o)
 {
 	list_remove(&o->link);
+	for (size_t i = 0; i < o->id_count; i++) {
+		free(o->ids[i]);
+	}
+	free(o->ids);
 	free(o->targets);
 	free(o);
 }
 
 /* Whether the server got where the order wants it, or will not. */
-static void judge(const struct order *o, struct target *t)
+static void judge(const struct order *o, struct order_target *t)
 {
 	const struct server *s = supervisor_server(t->server);
 	bool wants_run = o->verb != VERB_STOP;
@@ -85,14 +75,13 @@ static void judge(const struct order *o, struct target *t)
 	case SERVER_FAILED:
 		t->is_done = true;
 		if (wants_run) {
-			err_set(&t->result.err, s->error_code, "%s: %s", s->id, s->error);
+			err_set(&t->result.err, s->error_code, "%s", s->error);
 		}
 		break;
 	case SERVER_STOPPED:
 		t->is_done = true;
 		if (wants_run) {
-			err_set(&t->result.err, ERR_CANCELED, "%s was stopped while it started",
-				s->id);
+			err_set(&t->result.err, ERR_CANCELED, "was stopped while it started");
 		}
 		break;
 	case SERVER_STARTING:
@@ -125,11 +114,11 @@ static void answer(const struct order *o)
 			results[at++] = o->targets[i].result;
 		}
 	}
-	if (failed == 1) {
-		err = results[0].err;
-	} else if (failed > 1) {
-		err_set(&err, results[0].err.code, "%zu of %zu models: %s", failed, o->count,
-			results[0].err.text);
+	if (failed > 0) {
+		err_set(&err, results[0].err.code, "%s: %s", results[0].id, results[0].err.text);
+	}
+	if (failed > 1) {
+		err_prefix(&err, "%zu of %zu models", failed, o->count);
 	}
 	if (o->by_bye) {
 		session_bye(o->session, err_exit_code(err.code), &err);

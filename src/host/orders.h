@@ -1,19 +1,39 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A request that takes time: start, stop or restart of some models, for one session. It is answered
- * once the last of its models got there or failed. Orders outlive their session (a start goes on
- * when the asker has left); then nobody is answered.
+ * A request that takes time: start, stop, restart or reload, for one session. It waits for the
+ * registry to be read (ticket), is granted, and is answered once the last of its models got there or
+ * failed. Orders outlive their session (a start goes on when the asker has left); then nobody is
+ * answered.
  */
 #ifndef HOST_ORDERS_H
 #define HOST_ORDERS_H
 
 #include "host/session.h"
 
-struct order;
+struct order_target {
+	struct supervisor *server; /* NULL: failed before anything was asked of it */
+	bool is_done;
+	struct wire_result result;
+};
 
-struct order *order_create(struct list *orders, enum verb verb, struct session *session,
-			   uint64_t seq);
-void order_say_bye(struct order *o); /* answer by `bye` with the exit code, not by `reply` */
+struct order {
+	struct list link;
+	enum verb verb;
+	struct session *session; /* NULL: it left */
+	char controller[WIRE_CONTROLLER_MAX_BYTES];
+	uint64_t seq, ticket;
+	uint32_t drain_ms, deadline_ms;
+	char **ids; /* none: all that are enabled (start), that run (stop, restart) */
+	size_t id_count;
+	bool by_bye; /* the one-shot form: answered by `bye` with the exit code */
+	bool is_open;
+	struct order_target *targets;
+	size_t count, room;
+};
+
+/* Copies what it needs of the request. */
+struct order *order_create(struct list *orders, struct session *session,
+			   const struct wire_request *r);
 void order_add(struct order *o, struct supervisor *server);
 void order_add_failure(struct order *o, const char *id, const struct err *err);
 /* Everything was asked of the servers: from here on it may be complete. May free o. */

@@ -2,7 +2,6 @@
 #include "host/preflight.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -119,38 +118,29 @@ static int resolve(struct preflight *p, const char *path, char ret_path[FS_PATH_
 	return p->err.code;
 }
 
-static int check_gguf(struct preflight *p, const char *path)
-{
-	char magic[4] = "";
-	struct stat st;
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-
-	if (fd < 0) {
-		err_set_os(&p->err, -errno, "opening %s", path);
-		snprintf(p->next_step, sizeof(p->next_step), "%s",
-			 errno == EPERM ? "allow background programs to read that folder in the "
-					  "system's privacy settings, or move the file"
-					: "make it readable for the user who runs ronzal");
-		return p->err.code;
-	}
-	if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) ||
-	    read(fd, magic, sizeof(magic)) != sizeof(magic) || memcmp(magic, "GGUF", 4) != 0) {
-		err_set(&p->err, ERR_INVALID, "%s is not a GGUF file", path);
-		snprintf(p->next_step, sizeof(p->next_step), "download it again");
-	}
-	close(fd);
-	return p->err.code;
-}
-
 static int check_model(struct preflight *p)
 {
-	if (resolve(p, p->file_path, p->model_path) != 0 || check_gguf(p, p->model_path) != 0) {
-		return p->err.code;
+	int status = resolve(p, p->file_path, p->model_path);
+
+	if (status == 0) {
+		status = gguf_read_path(&p->gguf, p->model_path, &p->model_bytes, &p->err);
+		if (status == -EPERM) {
+			snprintf(p->next_step, sizeof(p->next_step),
+				 "let background programs read that folder (privacy settings), or "
+				 "move the file");
+		} else if (status == -EACCES) {
+			snprintf(p->next_step, sizeof(p->next_step),
+				 "make it readable for the user who runs ronzal");
+		} else if (status != 0) {
+			snprintf(p->next_step, sizeof(p->next_step), "download it again");
+		}
 	}
-	if (p->mmproj_file != NULL && resolve(p, p->mmproj_file, p->mmproj_path) == 0) {
-		check_gguf(p, p->mmproj_path);
+	if (status == 0 && p->mmproj_file != NULL) {
+		status = resolve(p, p->mmproj_file, p->mmproj_path);
+		fs_size(p->mmproj_path, &p->mmproj_bytes);
 	}
-	return p->err.code;
+	memory_read(&p->memory);
+	return status;
 }
 
 static int check_port(struct preflight *p)
@@ -207,6 +197,7 @@ static void preflight_work(void *arg)
 
 static void preflight_free(struct preflight *p)
 {
+	gguf_finish(&p->gguf);
 	free(p->key_path);
 	free(p->file_path);
 	free(p->mmproj_file);

@@ -13,7 +13,9 @@
 #include "base/err.h"
 #include "base/fs.h"
 #include "io/loop.h"
+#include "model/gguf.h"
 #include "model/registry.h"
+#include "os/memory.h"
 
 /* Whether a program is still the one that was asked for its abilities. */
 struct engine_stamp {
@@ -36,6 +38,9 @@ struct preflight {
 	struct engine_stamp engine;
 	char model_path[FS_PATH_MAX_BYTES];
 	char mmproj_path[FS_PATH_MAX_BYTES]; /* "": none */
+	struct gguf gguf;
+	uint64_t model_bytes, mmproj_bytes; /* of the files */
+	struct memory memory;		    /* of the machine, now */
 	uint16_t port;
 	char *key_path; /* 0600, made for this start */
 	char key[SECRET_TEXT_BYTES];

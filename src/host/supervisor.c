@@ -16,9 +16,9 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "engine/api.h"
-#include "engine/launch.h"
 #include "host/enginelog.h"
 #include "host/keeper.h"
+#include "host/plan.h"
 #include "host/prober.h"
 #include "io/timer.h"
 
@@ -40,6 +40,7 @@ struct supervisor {
 	bool is_live; /* the shim tells news; before that what it kept */
 	bool adopting;
 	struct prober *prober;
+	struct plan plan; /* of this start; its argv only until the spawn */
 	struct enginelog log;
 	uint64_t spawned_us;
 	struct history history;
@@ -125,6 +126,10 @@ static void read_note(struct supervisor *s, struct span note)
 		span_copy(span_of(s->server.name), old.name, sizeof(old.name));
 		span_copy(span_of(s->server.host), old.host, sizeof(old.host));
 		s->server = old;
+		s->plan.device_bytes = old.receipt.device_bytes;
+		s->plan.host_bytes = old.estimate_bytes > old.receipt.device_bytes
+					     ? old.estimate_bytes - old.receipt.device_bytes
+					     : 0;
 	} else {
 		log_warn("%s: what an earlier agent noted cannot be read: %s", s->server.id,
 			 err.text);
@@ -229,6 +234,7 @@ static void on_proved(void *user, struct span props)
 		start->verdict = r->verdict;
 	}
 	s->server.ready_unix_ms = unix_now_ms();
+	proc_memory(s->server.pid, &s->server.memory_bytes);
 	feed(s, &(struct fsm_event){ .type = FSM_PROVED });
 	s->shared->on_history(s->shared->user);
 }
@@ -389,56 +395,12 @@ static const struct keeper_callbacks keeper_callbacks = {
 
 /* Starting */
 
-static char **engine_argv(struct supervisor *s, struct err *err)
-{
-	const struct supervisor_shared *shared = s->shared;
-	const struct agent_options *o = shared->options;
-	const struct preflight *p = s->preflight;
-	struct buf hosts;
-	char **argv;
-
-	if (s->model == NULL) {
-		err_set(err, ERR_NOT_FOUND, "%s is no longer in the registry", s->server.id);
-		return NULL;
-	}
-	buf_init(&hosts, 1024);
-	for (size_t i = 0; o->addresses[i] != NULL; i++) {
-		if (i == 0 || shared->abilities.has[ABILITY_HOST_LIST]) {
-			buf_printf(&hosts, "%s%s", i > 0 ? "," : "", o->addresses[i]);
-		}
-	}
-	argv = launch_argv(
-		&(struct launch_options){
-			.abilities = &shared->abilities,
-			.model = s->model,
-			.engine_path = p->engine_path,
-			.model_path = p->model_path,
-			.mmproj_path = p->mmproj_path[0] != '\0' ? p->mmproj_path : NULL,
-			.hosts = buf_text(&hosts),
-			.port = p->port,
-			.api_key_file = p->key_path,
-			.cache_ram_mib = (int32_t)o->cache_ram_mib,
-			.extra_arguments = o->engine_flags,
-		},
-		err);
-	buf_finish(&hosts);
-	return argv;
-}
-
-static void spawn_failed(struct supervisor *s, const struct err *err)
-{
-	set_error(s, err, "ronzal doctor");
-	feed(s, &(struct fsm_event){ .type = FSM_PREFLIGHT_FAILED });
-}
-
 static void spawn(struct supervisor *s)
 {
 	const struct supervisor_shared *shared = s->shared;
 	struct preflight *p = s->preflight;
 	char *log_path = mem_printf("%s/%s.log", shared->options->paths->logs, s->server.id);
-	char **argv = engine_argv(s, NULL); /* was tried before PREFLIGHT_OK */
 
-	ENSURE(argv != NULL);
 	s->server.port = p->port;
 	s->server.starts++;
 	s->server.receipt = (struct receipt){ .layers_offloaded = -1, .layers_total = -1 };
@@ -456,21 +418,27 @@ static void spawn(struct supervisor *s)
 					 .log_path = log_path,
 					 .log_max_bytes = SUPERVISOR_LOG_MAX_BYTES,
 					 .lease_s = shared->options->shim_lease_s,
-					 .engine_argv = (const char *const *)argv,
+					 .engine_argv = (const char *const *)s->plan.argv,
 					 .engine_env = shared->engine_env,
 				 },
 				 &keeper_callbacks, s);
 	preflight_close(s->preflight);
 	s->preflight = NULL;
-	free(argv);
+	plan_finish(&s->plan);
 	free(log_path);
+}
+
+static void preflight_failed(struct supervisor *s, const struct err *err, const char *next_step)
+{
+	set_error(s, err, "%s", next_step);
+	feed(s, &(struct fsm_event){ .type = FSM_PREFLIGHT_FAILED });
 }
 
 void supervisor_engine_known(struct supervisor *s)
 {
 	const struct supervisor_shared *shared = s->shared;
 	struct err err = { 0 };
-	char **argv;
+	int status;
 
 	if (!s->awaits_engine) {
 		return;
@@ -481,16 +449,16 @@ void supervisor_engine_known(struct supervisor *s)
 	}
 	s->awaits_engine = false;
 	if (shared->engine_err.code != 0) {
-		spawn_failed(s, &shared->engine_err);
+		preflight_failed(s, &shared->engine_err, "ronzal doctor");
 		return;
 	}
-	argv = engine_argv(s, &err);
-	if (argv == NULL) {
-		spawn_failed(s, &err);
-		return;
+	status = plan_make(&s->plan, shared, s, s->model, s->preflight, &err);
+	s->server.estimate_bytes = s->plan.host_bytes + s->plan.device_bytes;
+	if (status != 0) {
+		preflight_failed(s, &err, s->plan.next_step);
+	} else {
+		feed(s, &(struct fsm_event){ .type = FSM_PREFLIGHT_OK });
 	}
-	free(argv);
-	feed(s, &(struct fsm_event){ .type = FSM_PREFLIGHT_OK });
 }
 
 static void on_preflight_done(void *user)
@@ -499,8 +467,7 @@ static void on_preflight_done(void *user)
 	const struct preflight *p = s->preflight;
 
 	if (p->err.code != 0) {
-		set_error(s, &p->err, "%s", p->next_step);
-		feed(s, &(struct fsm_event){ .type = FSM_PREFLIGHT_FAILED });
+		preflight_failed(s, &p->err, p->next_step);
 		return;
 	}
 	s->awaits_engine = true;
@@ -514,9 +481,8 @@ static void start_preflight(struct supervisor *s)
 	if (s->model == NULL) {
 		struct err err = { 0 };
 
-		err_set(&err, ERR_NOT_FOUND, "%s is no longer in the registry", s->server.id);
-		set_error(s, &err, "ronzal rescan");
-		feed(s, &(struct fsm_event){ .type = FSM_PREFLIGHT_FAILED });
+		err_set(&err, ERR_NOT_FOUND, "it is no longer in the registry");
+		preflight_failed(s, &err, "ronzal models scan");
 		return;
 	}
 	s->preflight = preflight_start(s->shared->loop, &s->shared->preflight, s->model,
@@ -662,6 +628,7 @@ void supervisor_destroy(struct supervisor *s)
 	if (s != NULL) {
 		timer_stop(&s->timer);
 		drop_preflight(s);
+		plan_finish(&s->plan);
 		prober_close(s->prober);
 		keeper_close(s->keeper);
 		enginelog_finish(&s->log);
@@ -732,6 +699,23 @@ void supervisor_measure(struct supervisor *s)
 		s->server.memory_bytes = bytes;
 		s->shared->on_change(s->shared->user, s);
 	}
+}
+
+bool supervisor_claim(const struct supervisor *s, struct memory_running *ret_claim,
+		      uint64_t *ret_pending_bytes)
+{
+	bool is_loading = s->fsm.phase == SERVER_STARTING || s->fsm.phase == SERVER_LOADING;
+	uint64_t taken = s->server.memory_bytes;
+
+	if (!s->fsm.has_engine) {
+		return false;
+	}
+	*ret_claim = (struct memory_running){ .host_bytes = s->plan.host_bytes,
+					      .device_bytes = s->plan.device_bytes };
+	span_copy(span_of(s->server.id), ret_claim->id, sizeof(ret_claim->id));
+	*ret_pending_bytes =
+		is_loading && s->plan.host_bytes > taken ? s->plan.host_bytes - taken : 0;
+	return true;
 }
 
 const struct server *supervisor_server(struct supervisor *s)

@@ -14,6 +14,7 @@
 #include "host/history.h"
 #include "host/preflight.h"
 #include "http/client.h"
+#include "model/memory.h"
 #include "model/registry.h"
 #include "wire/messages.h"
 
@@ -36,6 +37,9 @@ struct supervisor_shared {
 	/* The program at preflight->engine_path is not the one that is known: ask it, then call
 	 * supervisor_engine_known. */
 	void (*want_engine)(void *user, const struct preflight *preflight);
+	/* Whether it fits beside what runs. */
+	void (*admit)(void *user, const struct supervisor *s, const struct memory_model *model,
+		      const struct memory *now, struct memory_decision *ret_decision);
 	void (*on_change)(void *user, struct supervisor *s);
 	void (*on_progress)(void *user, struct supervisor *s);
 	void (*on_log)(void *user, struct supervisor *s, struct span line, uint64_t dropped);
@@ -63,6 +67,9 @@ void supervisor_engine_known(struct supervisor *s);
 void supervisor_woke(struct supervisor *s);    /* the machine slept */
 void supervisor_measure(struct supervisor *s); /* its memory, now */
 
+/* What its engine takes of the memory, and how much of that it has not taken yet; false: none. */
+bool supervisor_claim(const struct supervisor *s, struct memory_running *ret_claim,
+		      uint64_t *ret_pending_bytes);
 const struct server *supervisor_server(struct supervisor *s); /* with retry_ms as of now */
 bool supervisor_is_idle(const struct supervisor *s);	 /* stopped, failed: nothing runs or will */
 bool supervisor_is_adopting(const struct supervisor *s); /* not decided yet what it is */

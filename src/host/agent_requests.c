@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Controllers: who may attach, and what they may ask for.
+ *
+ * Lease: FREE -> HELD (session) -> ORPHANED (timer) -> FREE, and then what that controller started
+ * is stopped; back in time it is HELD again. A person is no controller and has no lease.
+ *
+ * A request that starts something reads the registry again first and is granted after that read.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "host/agent_inside.h"
+#include "os/memory.h"
+
+/* Orders */
+
+static void refuse_unknown(const struct agent *a, struct order *o, const char *id)
+{
+	const char *near = registry_nearest(catalog_registry(a->catalog), span_of(id));
+	struct err err = { 0 };
+
+	err_set(&err, ERR_NOT_FOUND, "model '%s' is not here%s%s%s", id,
+		near != NULL ? ". Did you mean '" : "", near != NULL ? near : "",
+		near != NULL ? "'?" : "");
+	order_add_failure(o, id, &err);
+}
+
+static void ask_server(struct order *o, struct supervisor *s)
+{
+	order_add(o, s);
+	if (o->verb == VERB_START) {
+		supervisor_start(s, o->controller);
+	} else if (o->verb == VERB_RESTART) {
+		supervisor_restart(s, o->drain_ms, o->deadline_ms);
+	} else {
+		supervisor_stop(s, o->drain_ms, o->deadline_ms);
+	}
+}
+
+static bool is_meant_by_all(enum verb verb, struct supervisor *s)
+{
+	return verb == VERB_START ? supervisor_server(s)->enabled : !supervisor_is_idle(s);
+}
+
+static void grant(struct agent *a, struct order *o)
+{
+	bool takes_all = o->id_count == 0 && o->verb != VERB_RELOAD;
+
+	for (size_t i = 0; takes_all && i < a->server_count; i++) {
+		if (is_meant_by_all(o->verb, a->servers[i])) {
+			ask_server(o, a->servers[i]);
+		}
+	}
+	for (size_t i = 0; i < o->id_count; i++) {
+		struct supervisor *s = agent_find_server(a, o->ids[i]);
+
+		if (s == NULL || (o->verb != VERB_STOP && supervisor_model(s) == NULL)) {
+			refuse_unknown(a, o, o->ids[i]);
+		} else {
+			ask_server(o, s);
+		}
+	}
+	order_open(o);
+}
+
+void agent_grant(struct agent *a, uint64_t ticket)
+{
+	LIST_FOR_EACH (it, next, &a->orders) {
+		struct order *o = LIST_ITEM(it, struct order, link);
+
+		if (!o->is_open && o->ticket <= ticket) {
+			grant(a, o);
+		}
+	}
+}
+
+static void take_order(struct agent *a, struct session *s, const struct wire_request *r,
+		       bool by_bye)
+{
+	struct order *o = order_create(&a->orders, s, r);
+
+	o->by_bye = by_bye;
+	if (o->verb == VERB_STOP) {
+		grant(a, o);
+	} else {
+		o->ticket = catalog_reload(a->catalog);
+	}
+}
+
+/* The lease of the one controller */
+
+static void on_lease_over(struct timer *timer)
+{
+	struct lease *lease = CONTAINER_OF(timer, struct lease, timer);
+	struct agent *a = CONTAINER_OF(lease, struct agent, lease);
+
+	log_warn("controller %s did not come back within %u s: what it started is stopped",
+		 lease->controller, a->options.controller_lease_s);
+	for (size_t i = 0; i < a->server_count; i++) {
+		if (strcmp(supervisor_controller(a->servers[i]), lease->controller) == 0) {
+			supervisor_stop(a->servers[i], AGENT_STOP_DRAIN_MS, 0);
+		}
+	}
+	lease->controller[0] = '\0';
+}
+
+void agent_orphan_lease(struct agent *a, const char *controller)
+{
+	if (a->lease.controller[0] == '\0' || strcmp(a->lease.controller, controller) == 0) {
+		span_copy(span_of(controller), a->lease.controller, sizeof(a->lease.controller));
+		a->lease.session = NULL;
+		timer_start(&a->lease.timer, (uint64_t)a->options.controller_lease_s * 1000);
+	}
+}
+
+void agent_lease_init(struct agent *a)
+{
+	timer_init(&a->lease.timer, a->loop, on_lease_over);
+}
+
+/* 0, or ERR_BUSY while another controller is there or may come back. */
+static int take_lease(struct agent *a, struct session *s, const char *controller, struct err *err)
+{
+	struct lease *lease = &a->lease;
+	struct session *former = lease->session;
+
+	if (controller[0] == '\0') {
+		return 0;
+	}
+	if (lease->controller[0] != '\0' && strcmp(lease->controller, controller) != 0) {
+		return err_set(err, ERR_BUSY,
+			       former != NULL ? "another controller is attached (%s)"
+					      : "another controller is away and may come back (%s)",
+			       former != NULL ? session_who(former) : lease->controller);
+	}
+	span_copy(span_of(controller), lease->controller, sizeof(lease->controller));
+	timer_stop(&lease->timer);
+	lease->session = s;
+	if (former != NULL) {
+		struct err replaced = { 0 };
+
+		err_set(&replaced, ERR_BUSY, "replaced by a newer connection of this controller");
+		session_bye(former, err_exit_code(ERR_BUSY), &replaced);
+		orders_forget_session(&a->orders, former);
+		session_close(former);
+	}
+	return 0;
+}
+
+/* Sessions */
+
+static void on_session_end(void *agent, struct session *s)
+{
+	struct agent *a = agent;
+
+	if (a->lease.session == s) {
+		log_warn("controller %s is gone", a->lease.controller);
+		agent_orphan_lease(a, a->lease.controller);
+	}
+	orders_forget_session(&a->orders, s);
+	session_close(s);
+}
+
+static void greet(struct agent *a, struct session *s, const struct wire_request *r)
+{
+	struct wire_event e = { .type = EVENT_HELLO,
+				.hello = { .version = WIRE_VERSION,
+					   .version_min = WIRE_VERSION_MIN,
+					   .generation = ++a->generation,
+					   .restricted = session_is_restricted(s) } };
+	struct err err = { 0 };
+	char who[WIRE_CONTROLLER_MAX_BYTES + 8];
+
+	snprintf(who, sizeof(who), "%s", r->who[0] != '\0' ? r->who : "this side");
+	if (wire_versions_agree(r->version, r->version_min, who, &err) != 0 ||
+	    take_lease(a, s, r->controller, &err) != 0) {
+		session_bye(s, err_exit_code(err.code), &err);
+		session_close(s);
+		return;
+	}
+	span_copy(span_of(a->options.version), e.hello.agent, sizeof(e.hello.agent));
+	session_attach(s, r);
+	session_say(s, &e);
+	session_mark_host(s);
+	for (size_t i = 0; i < a->server_count; i++) {
+		session_mark(s, a->servers[i]);
+	}
+	session_sync(s);
+	session_flush(s);
+	timer_start(&a->sweep, 0);
+}
+
+static void credentials(struct agent *a, struct session *s, const struct wire_request *r)
+{
+	struct wire_result *results = mem_alloc(WIRE_IDS_MAX * sizeof(*results));
+	struct wire_event e = { .type = EVENT_REPLY,
+				.reply = { .seq = r->seq, .results = results } };
+	size_t count = r->id_count > 0 ? r->id_count : a->server_count;
+
+	for (size_t i = 0; i < count && e.reply.result_count < WIRE_IDS_MAX; i++) {
+		struct supervisor *server =
+			r->id_count > 0 ? agent_find_server(a, r->ids[i]) : a->servers[i];
+		struct wire_result *result = &results[e.reply.result_count];
+
+		if (r->id_count == 0 && supervisor_server(server)->phase != SERVER_READY) {
+			continue;
+		}
+		e.reply.result_count++;
+		if (server == NULL) {
+			span_copy(span_of(r->ids[i]), result->id, sizeof(result->id));
+			err_set(&result->err, ERR_NOT_FOUND, "model '%s' is not here", r->ids[i]);
+			continue;
+		}
+		span_copy(span_of(supervisor_server(server)->id), result->id, sizeof(result->id));
+		supervisor_credentials(server, result);
+	}
+	session_say(s, &e);
+	free(results);
+}
+
+static void subscribe(struct agent *a, struct session *s, const struct wire_request *r)
+{
+	session_unfollow_all(s);
+	for (size_t i = 0; !r->none && i < (r->id_count > 0 ? r->id_count : a->server_count); i++) {
+		struct supervisor *server =
+			r->id_count > 0 ? agent_find_server(a, r->ids[i]) : a->servers[i];
+
+		if (server != NULL) {
+			session_follow(s, server, r->tail);
+		}
+	}
+}
+
+static void one_shot(struct agent *a, struct session *s, const struct wire_request *hello)
+{
+	struct wire_request r = { .verb = VERB_STOP, .drain_ms = AGENT_STOP_DRAIN_MS };
+
+	if (strcmp(hello->once, WIRE_ONCE_START) == 0) {
+		r.verb = VERB_START;
+	}
+	take_order(a, s, &r, true);
+}
+
+static void fill_host(void *agent, struct host_info *h)
+{
+	const struct agent *a = agent;
+	const struct supervisor_shared *shared = &a->shared;
+	struct memory memory = { 0 };
+
+	memset(h, 0, sizeof(*h));
+	memory_read(&memory);
+	span_copy(span_of(a->options.host_name), h->name, sizeof(h->name));
+	span_copy(span_of(shared->abilities.version), h->engine, sizeof(h->engine));
+	span_copy(span_of(a->engine_path), h->engine_path, sizeof(h->engine_path));
+	span_copy(span_of(shared->engine_err.text), h->engine_error, sizeof(h->engine_error));
+	span_copy(span_of(catalog_error(a->catalog)), h->registry_error, sizeof(h->registry_error));
+	span_copy(SPAN_LIT("local"), h->channel, sizeof(h->channel));
+	h->device_count = shared->abilities.device_count;
+	memcpy(h->devices, shared->abilities.devices, sizeof(h->devices));
+	h->memory_total_bytes = memory.total_bytes;
+	h->memory_available_bytes = memory.available_bytes;
+	h->memory_budget_bytes = a->options.memory_budget_bytes;
+}
+
+static void on_request(void *agent, struct session *s, const struct wire_request *r)
+{
+	struct agent *a = agent;
+
+	switch (r->verb) {
+	case VERB_HELLO:
+		if (session_is_attached(s)) {
+			break;
+		}
+		greet(a, s, r);
+		if (session_is_attached(s) && r->once[0] != '\0') {
+			one_shot(a, s, r);
+		}
+		break;
+	case VERB_START:
+	case VERB_RESTART:
+	case VERB_RELOAD:
+	case VERB_STOP:
+		take_order(a, s, r, false);
+		break;
+	case VERB_CREDENTIALS:
+		credentials(a, s, r);
+		break;
+	case VERB_SUBSCRIBE:
+		subscribe(a, s, r);
+		break;
+	case VERB_PING:
+		session_reply(s, r->seq, &(struct err){ 0 });
+		break;
+	case VERB_SHUTDOWN:
+		session_reply(s, r->seq, &(struct err){ 0 });
+		agent_leave(a, AGENT_STOP);
+		break;
+	}
+}
+
+const struct session_callbacks agent_session_callbacks = {
+	.on_request = on_request,
+	.fill_host = fill_host,
+	.on_end = on_session_end,
+};
