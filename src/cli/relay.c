@@ -64,9 +64,11 @@ static void on_silence(struct timer *t)
 }
 
 /* Passes bytes on; the slow side stops the fast side. */
-static void pass(struct conn *from, struct conn *to, struct span data)
+static void pass(struct relay *r, struct conn *from, struct conn *to, struct span data)
 {
-	if (conn_write(to, data) == 0 && conn_kept(to) > 0) {
+	if (conn_write(to, data) != 0) {
+		fail(r, ERR_CLOSED, "the other side closed the channel");
+	} else if (conn_kept(to) > 0) {
 		conn_pause(from);
 	}
 }
@@ -77,7 +79,7 @@ static void on_in_data(void *user, struct span data)
 
 	r->spoke = true;
 	timer_stop(&r->silence);
-	pass(r->in, r->agent, data);
+	pass(r, r->in, r->agent, data);
 }
 
 static void on_in_end(void *user, int status)
@@ -133,7 +135,7 @@ static void on_agent_data(void *user, struct span data)
 	struct relay *r = user;
 
 	look_for_bye(r, data);
-	pass(r->agent, r->out, data);
+	pass(r, r->agent, r->out, data);
 	if (r->exit >= 0) {
 		finish(r);
 	}
@@ -175,9 +177,13 @@ static void on_connect(void *user, int status)
 		return;
 	}
 	conn_start(r->agent, &agent_calls, r);
+	conn_set_callbacks(r->out, &out_calls,
+			   r); /* only written to: it may be a pipe, or stdin too */
+	if (r->in == NULL) {
+		speak_once(r);
+		return;
+	}
 	conn_start(r->in, &in_calls, r);
-	/* Only written to: sshd gives us one socket as both stdin and stdout. */
-	conn_set_callbacks(r->out, &out_calls, r);
 	timer_start(&r->silence, WIRE_SILENCE_MS);
 }
 
@@ -198,9 +204,9 @@ int relay_run(const char *socket_path, const char *once, int *ret_exit, struct e
 
 	buf_init(&r.line, WIRE_LINE_MAX_BYTES);
 	timer_init(&r.silence, r.loop, on_silence);
-	r.in = take_fd(r.loop, STDIN_FILENO, &r.err);
+	r.in = take_fd(r.loop, STDIN_FILENO, NULL); /* /dev/null is no stream: no input */
 	r.out = take_fd(r.loop, STDOUT_FILENO, &r.err);
-	if (r.in != NULL && r.out != NULL) {
+	if (r.out != NULL) {
 		r.agent = conn_dial_unix(r.loop, socket_path, on_connect, &r);
 	} else {
 		finish(&r);

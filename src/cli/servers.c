@@ -77,22 +77,22 @@ static int choose(const struct visit *s, const struct args *args, enum verb verb
 {
 	d->ids = mem_alloc((s->count + ARGS_MAX) * sizeof(*d->ids));
 	for (int i = 0; i < args->count; i++) {
-		int status = visit_resolve(s, args->items[i], &d->ids[d->count], err);
+		const char *id;
+		int status = visit_resolve(s, args->items[i], &id, err);
 
 		if (status != 0) {
 			return status;
 		}
-		d->count++;
+		d->ids[d->count++] = mem_strdup(id);
 	}
 	for (size_t i = 0; args->count == 0 && i < s->count; i++) {
 		if (is_meant(&s->servers[i], verb)) {
-			d->ids[d->count++] = s->servers[i].id;
+			d->ids[d->count++] = mem_strdup(s->servers[i].id);
 		}
 	}
 	for (size_t i = 0; i < d->count; i++) {
 		int width = (int)strlen(d->ids[i]);
 
-		d->ids[i] = mem_strdup(d->ids[i]);
 		d->id_width = width > d->id_width ? width : d->id_width;
 	}
 	d->last = mem_alloc(d->count * sizeof(*d->last));

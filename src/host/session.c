@@ -30,7 +30,7 @@ struct session {
 	void *agent;
 	enum session_state state;
 	char controller[WIRE_CONTROLLER_MAX_BYTES], who[WIRE_CONTROLLER_MAX_BYTES];
-	bool must_ping;
+	bool must_ping, said_bye;
 	struct lines lines;
 	struct timer timer; /* silence: of hello, of pings; or trouble at once */
 	struct interest *interests;
@@ -48,7 +48,7 @@ static void end(struct session *s)
 
 static void end_soon(struct session *s)
 {
-	s->must_ping = true;
+	s->must_ping = false;
 	timer_start(&s->timer, 0);
 }
 
@@ -99,6 +99,8 @@ void session_bye(struct session *s, int exit, const struct err *err)
 		e.bye.err = *err;
 	}
 	session_say(s, &e);
+	s->said_bye = true;
+	end_soon(s);
 }
 
 static bool is_behind(const struct session *s)
@@ -291,7 +293,7 @@ static void on_data(void *user, struct span data)
 		end(s);
 		return;
 	}
-	while (s->state != SESSION_GONE && lines_next(&s->lines, &line)) {
+	while (s->state != SESSION_GONE && !s->said_bye && lines_next(&s->lines, &line)) {
 		on_line(s, line);
 	}
 }
@@ -318,7 +320,7 @@ static void on_timer(struct timer *timer)
 	struct session *s = CONTAINER_OF(timer, struct session, timer);
 	struct err err = { 0 };
 
-	if (s->state == SESSION_GREETING) {
+	if (s->state == SESSION_GREETING && !s->said_bye) {
 		err_set(&err, ERR_TIMEOUT, "no hello within %d ms", WIRE_HELLO_MS);
 		session_bye(s, err_exit_code(err.code), &err);
 	}

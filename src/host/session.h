@@ -52,7 +52,7 @@ void session_unfollow_all(struct session *s);
 void session_log(struct session *s, struct supervisor *server, struct span line, uint64_t dropped);
 void session_say(struct session *s, const struct wire_event *e);
 void session_reply(struct session *s, uint64_t seq, const struct err *err);
-void session_bye(struct session *s, int exit, const struct err *err); /* then session_close */
+void session_bye(struct session *s, int exit, const struct err *err); /* its end follows */
 void session_woke(struct session *s);
 
 /* For the agent's list. */

@@ -555,10 +555,15 @@ struct conn *conn_dial_unix(struct loop *loop, const char *path, conn_connect_fn
 
 struct conn *conn_of_fd(struct loop *loop, int fd, struct err *err)
 {
-	bool is_tcp = uv_guess_handle(fd) == UV_TCP;
-	struct conn *c = is_tcp ? conn_create_tcp(loop) : conn_create_pipe(loop);
-	int status = is_tcp ? uv_tcp_open(&c->uv.tcp, fd) : uv_pipe_open(&c->uv.pipe, fd);
+	uv_handle_type kind = uv_guess_handle(fd);
+	struct conn *c = kind == UV_TCP ? conn_create_tcp(loop) : conn_create_pipe(loop);
+	int status = UV_ENOTSUP; /* a file or /dev/null: the system cannot wait for it */
 
+	if (kind == UV_TCP) {
+		status = uv_tcp_open(&c->uv.tcp, fd);
+	} else if (kind == UV_NAMED_PIPE || kind == UV_TTY) {
+		status = uv_pipe_open(&c->uv.pipe, fd);
+	}
 	if (status != 0) {
 		uv_fs_t request;
 
