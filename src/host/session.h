@@ -30,7 +30,7 @@ struct session_callbacks {
 /* Owns the conn. Says nothing before session_open. */
 struct session *session_start(struct loop *loop, struct conn *conn, bool is_restricted,
 			      const struct session_callbacks *callbacks, void *agent);
-void session_open(struct session *s);  /* begins to read; the peer has WIRE_SILENCE_MS for hello */
+void session_open(struct session *s);  /* begins to read; the peer has WIRE_HELLO_MS for hello */
 void session_close(struct session *s); /* what is queued still goes out; frees later */
 
 /* After hello: who it is, and whether it has to ping. */
