@@ -23,8 +23,12 @@ function Offers({ repository, offers }: { repository: string; offers: Offer[] })
 			<thead>
 				<tr>
 					<th scope="col">Quantisation</th>
-					<th scope="col">File</th>
-					<th scope="col">Memory</th>
+					<th scope="col" class="num">
+						File
+					</th>
+					<th scope="col" class="num">
+						Memory
+					</th>
 					<th scope="col">Here</th>
 					<th scope="col">
 						<span class="sr">Download</span>

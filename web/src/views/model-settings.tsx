@@ -285,12 +285,6 @@ export function SettingsForm({ server, model }: FormProps) {
 					<summary>More settings</summary>
 					<div class="fields">{more.map(field)}</div>
 				</details>
-				<div class="estimate" aria-live="polite">
-					<h3>Memory of a start</h3>
-					{failure && <p class="trouble">{failure}</p>}
-					{estimate && !failure && <Sum estimate={estimate} onUse={use} />}
-					{!estimate && !failure && <p class="muted">working it out</p>}
-				</div>
 				<div class="buttons">
 					<button class="primary" disabled={changes === 0 || !valid || busy}>
 						{running ? "Save and restart" : "Save"}
@@ -311,6 +305,12 @@ export function SettingsForm({ server, model }: FormProps) {
 						{changes > 0 && `${plural(changes, "change")}${running ? ", restart needed" : ""}`}
 						{changes === 0 && server.restart_needed && "Restart needed for what was saved"}
 					</span>
+				</div>
+				<div class="estimate" aria-live="polite">
+					<h3>Memory of a start</h3>
+					{failure && <p class="trouble">{failure}</p>}
+					{estimate && !failure && <Sum estimate={estimate} onUse={use} />}
+					{!estimate && !failure && <p class="muted">working it out</p>}
 				</div>
 			</form>
 		</section>
