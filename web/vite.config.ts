@@ -47,7 +47,9 @@ function withoutUnusedPaths(): Plugin {
 	return {
 		name: "without-unused-paths",
 		transform(text, id) {
-			return id.endsWith("uPlot.esm.js") ? { code: text.replace(unused, ""), map: null } : null;
+			return id.endsWith("uPlot.esm.js")
+				? { code: text.replace(unused, ""), map: null }
+				: null;
 		},
 	};
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // The page in front of what a real backend will not show on demand: a big busy fleet, every kind of
-// trouble at once, hostile answers, a backend that goes away. The backend is lib/page-fixture.ts, the
-// server of the page is ours.
+// trouble at once, hostile answers, a backend that goes away. The backend is lib/page-fixture.ts,
+// the server of the page is ours.
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import type { Browser, BrowserContextOptions, Page } from "playwright-core";
@@ -66,7 +66,10 @@ after(() => browser?.close());
 describe("a big busy fleet", { skip }, () => {
 	test("updates_of_200_models_take_under_10_ms_of_script", (t) =>
 		scene({ models: MODELS }, async ({ page, fixture, seen }) => {
-			await page.locator("tr[data-model]").nth(MODELS - 1).waitFor({ state: "attached" });
+			await page
+				.locator("tr[data-model]")
+				.nth(MODELS - 1)
+				.waitFor({ state: "attached" });
 			let sent = 0;
 			const found = await profile(browser, page, async () => {
 				const timer = setInterval(() => disturb(fixture, ++sent), 1000 / EVENTS_PER_SECOND);

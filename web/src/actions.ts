@@ -49,7 +49,10 @@ export async function actAll(verb: "start" | "stop"): Promise<void> {
 	setPending(ALL, verb);
 	await attempt(verb === "start" ? "Start all enabled" : "Stop all", async () => {
 		const { results } = await (verb === "start" ? api.startAll() : api.stopAll());
-		complainOf(verb, results.filter((r) => !r.ok));
+		complainOf(
+			verb,
+			results.filter((r) => !r.ok),
+		);
 	});
 	setPending(ALL, null);
 }

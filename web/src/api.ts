@@ -143,6 +143,5 @@ export const api = {
 	offers: (repository: string) =>
 		call<{ offers: Offer[] }>("GET", `/api/models/pull/offers${query({ repository })}`),
 	pull: (source: string) => call<Pull>("POST", "/api/models/pull", { source }),
-	cancelPull: (id: string) =>
-		call<void>("DELETE", `/api/models/pull/${encodeURIComponent(id)}`),
+	cancelPull: (id: string) => call<void>("DELETE", `/api/models/pull/${encodeURIComponent(id)}`),
 };

@@ -7,8 +7,8 @@
 // full picture that ends with `synced`; what it did not name is then forgotten.
 //
 // Each server has a signal of its own, so that a change redraws one row; what changes every second
-// (speed, requests) has further ones, so that it redraws one cell. `order` changes only when servers
-// come or go.
+// (speed, requests) has further ones, so that it redraws one cell. `order` changes only when
+// servers come or go.
 import { batch, computed, signal, type Signal } from "@preact/signals";
 import { api } from "./api.ts";
 import type { Host, Model, Pull, Registry, Request, Server, Traffic } from "./types.ts";

@@ -110,7 +110,8 @@ function Announcer() {
 			for (const s of servers.value) {
 				const phase = before.get(s.id);
 				before.set(s.id, s.phase);
-				const settled = s.phase === "ready" || s.phase === "stopped" || s.phase === "failed";
+				const settled =
+					s.phase === "ready" || s.phase === "stopped" || s.phase === "failed";
 				if (phase !== undefined && phase !== s.phase && settled && said.current) {
 					said.current.textContent = `${s.name} is ${s.phase}. ${s.error}`;
 				}

@@ -170,7 +170,12 @@ function next(lines: Lines): Block {
 	const heading = HEADING.exec(line);
 	if (heading) {
 		const text = heading[2]!.replace(/[ \t]#+[ \t]*$/, "");
-		return { kind: "heading", source: lines.take(lines.at + 1), level: heading[1]!.length, text };
+		return {
+			kind: "heading",
+			source: lines.take(lines.at + 1),
+			level: heading[1]!.length,
+			text,
+		};
 	}
 	if (RULE.test(line)) {
 		return { kind: "rule", source: lines.take(lines.at + 1) };
@@ -306,7 +311,7 @@ class Inline {
 	}
 
 	private closingRun(mark: string, from: number): number {
-		for (let at = this.text.indexOf(mark, from); at >= 0; ) {
+		for (let at = this.text.indexOf(mark, from); at >= 0;) {
 			let end = at;
 			while (this.text[end] === "`") {
 				end++;
@@ -376,13 +381,19 @@ class Inline {
 		if (label.includes("[") || this.depth >= DEPTH_MAX) {
 			return null;
 		}
-		const url = this.text.slice(middle + 2, close).trim().split(/[ \t]/)[0]!;
+		const url = this.text
+			.slice(middle + 2, close)
+			.trim()
+			.split(/[ \t]/)[0]!;
 		const inner = new Inline(label || url, this.depth + 1).parse();
 		return { node: <Link url={url}>{inner}</Link>, end: close + 1 };
 	}
 
 	private address(at: number): Found | null {
-		if (!/^https?:\/\//.test(this.text.slice(at, at + 8)) || /\w/.test(this.text[at - 1] ?? " ")) {
+		if (
+			!/^https?:\/\//.test(this.text.slice(at, at + 8)) ||
+			/\w/.test(this.text[at - 1] ?? " ")
+		) {
 			return null;
 		}
 		const url = /^[^\s<>"'`)\]]+/.exec(this.text.slice(at, at + URL_MAX))![0];

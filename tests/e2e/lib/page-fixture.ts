@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // A backend that never was, for what the real one cannot show on demand: two hundred models, fifty
-// events a second, a GPU, every kind of trouble, hostile answers. As much of docs/openapi.yaml as the
-// page asks for; `ronzal frontend` stands in front of it (lib/frontend.ts).
+// events a second, a GPU, every kind of trouble, hostile answers. As much of docs/openapi.yaml as
+// the page asks for; `ronzal frontend` stands in front of it (lib/frontend.ts).
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { sleep } from "./frontend.ts";
@@ -97,7 +97,7 @@ function variety(): Server[] {
 			receipt: receipt("cpu", {
 				wanted: false,
 				context_tokens: 16384,
-				why: "It runs on the CPU although 99 GPU layers were asked for: the engine found no GPU.",
+				why: "99 GPU layers were asked for, but the engine found no GPU.",
 			}),
 		}),
 		server("qwen2.5-coder-14b", 8083, {
@@ -106,7 +106,8 @@ function variety(): Server[] {
 			receipt: noReceipt,
 			error_code: "NO_MEMORY",
 			error: "It needs 12.4 GiB, 9.8 GiB are free.",
-			next_step: "With a context of 8192 it needs 9.1 GiB: ronzal set qwen2.5-coder-14b ctx_size=8192",
+			next_step:
+				"With a context of 8192 it needs 9.1 GiB: ronzal set qwen2.5-coder-14b ctx_size=8192",
 		}),
 		server("mistral-small-24b", 8084, {
 			memory_bytes: 7.2 * GIB,
@@ -273,7 +274,14 @@ function estimate(settings: { ctx_size?: number | null }) {
 		fits,
 		source: "formula",
 		why: fits ? "" : `It needs ${(total / GIB).toFixed(1)} GiB, 30.0 GiB are free.`,
-		suggestions: fits ? [] : [{ text: "With a context of 131072 it needs 21.5 GiB.", settings: { ctx_size: 131072 } }],
+		suggestions: fits
+			? []
+			: [
+					{
+						text: "With a context of 131072 it needs 21.5 GiB.",
+						settings: { ctx_size: 131072 },
+					},
+				],
 	};
 }
 
@@ -311,13 +319,21 @@ async function chat(response: ServerResponse, text: string): Promise<void> {
 	response.end("data: [DONE]\n\n");
 }
 
-export async function startFixture(options: { models?: number; port?: number } = {}): Promise<Fixture> {
+export async function startFixture(
+	options: { models?: number; port?: number } = {},
+): Promise<Fixture> {
 	const list = options.models ? many(options.models) : variety();
 	const servers = new Map(list.map((s) => [s.id, s]));
 	const streams = new Set<ServerResponse>();
 	let reply = "Hello.";
 	const keys = [
-		{ id: "k1", name: "my-app", models: [], created_unix_ms: Date.now() - 9e8, last_used_unix_ms: Date.now() - 61_000 },
+		{
+			id: "k1",
+			name: "my-app",
+			models: [],
+			created_unix_ms: Date.now() - 9e8,
+			last_used_unix_ms: Date.now() - 61_000,
+		},
 	];
 	const write = (to: ServerResponse, event: string, data: unknown) =>
 		to.write(`event: ${event}\ndata: ${JSON.stringify(data)}\n\n`);
@@ -337,7 +353,9 @@ export async function startFixture(options: { models?: number; port?: number } =
 		response.writeHead(200, { "content-type": "text/event-stream" });
 		LOG.forEach((line) => write(response, "log", { line }));
 		for (let i = 0; i < 900; i++) {
-			write(response, "log", { line: `0.43.${String(i).padStart(3, "0")}.000 I slot update_slots: id  0 | task ${i} | n_tokens = ${i * 3}` });
+			write(response, "log", {
+				line: `0.43.${String(i).padStart(3, "0")}.000 I slot update_slots: id 0 | task ${i}`,
+			});
 		}
 		write(response, "synced", {});
 	}
@@ -345,7 +363,9 @@ export async function startFixture(options: { models?: number; port?: number } =
 	const answers: Record<string, (url: URL) => unknown> = {
 		"/api/models/registry": () => ({
 			models: Object.fromEntries([...servers.values()].map((s) => [s.id, model(s)])),
-			problems: options.models ? [] : [{ id: "broken", text: "models.broken.port: 70000 is outside 8080..8099" }],
+			problems: options.models
+				? []
+				: [{ id: "broken", text: "models.broken.port: 70000 is outside 8080..8099" }],
 			port_min: 8080,
 			port_max: 8099,
 			setting_rows: ROWS,
@@ -353,7 +373,9 @@ export async function startFixture(options: { models?: number; port?: number } =
 		"/api/requests": () => ({ requests: pastRequests() }),
 		"/api/keys": () => ({ keys }),
 		"/api/usage": (url) => {
-			const step = { minute: 60_000, hour: 3_600_000, day: 86_400_000 }[url.searchParams.get("step") ?? "hour"]!;
+			const step = { minute: 60_000, hour: 3_600_000, day: 86_400_000 }[
+				url.searchParams.get("step") ?? "hour"
+			]!;
 			return { step_ms: step, buckets: buckets(step) };
 		},
 		"/api/bench": () => ({
@@ -363,29 +385,66 @@ export async function startFixture(options: { models?: number; port?: number } =
 					at_unix_ms: Date.now() - 9e7,
 					machine: "Apple M4 Pro, 64 GiB",
 					rows: [
-						{ mode: "cpu", first_start_ms: 6200, next_start_ms: 1900, prompt: [{ tokens: 512, tokens_per_second: 92 }], generation_tokens_per_second: 11.3 },
-						{ mode: "gpu (MTL0)", first_start_ms: 3400, next_start_ms: 1100, prompt: [{ tokens: 512, tokens_per_second: 841 }], generation_tokens_per_second: 61.2 },
+						{
+							mode: "cpu",
+							first_start_ms: 6200,
+							next_start_ms: 1900,
+							prompt: [{ tokens: 512, tokens_per_second: 92 }],
+							generation_tokens_per_second: 11.3,
+						},
+						{
+							mode: "gpu (MTL0)",
+							first_start_ms: 3400,
+							next_start_ms: 1100,
+							prompt: [{ tokens: 512, tokens_per_second: 841 }],
+							generation_tokens_per_second: 61.2,
+						},
 					],
 				},
 			],
 		}),
 		"/api/models/pull/offers": () => ({
 			offers: [
-				{ quantization: "Q4_K_M", file_bytes: 2.5e9, memory_bytes: 5 * GIB, verdict: "fits" },
-				{ quantization: "Q8_0", file_bytes: 4.3e9, memory_bytes: 48 * GIB, verdict: "tight" },
-				{ quantization: "BF16", file_bytes: 8e9, memory_bytes: 90 * GIB, verdict: "too-large" },
+				{
+					quantization: "Q4_K_M",
+					file_bytes: 2.5e9,
+					memory_bytes: 5 * GIB,
+					verdict: "fits",
+				},
+				{
+					quantization: "Q8_0",
+					file_bytes: 4.3e9,
+					memory_bytes: 48 * GIB,
+					verdict: "tight",
+				},
+				{
+					quantization: "BF16",
+					file_bytes: 8e9,
+					memory_bytes: 90 * GIB,
+					verdict: "too-large",
+				},
 			],
 		}),
 	};
 
-	async function post(path: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
+	async function post(
+		path: string,
+		request: IncomingMessage,
+		response: ServerResponse,
+	): Promise<void> {
 		const body = await bodyOf(request);
 		if (path === "/v1/chat/completions") {
 			await chat(response, reply);
 		} else if (path.endsWith("/estimate")) {
 			json(response, estimate(body));
 		} else if (path === "/api/keys") {
-			const key = { id: `k${keys.length + 1}`, name: String(body["name"]), models: [], created_unix_ms: Date.now(), last_used_unix_ms: 0 };
+			const key = {
+				id: `k${keys.length + 1}`,
+				name: String(body["name"]),
+				models: [],
+				created_unix_ms: Date.now(),
+				last_used_unix_ms: 0,
+			};
 			keys.push(key);
 			json(response, { key, secret: "rz-3f0c9d1e7b5a4426" }, 201);
 		} else {
@@ -406,14 +465,43 @@ export async function startFixture(options: { models?: number; port?: number } =
 			const at = Date.now() - 11_520_000;
 			json(response, {
 				starts: [
-					{ started_unix_ms: at, ready_unix_ms: at + 1130, ended_unix_ms: 0, load_ms: 1130, exit: "", verdict: "gpu", device_name: "Apple M4 Pro", context_tokens: 32768 },
-					{ started_unix_ms: at - 9e6, ready_unix_ms: at - 8.99e6, ended_unix_ms: at - 1e6, load_ms: 3420, exit: "killed by signal 9", verdict: "gpu", device_name: "Apple M4 Pro", context_tokens: 32768 },
+					{
+						started_unix_ms: at,
+						ready_unix_ms: at + 1130,
+						ended_unix_ms: 0,
+						load_ms: 1130,
+						exit: "",
+						verdict: "gpu",
+						device_name: "Apple M4 Pro",
+						context_tokens: 32768,
+					},
+					{
+						started_unix_ms: at - 9e6,
+						ready_unix_ms: at - 8.99e6,
+						ended_unix_ms: at - 1e6,
+						load_ms: 3420,
+						exit: "killed by signal 9",
+						verdict: "gpu",
+						device_name: "Apple M4 Pro",
+						context_tokens: 32768,
+					},
 				],
 			});
 		} else if (answer) {
 			json(response, answer(url));
 		} else {
-			json(response, { error: { message: `no ${url.pathname} here`, next_step: "", code: "NOT_FOUND", status: 404 } }, 404);
+			json(
+				response,
+				{
+					error: {
+						message: `no ${url.pathname} here`,
+						next_step: "",
+						code: "NOT_FOUND",
+						status: 404,
+					},
+				},
+				404,
+			);
 		}
 	});
 	await new Promise<void>((done) => http.listen(options.port ?? 0, "127.0.0.1", done));

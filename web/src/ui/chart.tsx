@@ -83,7 +83,11 @@ export function Chart(props: ChartProps) {
 		void import("uplot").then(({ default: UPlot }) => {
 			if (!gone) {
 				const { props: now, data: values } = newest.current;
-				plot.current = new UPlot(options(element.clientWidth, now, setCursor), values, element);
+				plot.current = new UPlot(
+					options(element.clientWidth, now, setCursor),
+					values,
+					element,
+				);
 				observer.observe(element);
 			}
 		});

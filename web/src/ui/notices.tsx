@@ -43,8 +43,11 @@ export async function attempt(title: string, work: () => Promise<unknown>): Prom
 		return true;
 	} catch (error) {
 		const known = error instanceof ApiError;
-		complain(title, error instanceof Error ? error.message : String(error),
-			known ? error.nextStep : "");
+		complain(
+			title,
+			error instanceof Error ? error.message : String(error),
+			known ? error.nextStep : "",
+		);
 		return false;
 	}
 }

@@ -7,7 +7,12 @@ import type { Receipt, Server, Verdict } from "../types.ts";
 import { Icon } from "./icons.tsx";
 import { Dialog, Facts } from "./parts.tsx";
 
-const WORDS: Record<Verdict, string> = { gpu: "gpu", partial: "part gpu", cpu: "cpu", unknown: "?" };
+const WORDS: Record<Verdict, string> = {
+	gpu: "gpu",
+	partial: "part gpu",
+	cpu: "cpu",
+	unknown: "?",
+};
 
 const SENTENCES: Record<Verdict, string> = {
 	gpu: "All layers run on the GPU.",

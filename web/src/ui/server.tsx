@@ -78,7 +78,8 @@ export function Detail({ server }: { server: Server }) {
 	if (error !== "" && (phase === "failed" || phase === "backoff" || phase === "stopped")) {
 		return (
 			<span class={`trouble ${tone}`} title={`${error} ${step}`}>
-				{error} {phase === "backoff" && <Retry server={server} />} {step && <span class="next">{step}</span>}
+				{error} {phase === "backoff" && <Retry server={server} />}{" "}
+				{step && <span class="next">{step}</span>}
 			</span>
 		);
 	}

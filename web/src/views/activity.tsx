@@ -183,7 +183,9 @@ function Filters({ filter, keys, onFilter }: FiltersProps) {
 				<input
 					type="checkbox"
 					checked={filter.failed}
-					onChange={(event) => onFilter({ ...filter, failed: event.currentTarget.checked })}
+					onChange={(event) =>
+						onFilter({ ...filter, failed: event.currentTarget.checked })
+					}
 				/>
 				failed only
 			</label>
@@ -227,7 +229,10 @@ export function Activity({ id }: { id: string }) {
 			<Filters filter={filter} keys={keys} onFilter={setFilter} />
 			{rows.length > 0 ? <Table rows={rows} /> : <Empty title="No requests yet." />}
 			{more && (
-				<button type="button" onClick={() => attempt("Older requests", () => fetch(oldest))}>
+				<button
+					type="button"
+					onClick={() => attempt("Older requests", () => fetch(oldest))}
+				>
 					Older
 				</button>
 			)}

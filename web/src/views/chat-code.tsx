@@ -66,8 +66,16 @@ function Code({ body }: { body: Body }) {
 	const [language, setLanguage] = useState<Language>("curl");
 	return (
 		<>
-			<Segments label="Language" value={language} choices={LANGUAGES} onChange={setLanguage} />
-			<Snippet text={WRITERS[language](`${location.origin}/v1`, body)} label="The request as code" />
+			<Segments
+				label="Language"
+				value={language}
+				choices={LANGUAGES}
+				onChange={setLanguage}
+			/>
+			<Snippet
+				text={WRITERS[language](`${location.origin}/v1`, body)}
+				label="The request as code"
+			/>
 		</>
 	);
 }

@@ -194,7 +194,9 @@ function Waiting({ model }: { model: string }) {
 	const starts = server && server.phase !== "ready";
 	return (
 		<p class="muted waiting">
-			{starts ? `${model} is ${server.phase}; the answer follows by itself` : "reading the prompt"}
+			{starts
+				? `${model} is ${server.phase}; the answer follows by itself`
+				: "reading the prompt"}
 		</p>
 	);
 }
@@ -365,31 +367,34 @@ function Side() {
 			)}
 			<details open={isWide}>
 				<summary>System prompt and sampling</summary>
-			<label>
-				System prompt
-				<textarea
-					rows={3}
-					value={system.value}
-					onInput={(event) => (system.value = event.currentTarget.value)}
-				/>
-			</label>
-			<div class="knobs">
-				{KNOBS.map(([name, text, step]) => (
-					<label key={name}>
-						{text}
-						<input
-							type="number"
-							min="0"
-							step={step}
-							placeholder="default"
-							value={sampling.value[name]}
-							onInput={(event) =>
-								(sampling.value = { ...sampling.value, [name]: event.currentTarget.value })
-							}
-						/>
-					</label>
-				))}
-			</div>
+				<label>
+					System prompt
+					<textarea
+						rows={3}
+						value={system.value}
+						onInput={(event) => (system.value = event.currentTarget.value)}
+					/>
+				</label>
+				<div class="knobs">
+					{KNOBS.map(([name, text, step]) => (
+						<label key={name}>
+							{text}
+							<input
+								type="number"
+								min="0"
+								step={step}
+								placeholder="default"
+								value={sampling.value[name]}
+								onInput={(event) =>
+									(sampling.value = {
+										...sampling.value,
+										[name]: event.currentTarget.value,
+									})
+								}
+							/>
+						</label>
+					))}
+				</div>
 			</details>
 			<div class="buttons">
 				<AsCode body={() => requestBody(chosen.value, messages(), sampling.value)} />

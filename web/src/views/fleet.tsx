@@ -7,12 +7,21 @@ import { actAll, ALL, pending, rescan, setEnabled } from "../actions.ts";
 import { plural } from "../format.ts";
 import { activeInAll, host, live, order, registry, servers, synced } from "../live.ts";
 import { path } from "../router.ts";
-import type { Server } from "../types.ts";
+import type { Host, Server } from "../types.ts";
 import { Icon } from "../ui/icons.tsx";
 import { tell } from "../ui/notices.tsx";
 import { Dialog, Empty, Mark, Segments, Switch, toneOf, type Tone } from "../ui/parts.tsx";
 import { DeviceBadge } from "../ui/receipt.tsx";
-import { Actions, Busy, Context, Detail, isRunning, Memory, Speed, StateWord } from "../ui/server.tsx";
+import {
+	Actions,
+	Busy,
+	Context,
+	Detail,
+	isRunning,
+	Memory,
+	Speed,
+	StateWord,
+} from "../ui/server.tsx";
 import { Gauges } from "./gauges.tsx";
 import { GetModel } from "./get-model.tsx";
 
@@ -51,7 +60,12 @@ function isShown(server: Server): boolean {
 }
 
 // A text, so that rows are redrawn only when the set of them changes.
-const shownIds = computed(() => servers.value.filter(isShown).map((s) => s.id).join("\n"));
+const shownIds = computed(() =>
+	servers.value
+		.filter(isShown)
+		.map((s) => s.id)
+		.join("\n"),
+);
 const shown = computed(() => (shownIds.value === "" ? [] : shownIds.value.split("\n")));
 
 /* Start and stop all */
@@ -96,14 +110,10 @@ function StopAll() {
 			{asking && (
 				<Dialog title="Stop all servers?" onClose={() => setAsking(false)}>
 					<p>
-						{plural(active, "answer is", "answers are")} being written. They get 3 seconds to
-						end, then they are cut off and their callers are told so.
+						{plural(active, "answer is", "answers are")} being written. They get 3
+						seconds to end, then they are cut off and their callers are told so.
 					</p>
-					<form
-						method="dialog"
-						class="buttons"
-						onSubmit={() => void actAll("stop")}
-					>
+					<form method="dialog" class="buttons" onSubmit={() => void actAll("stop")}>
 						<button class="primary">Stop all</button>
 					</form>
 				</Dialog>
@@ -219,7 +229,9 @@ function Row({ id }: { id: string }) {
 			<td role="cell" class="c-device">
 				<DeviceBadge server={server} />
 			</td>
-			<td role="cell" class="c-port num">:{server.port}</td>
+			<td role="cell" class="c-port num">
+				:{server.port}
+			</td>
 			<td role="cell" class="c-context num">
 				<Context server={server} />
 			</td>
@@ -264,7 +276,12 @@ function Table() {
 			<thead role="rowgroup">
 				<tr role="row">
 					{COLUMNS.map(([name, text]) => (
-						<th key={name} role="columnheader" scope="col" class={HIDDEN.has(name) ? "sr" : `c-${name}`}>
+						<th
+							key={name}
+							role="columnheader"
+							scope="col"
+							class={HIDDEN.has(name) ? "sr" : `c-${name}`}
+						>
 							{text}
 						</th>
 					))}
@@ -313,20 +330,27 @@ function Problems() {
 	);
 }
 
-function Fallback() {
+function hostTrouble({ fallback, link }: Host): string {
+	if (fallback) {
+		return "The host is away: the container's CPU answers for it, slower.";
+	}
+	if (link.state === "up") {
+		return "";
+	}
+	return `External server not running: ${link.error || `the channel is ${link.state}`}`;
+}
+
+function HostTrouble() {
 	const h = host.value;
-	if (!h || (!h.fallback && h.link.state === "up")) {
+	const text = h ? hostTrouble(h) : "";
+	if (!h || text === "") {
 		return null;
 	}
 	return (
 		<div class="banner" role="alert">
 			<Icon name="warn" />
 			<div>
-				<strong>
-					{h.fallback
-						? "The host is away: the container's CPU answers for it, slower."
-						: `External server not running: ${h.link.error || `the channel is ${h.link.state}`}`}
-				</strong>
+				<strong>{text}</strong>
 				{h.link.next_step && <p class="next">{h.link.next_step}</p>}
 			</div>
 		</div>
@@ -337,7 +361,7 @@ export function Fleet() {
 	return (
 		<>
 			<h1 class="sr">Fleet</h1>
-			<Fallback />
+			<HostTrouble />
 			<Gauges />
 			<div class="toolbar">
 				<StartAll />

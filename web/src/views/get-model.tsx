@@ -50,7 +50,9 @@ function Offers({ repository, offers }: { repository: string; offers: Offer[] })
 								class="small"
 								aria-label={`Download ${o.quantization}`}
 								onClick={() =>
-									attempt("Download", () => api.pull(`${repository}:${o.quantization}`))
+									attempt("Download", () =>
+										api.pull(`${repository}:${o.quantization}`),
+									)
 								}
 							>
 								<Icon name="down" />

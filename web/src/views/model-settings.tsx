@@ -302,8 +302,11 @@ export function SettingsForm({ server, model }: FormProps) {
 						Undo
 					</button>
 					<span class="muted">
-						{changes > 0 && `${plural(changes, "change")}${running ? ", restart needed" : ""}`}
-						{changes === 0 && server.restart_needed && "Restart needed for what was saved"}
+						{changes > 0 &&
+							`${plural(changes, "change")}${running ? ", restart needed" : ""}`}
+						{changes === 0 &&
+							server.restart_needed &&
+							"Restart needed for what was saved"}
 					</span>
 				</div>
 				<div class="estimate" aria-live="polite">

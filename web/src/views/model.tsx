@@ -185,14 +185,22 @@ function History({ server }: { server: Server }) {
 							{starts.map((s) => (
 								<tr key={s.started_unix_ms}>
 									<td>{moment(s.started_unix_ms)}</td>
-									<td class="num">{s.ready_unix_ms ? duration(s.load_ms) : NONE}</td>
+									<td class="num">
+										{s.ready_unix_ms ? duration(s.load_ms) : NONE}
+									</td>
 									<td class="num">
 										{s.ended_unix_ms
 											? duration(s.ended_unix_ms - s.started_unix_ms)
 											: NONE}
 									</td>
-									<td>{s.device_name ? `${s.verdict}, ${s.device_name}` : s.verdict}</td>
-									<td class="num">{s.context_tokens ? count(s.context_tokens) : NONE}</td>
+									<td>
+										{s.device_name
+											? `${s.verdict}, ${s.device_name}`
+											: s.verdict}
+									</td>
+									<td class="num">
+										{s.context_tokens ? count(s.context_tokens) : NONE}
+									</td>
 									<td>{exitText(s)}</td>
 								</tr>
 							))}
@@ -221,7 +229,9 @@ function BenchRows({ bench }: { bench: Bench }) {
 						<span class="num">{speed(r.generation_tokens_per_second)} tok/s</span>
 						<span class="muted">
 							start {duration(r.first_start_ms)}, again {duration(r.next_start_ms)}
-							{r.prompt.map((p) => `, prompt ${p.tokens}: ${speed(p.tokens_per_second)} tok/s`)}
+							{r.prompt.map(
+								(p) => `, prompt ${p.tokens}: ${speed(p.tokens_per_second)} tok/s`,
+							)}
 						</span>
 					</li>
 				))}
@@ -255,8 +265,9 @@ export function ModelView({ id }: { id: string }) {
 	const entry = live(id);
 	const model = modelOf(id);
 	if (!entry) {
+		const title = synced.value ? `There is no model ${id}.` : "Waiting for the backend …";
 		return (
-			<Empty title={synced.value ? `There is no model ${id}.` : "Waiting for the backend …"}>
+			<Empty title={title}>
 				<a href={path.fleet}>Back to the fleet</a>
 			</Empty>
 		);
@@ -271,7 +282,8 @@ export function ModelView({ id }: { id: string }) {
 				{model && <SettingsForm server={server} model={model} />}
 				<section class="card" aria-label="Receipt">
 					<h2>Receipt</h2>
-					{server.receipt.verdict === "unknown" && server.receipt.evidence.length === 0 ? (
+					{server.receipt.verdict === "unknown" &&
+					server.receipt.evidence.length === 0 ? (
 						<p class="muted">It comes with the first start.</p>
 					) : (
 						<ReceiptFacts receipt={server.receipt} />

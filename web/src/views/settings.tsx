@@ -114,7 +114,9 @@ function AddKey() {
 				<button class="primary">Make key</button>
 			</div>
 			<details>
-				<summary>{models.length === 0 ? "For all models" : `For ${models.join(", ")}`}</summary>
+				<summary>
+					{models.length === 0 ? "For all models" : `For ${models.join(", ")}`}
+				</summary>
 				<div class="checks">
 					{servers.value.map((s) => (
 						<label key={s.id} class="check">
@@ -148,9 +150,7 @@ function Keys() {
 			<AddKey />
 			{newest.value && (
 				<div class="secret" role="status">
-					<p>
-						The key {newest.value.name}. It is shown this once: copy it now.
-					</p>
+					<p>The key {newest.value.name}. It is shown this once: copy it now.</p>
 					<Snippet text={newest.value.secret} label="The new key" />
 				</div>
 			)}
@@ -163,7 +163,8 @@ function Keys() {
 function Since({ h }: { h: Host }) {
 	return (
 		<>
-			<Mark tone={linkTone(h)} /> {channelText(h)}, since {age(now.value - h.link.since_unix_ms)}
+			<Mark tone={linkTone(h)} /> {channelText(h)}, since{" "}
+			{age(now.value - h.link.since_unix_ms)}
 		</>
 	);
 }
@@ -233,7 +234,9 @@ function GpuHelp({ h }: { h: Host }) {
 				<Icon name="warn" /> For the GPU
 			</h2>
 			<p>{h.gpu_help.message}</p>
-			{h.gpu_help.command && <Snippet text={h.gpu_help.command} label="Command for the GPU" />}
+			{h.gpu_help.command && (
+				<Snippet text={h.gpu_help.command} label="Command for the GPU" />
+			)}
 		</section>
 	);
 }

@@ -49,7 +49,12 @@ const MEASURES: Record<Metric, Measure> = {
 		format: speed,
 		unit: "tok/s of one request, mean",
 	},
-	first: { of: (b) => b.first_token_ms_mean, rest: null, format: duration, unit: "to first token" },
+	first: {
+		of: (b) => b.first_token_ms_mean,
+		rest: null,
+		format: duration,
+		unit: "to first token",
+	},
 	requests: { of: (b) => b.requests, rest: 0, format: count, unit: "requests" },
 };
 
