@@ -25,7 +25,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct json *doc = json_parse(text, NULL);
 	bool is_object = json_type(json_root(doc)) == JSON_OBJECT;
 
-	/* A byte order mark is the one thing on which they may differ: the tree's reader skips it. */
+	/* They may differ on a byte order mark alone: the tree's reader skips it. */
 	if (size == 0 || data[0] < 0x80) {
 		ENSURE((json_scan(text, on_member, &seen, NULL) == 0) == is_object);
 		ENSURE(!is_object || seen.count == json_count(json_root(doc)));
