@@ -71,8 +71,8 @@ struct client_request {
 	struct span body;      /* whole */
 	struct span body_left; /* of it, not yet handed to the conn */
 	bool is_streamed, is_chunked, body_is_sent;
-	bool has_sent;	 /* bytes may have left */
-	bool has_heard;	 /* a byte of an answer came */
+	bool has_sent;	/* bytes may have left */
+	bool has_heard; /* a byte of an answer came */
 	bool is_paused;
 	unsigned interims;
 
@@ -130,7 +130,8 @@ static void watch(struct client_request *r)
 	if (r->is_paused) {
 		timer_stop(&r->cc->timer);
 	} else {
-		timer_start(&r->cc->timer, r->phase == PHASE_ANSWER ? r->idle_ms : r->first_byte_ms);
+		timer_start(&r->cc->timer,
+			    r->phase == PHASE_ANSWER ? r->idle_ms : r->first_byte_ms);
 	}
 }
 
@@ -489,7 +490,7 @@ static struct upstream *find_upstream(struct client *c, const struct client_addr
 	char *name = to->unix_path != NULL ? mem_strdup(to->unix_path)
 					   : mem_printf("%s:%u", to->host, to->port);
 
-	LIST_FOR_EACH(it, following, &c->upstreams) {
+	LIST_FOR_EACH (it, following, &c->upstreams) {
 		struct upstream *u = LIST_ITEM(it, struct upstream, link);
 
 		if (strcmp(u->name, name) == 0) {
@@ -647,7 +648,7 @@ void client_close(struct client *c)
 	if (c == NULL) {
 		return;
 	}
-	LIST_FOR_EACH(it, following, &c->upstreams) {
+	LIST_FOR_EACH (it, following, &c->upstreams) {
 		free_upstream(LIST_ITEM(it, struct upstream, link));
 	}
 	free(c->gather);

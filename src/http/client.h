@@ -17,12 +17,12 @@
 #include "http/h1.h"
 #include "io/conn.h"
 
-#define CLIENT_CONNECT_MS 5000	   /* default of connect_ms */
-#define CLIENT_FIRST_BYTE_MS 60000 /* default of first_byte_ms */
-#define CLIENT_IDLE_MS 300000	   /* default of idle_ms */
-#define CLIENT_POOL_MAX 64	   /* idle connections kept per upstream */
-#define CLIENT_POOL_MS 3000	   /* ... for so long; llama-server closes after 5 s */
-#define CLIENT_INTERIM_MAX 8	   /* 1xx answers before the real one */
+#define CLIENT_CONNECT_MS 5000		     /* default of connect_ms */
+#define CLIENT_FIRST_BYTE_MS 60000	     /* default of first_byte_ms */
+#define CLIENT_IDLE_MS 300000		     /* default of idle_ms */
+#define CLIENT_POOL_MAX 64		     /* idle connections kept per upstream */
+#define CLIENT_POOL_MS 3000		     /* ... for so long; llama-server closes after 5 s */
+#define CLIENT_INTERIM_MAX 8		     /* 1xx answers before the real one */
 #define CLIENT_SEND_MAX_BYTES (65536 + 4096) /* kept of a request body: one full read, framed */
 
 struct client;
@@ -39,16 +39,17 @@ struct client_address {
 };
 
 struct client_piece {
-	const struct h1_head *head; /* with the first piece; NULL later; lives until the request's end */
-	struct span body;	    /* unframed bytes, may be empty; borrowed until return */
-	bool done;		    /* the answer is complete, and the request gone on return */
+	const struct h1_head
+		*head;	  /* with the first piece; NULL later; lives until the request's end */
+	struct span body; /* unframed bytes, may be empty; borrowed until return */
+	bool done;	  /* the answer is complete, and the request gone on return */
 };
 
 struct client_callbacks {
 	void (*on_piece)(void *user, const struct client_piece *piece);
 	/*
-	 * No (complete) answer: why, with the address and the phase in the sentence. `sent`: bytes of
-	 * the request had left, so that it may have had its effect. ERR_UNAVAILABLE: no connection;
+	 * No (complete) answer: why, with the address and the phase in the sentence. `sent`: bytes
+	 * of the request had left, so that it may have had its effect. ERR_UNAVAILABLE: no connection;
 	 * ERR_TIMEOUT; ERR_CLOSED: ended early; ERR_PROTOCOL: not HTTP as it must be.
 	 */
 	void (*on_fail)(void *user, const struct err *why, bool sent);

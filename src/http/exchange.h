@@ -19,7 +19,7 @@
 #include "io/timer.h"
 
 #define SERVER_DISCARD_MAX_BYTES 65536 /* of an unread body, rather than closing */
-#define SERVER_ERROR_MAX_BYTES 4096   /* the body of an error answer */
+#define SERVER_ERROR_MAX_BYTES 4096    /* the body of an error answer */
 
 struct http_server {
 	struct loop *loop;

@@ -19,7 +19,7 @@ struct files;
 
 struct files_options {
 	const char *folder;
-	bool fall_back_to_index; /* a path without a dot that is not there gets /index.html */
+	bool fall_back_to_index;       /* a path without a dot that is not there gets /index.html */
 	const struct h1_field *fields; /* added to each answer (CSP ...); borrowed for its life */
 	size_t field_count;
 };

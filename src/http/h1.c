@@ -48,8 +48,9 @@ static bool is_token_char(char c)
 static int refuse_byte(const struct h1_scan *s, char c, struct err *err)
 {
 	if (s->bytes == 0 && c == TLS_HANDSHAKE) {
-		return err_set(err, ERR_INVALID,
-			       "this port speaks plain HTTP, not TLS: use http:// instead of https://");
+		return err_set(
+			err, ERR_INVALID,
+			"this port speaks plain HTTP, not TLS: use http:// instead of https://");
 	}
 	if (s->after_cr || c == '\n') {
 		return err_set(err, ERR_INVALID, "line %zu of the head does not end in CR LF",
@@ -90,8 +91,9 @@ static int scan_special(struct h1_scan *s, char c, struct err *err)
 		return 0;
 	}
 	if (s->line_bytes == 0) {
-		return s->lines > 0 ? 1
-				    : err_set(err, ERR_INVALID, "the head begins with an empty line");
+		return s->lines > 0
+			       ? 1
+			       : err_set(err, ERR_INVALID, "the head begins with an empty line");
 	}
 	s->lines++;
 	s->line_bytes = 0;
@@ -105,7 +107,8 @@ int h1_scan(struct h1_scan *s, struct span more, struct err *err)
 	while (at < more.len) {
 		size_t start = at;
 
-		if (s->line_bytes == 0 && !s->after_cr && (more.ptr[at] == ' ' || more.ptr[at] == '\t')) {
+		if (s->line_bytes == 0 && !s->after_cr &&
+		    (more.ptr[at] == ' ' || more.ptr[at] == '\t')) {
 			return err_set(err, ERR_INVALID, "line %zu of the head begins with a blank",
 				       s->lines + 1);
 		}
@@ -273,10 +276,11 @@ static int judge_request(struct h1_head *head, struct err *err)
 	struct span rest = span_from(head->text, method_len + 1 + head->target.len);
 
 	/* One blank each: llhttp would take several. */
-	if (head->target.ptr != target ||
-	    head->target.len == 0 || !span_has_prefix(rest, " HTTP/1.")) {
-		return err_set(err, ERR_INVALID,
-			       "the request line is not METHOD, target and version, one blank between");
+	if (head->target.ptr != target || head->target.len == 0 ||
+	    !span_has_prefix(rest, " HTTP/1.")) {
+		return err_set(
+			err, ERR_INVALID,
+			"the request line is not METHOD, target and version, one blank between");
 	}
 	if (head->target.len > H1_LINE_MAX_BYTES) {
 		return err_set(err, ERR_FULL, "the request target is longer than %d bytes",
@@ -302,7 +306,8 @@ static int method_of(struct span line, enum h1_method *ret_method, struct err *e
 	}
 	for (size_t i = 0; i < word.len; i++) {
 		if (word.len == line.len || !is_token_char(word.ptr[i])) {
-			return err_set(err, ERR_INVALID, "the request does not begin with a method");
+			return err_set(err, ERR_INVALID,
+				       "the request does not begin with a method");
 		}
 	}
 	return err_set(err, ERR_METHOD, "the method is not known here");
@@ -311,8 +316,8 @@ static int method_of(struct span line, enum h1_method *ret_method, struct err *e
 static void note_connection(struct h1_head *head)
 {
 	head->keep_alive = head->minor == 1 && !h1_lists(head, "connection", "close");
-	head->wants_upgrade = h1_lists(head, "connection", "upgrade") ||
-			      h1_count(head, "upgrade") > 0;
+	head->wants_upgrade =
+		h1_lists(head, "connection", "upgrade") || h1_count(head, "upgrade") > 0;
 }
 
 struct h1_head *h1_parse_request(struct span bytes, const struct h1_scan *s, struct err *err)
@@ -349,8 +354,7 @@ struct h1_head *h1_parse_response(struct span bytes, const struct h1_scan *s, st
 	if (bytes.ptr[8] != ' ' || (bytes.ptr[12] != ' ' && bytes.ptr[12] != '\r') ||
 	    head->status < 100 || head->status > 599) {
 		err_set(err, ERR_INVALID, "the status line is not HTTP/1.1");
-	} else if (judge_fields(head, err) == 0 &&
-		   judge_framing(head, H1_UNTIL_CLOSE, err) == 0) {
+	} else if (judge_fields(head, err) == 0 && judge_framing(head, H1_UNTIL_CLOSE, err) == 0) {
 		note_connection(head);
 		return head;
 	}
@@ -415,8 +419,15 @@ bool h1_lists(const struct h1_head *head, const char *name, const char *element)
 bool h1_is_hop_by_hop(const struct h1_head *head, struct span name)
 {
 	static const char *const names[] = {
-		"connection", "keep-alive", "proxy-connection", "proxy-authenticate",
-		"proxy-authorization", "te", "trailer", "transfer-encoding", "upgrade",
+		"connection",
+		"keep-alive",
+		"proxy-connection",
+		"proxy-authenticate",
+		"proxy-authorization",
+		"te",
+		"trailer",
+		"transfer-encoding",
+		"upgrade",
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(names); i++) {

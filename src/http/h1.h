@@ -31,7 +31,7 @@ const char *h1_method_name(enum h1_method method);
 
 enum h1_framing {
 	H1_NO_BODY,
-	H1_LENGTH,	/* content_length bytes */
+	H1_LENGTH, /* content_length bytes */
 	H1_CHUNKED,
 	H1_UNTIL_CLOSE, /* responses only */
 };
@@ -58,9 +58,9 @@ struct h1_head {
 
 /* Where a head ends. Resumable: bytes may come one by one. Zeroed is the start. */
 struct h1_scan {
-	size_t bytes;	    /* seen so far, the end included once it is found */
-	size_t line_bytes;  /* of the line at hand */
-	size_t lines;	    /* complete ones, the empty last one not counted */
+	size_t bytes;	   /* seen so far, the end included once it is found */
+	size_t line_bytes; /* of the line at hand */
+	size_t lines;	   /* complete ones, the empty last one not counted */
 	bool after_cr;
 };
 

@@ -44,8 +44,8 @@ static bool is_stripped(const struct h1_head *head, struct span name)
 
 static void begin_answer(struct proxy *p, const struct h1_head *head)
 {
-	struct h1_field *fields = mem_alloc((head->field_count + p->reply_field_count) *
-					    sizeof(*fields));
+	struct h1_field *fields =
+		mem_alloc((head->field_count + p->reply_field_count) * sizeof(*fields));
 	struct reply reply = { .status = head->status, .fields = fields };
 
 	for (size_t i = 0; i < head->field_count; i++) {
@@ -59,6 +59,7 @@ static void begin_answer(struct proxy *p, const struct h1_head *head)
 	p->has_length = head->framing == H1_LENGTH;
 	exchange_begin(p->x, &reply, p->has_length ? (int64_t)head->content_length : -1);
 	p->result.status = head->status;
+	p->result.sent = true;
 	free(fields);
 }
 

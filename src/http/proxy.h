@@ -18,10 +18,11 @@
 #include "http/server.h"
 
 struct proxy_result {
-	struct err err;	  /* code 0: complete. ERR_CANCELED: the client left. Else the upstream's fault */
-	int status;	  /* relayed, or 0 when no answer of the upstream was */
-	uint64_t bytes;	  /* of body relayed */
-	bool sent;	  /* bytes of the request had reached the upstream's connection */
+	/* Code 0: complete. ERR_CANCELED: the client left. Else the upstream's fault. */
+	struct err err;
+	int status;	/* relayed, or 0 when no answer of the upstream was */
+	uint64_t bytes; /* of body relayed */
+	bool sent;	/* bytes of the request had left when it failed; or an answer began */
 };
 
 struct proxy_hooks {
@@ -29,9 +30,9 @@ struct proxy_hooks {
 	void (*on_head)(void *user, const struct h1_head *head);
 	void (*on_body)(void *user, struct span piece);
 	/*
-	 * Nothing was answered yet and the upstream failed. True: the hook has taken the exchange back
-	 * (to answer it, or to try another upstream) and the proxy is gone, without on_done. False:
-	 * the proxy answers with exchange_fail.
+	 * Nothing was answered yet and the upstream failed. True: the hook has taken the exchange
+	 * back (to answer it, or to try another upstream) and the proxy is gone, without on_done.
+	 * False: the proxy answers with exchange_fail.
 	 */
 	bool (*on_fail)(void *user, struct exchange *x, const struct err *why, bool sent);
 	/* Broken off in mid-stream: bytes put into `last` are still delivered (an error event). */
@@ -46,17 +47,18 @@ struct proxy_options {
 	struct client_address to;
 	enum h1_method method;
 	struct span target;
-	const char *const *pass; /* names of request fields that go along, NULL-terminated */
+	const char *const *pass;       /* names of request fields that go along, NULL-terminated */
 	const struct h1_field *fields; /* and these in addition */
 	size_t field_count;
 	/* The body: this (living as long as the exchange), or streamed from the exchange. */
 	struct span body;
 	bool stream_body;
 	uint64_t body_max_bytes; /* of a streamed one; above: 413 */
-	const struct h1_field *reply_fields; /* added to the answer; copied when it begins: must live */
+	const struct h1_field
+		*reply_fields; /* added to the answer; copied when it begins: must live */
 	size_t reply_field_count;
 	uint64_t connect_ms, first_byte_ms, idle_ms; /* 0: client.h's defaults */
-	const struct proxy_hooks *hooks; /* borrowed, may be NULL */
+	const struct proxy_hooks *hooks;	     /* borrowed, may be NULL */
 	void *user;
 };
 

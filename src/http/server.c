@@ -77,9 +77,8 @@ bool server_conn_can_go_on(const struct server_conn *sc)
 {
 	const struct h1_body *b = &sc->body;
 
-	return h1_body_is_done(b) ||
-	       (b->framing == H1_LENGTH && b->left <= SERVER_DISCARD_MAX_BYTES &&
-		!sc->x->owes_continue);
+	return h1_body_is_done(b) || (b->framing == H1_LENGTH &&
+				      b->left <= SERVER_DISCARD_MAX_BYTES && !sc->x->owes_continue);
 }
 
 static void on_take_ahead(void *arg);
@@ -391,7 +390,8 @@ static void take_head(struct server_conn *sc, struct span *input)
 
 		buf_finish(&sc->head);
 		if (parsed == NULL) {
-			refuse(sc, err.code == ERR_FULL ? 414 : refusal_status(&err, &sc->scan), &err);
+			refuse(sc, err.code == ERR_FULL ? 414 : refusal_status(&err, &sc->scan),
+			       &err);
 			return;
 		}
 		sc->scan = (struct h1_scan){ 0 };
@@ -605,7 +605,7 @@ void http_server_drain(struct http_server *s)
 	s->is_draining = true;
 	listener_close(s->listener);
 	s->listener = NULL;
-	LIST_FOR_EACH(it, following, &s->conns) {
+	LIST_FOR_EACH (it, following, &s->conns) {
 		struct server_conn *sc = LIST_ITEM(it, struct server_conn, link);
 
 		if (sc->x == NULL && sc->scan.bytes == 0 && !sc->is_lingering) {

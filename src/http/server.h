@@ -18,13 +18,13 @@
 #include "http/h1.h"
 #include "io/conn.h"
 
-#define SERVER_CONNS_MAX 4096	     /* default of listener.conns_max */
-#define SERVER_HEAD_MS 10000	     /* from a head's first byte to its last */
-#define SERVER_BODY_MS 30000	     /* grace for a body; each KiB received earns a second more */
-#define SERVER_SEND_MS 60000	     /* without any byte taken by a client that owes us reading */
-#define SERVER_IDLE_MS 75000	     /* between requests */
-#define SERVER_LINGER_MS 2000	     /* reading and discarding after an early last answer */
-#define SERVER_PIPELINE_MAX_BYTES 16384 /* read ahead of the answer at hand */
+#define SERVER_CONNS_MAX 4096 /* default of listener.conns_max */
+#define SERVER_HEAD_MS 10000  /* from a head's first byte to its last */
+#define SERVER_BODY_MS 30000  /* grace for a body; each KiB received earns a second more */
+#define SERVER_SEND_MS 60000  /* without any byte taken by a client that owes us reading */
+#define SERVER_IDLE_MS 75000  /* between requests */
+#define SERVER_LINGER_MS 2000 /* reading and discarding after an early last answer */
+#define SERVER_PIPELINE_MAX_BYTES 16384	     /* read ahead of the answer at hand */
 #define SERVER_SEND_MAX_BYTES (65536 + 4096) /* kept for a slow reader: one full read, framed */
 
 struct exchange;
@@ -55,7 +55,7 @@ struct http_server_options {
 	const char *const *hosts;
 	/*
 	 * Origins ("http://localhost:5173") that may call, NULL-terminated, besides our own (that
-	 * whose authority equals the Host field). Requests with any other Origin get 403. NULL: none.
+	 * whose authority equals the Host field). Any other Origin gets 403. NULL: none.
 	 */
 	const char *const *origins;
 	/* Limits in milliseconds; 0: the default above. */
@@ -89,7 +89,8 @@ bool exchange_peer_is_loopback(const struct exchange *x);
 void exchange_peer_text(const struct exchange *x, char *text, size_t room);
 
 struct exchange_callbacks {
-	void (*on_close)(void *user); /* see the top; may be NULL for a handler that answers at once */
+	/* See the top; may be NULL for a handler that answers at once. */
+	void (*on_close)(void *user);
 	void (*on_drain)(void *user); /* all that exchange_send kept is gone; may be NULL */
 };
 /* Who is told. `callbacks` is borrowed for the life of the exchange. */
@@ -118,7 +119,7 @@ void exchange_resume_body(struct exchange *x);
 
 struct reply {
 	int status;
-	const char *content_type; /* NULL: none */
+	const char *content_type;      /* NULL: none */
 	const struct h1_field *fields; /* more fields; framing and Connection are the server's */
 	size_t field_count;
 };
