@@ -10,11 +10,13 @@
 
 #include "base/mem.h"
 
+#define LINE_EXTRA_BYTES (SSE_TYPE_MAX_BYTES + 16) /* a cut line may exceed an event by so much */
+
 void sse_parser_init(struct sse_parser *p, size_t max_bytes,
 		     void (*on_event)(void *user, const struct sse_event *event), void *user)
 {
 	*p = (struct sse_parser){ .max_bytes = max_bytes, .on_event = on_event, .user = user };
-	buf_init(&p->line, max_bytes);
+	buf_init(&p->line, max_bytes + LINE_EXTRA_BYTES);
 	buf_init(&p->data, max_bytes);
 	buf_init(&p->type, SSE_TYPE_MAX_BYTES);
 }
@@ -113,33 +115,27 @@ static void take_line(struct sse_parser *p, struct span line)
 	}
 }
 
-/* A line that was cut: what is there is kept until its end comes. */
+/*
+ * A line that was cut: what is there is kept until its end comes. What exceeds the room is left
+ * out: then the line is too long for data and for a type alike, and treated so.
+ */
 static void gather(struct sse_parser *p, struct span part)
 {
-	if (!p->line_is_too_long && buf_add_span(&p->line, part) != 0) {
-		p->line_is_too_long = true;
-		buf_finish(&p->line);
-	}
+	size_t room = buf_room(&p->line);
+
+	buf_add(&p->line, part.ptr, part.len < room ? part.len : room);
 }
 
 static void end_line(struct sse_parser *p, struct span part)
 {
-	if (p->line_is_too_long) {
-		p->line_is_too_long = false;
-		p->has_data = true;
-		skip_event(p);
-	} else if (p->line.len > 0) {
-		gather(p, part);
-		if (p->line_is_too_long) {
-			end_line(p, SPAN_LIT(""));
-			return;
-		}
-		take_line(p, buf_span(&p->line));
-		keep_held(p); /* it lies in p->line */
-		buf_finish(&p->line);
-	} else {
+	if (p->line.len == 0) {
 		take_line(p, part);
+		return;
 	}
+	gather(p, part);
+	take_line(p, buf_span(&p->line));
+	keep_held(p); /* it lies in p->line */
+	buf_finish(&p->line);
 }
 
 /* Bytes until the next CR or LF. */

@@ -31,7 +31,7 @@ struct sse_parser {
 	struct buf data;  /* private: data lines of the event at hand */
 	struct buf type;  /* private */
 	struct span held; /* private: the first data line, still in the piece */
-	bool has_data, is_skipping, line_is_too_long, after_cr, is_begun;
+	bool has_data, is_skipping, after_cr, is_begun;
 };
 
 void sse_parser_init(struct sse_parser *p, size_t max_bytes,
