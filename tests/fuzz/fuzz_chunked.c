@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A chunked body against llhttp: what ours accepts, llhttp accepts with the same bytes and the same
- * end. (Ours refuses more, never less.)
+ * end, if it has neither extensions nor trailers. (These we drop; only that they cannot hide the end
+ * of a line matters, so their grammar is not ours to judge.)
  */
 #include <llhttp.h>
 
@@ -37,7 +38,7 @@ static size_t unframe_by_llhttp(struct span text, struct buf *out)
 	return (size_t)(llhttp_get_error_pos(&parser) - text.ptr);
 }
 
-static size_t unframe(struct span text, size_t step, struct buf *out)
+static size_t unframe(struct span text, size_t step, struct buf *out, bool *ret_is_plain)
 {
 	struct h1_body body;
 	size_t used = 0;
@@ -54,6 +55,7 @@ static size_t unframe(struct span text, size_t step, struct buf *out)
 		used = (size_t)(input.ptr - text.ptr);
 		buf_add_span(out, piece);
 		if (h1_body_is_done(&body)) {
+			*ret_is_plain = body.extensions == 0 && body.trailers == strlen("\r\n");
 			return used;
 		}
 	}
@@ -70,13 +72,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	buf_init(&ours, size);
 	buf_init(&cut, size);
 	buf_init(&theirs, size);
-	size_t used = unframe(text, size + 1, &ours);
+	bool is_plain = false;
+	size_t used = unframe(text, size + 1, &ours, &is_plain);
 
-	ENSURE(unframe(text, 1 + size % 6, &cut) == used);
+	ENSURE(unframe(text, 1 + size % 6, &cut, &is_plain) == used);
 	if (used > 0) {
 		ENSURE(span_equal(buf_span(&cut), buf_span(&ours)));
-		ENSURE(unframe_by_llhttp(text, &theirs) == used);
-		ENSURE(span_equal(buf_span(&theirs), buf_span(&ours)));
+		size_t theirs_used = unframe_by_llhttp(text, &theirs);
+
+		ENSURE(theirs_used == used || (theirs_used == 0 && !is_plain));
+		ENSURE(theirs_used == 0 || span_equal(buf_span(&theirs), buf_span(&ours)));
 	}
 	buf_finish(&ours);
 	buf_finish(&cut);
