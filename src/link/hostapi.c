@@ -350,9 +350,7 @@ static void on_fail(void *user, const struct err *cause, bool sent)
 	l->stream = NULL;
 	if (l->state != HOSTAPI_CLOSED) {
 		err_set(&why, ERR_UNAVAILABLE,
-			"the Host API at %s does not answer: %s. Check: docker-compose ps; "
-			"lsof -i :%u; curl http://localhost:%u/health",
-			l->url, cause->text, l->port, l->port);
+			"the Host API at %s does not answer: %s", l->url, cause->text);
 		lose(l, &why);
 	}
 }
