@@ -560,7 +560,7 @@ static int authenticate(struct gateway *g, const struct exchange *x, const struc
 		*ret_name = "page";
 		return 0;
 	}
-	bool is_local = exchange_peer_is_loopback(x) && !g->options.keys_always;
+	bool is_local = exchange_peer_is_local(x) && !g->options.keys_always;
 	bool is_claim = secret.ptr != NULL && span_has_prefix(secret, KEY_PREFIX);
 
 	/* Clients must send some key even where none is needed; only one that claims to be ours is

@@ -87,6 +87,8 @@ char **cli_model_roots(const struct cli *cli);
 char **cli_allowed_hosts(const struct cli *cli);
 /* File of the token that opens the management API; free() it. */
 char *cli_token_path(const struct cli *cli);
+/* For http_server_options.local_peer; NULL: loopback alone is this machine. free() it. */
+char *cli_local_peer(const struct cli *cli);
 /* Cuts text at `sep` into a NULL-terminated list, empty words left out. */
 char **cli_list(const char *text, char sep);
 void cli_list_free(char **list);

@@ -5,7 +5,10 @@
 
 #include "base/fs.h"
 #include "base/mem.h"
+#include "os/net.h"
 #include "os/proc.h"
+
+#define ADDRESS_BYTES 64
 
 static char *folder_of(const char *path)
 {
@@ -129,4 +132,14 @@ char *cli_token_path(const struct cli *cli)
 	return cli->config.management_token_file[0] != '\0'
 		       ? mem_strdup(cli->config.management_token_file)
 		       : fs_join(cli->paths.state, "management.token");
+}
+
+char *cli_local_peer(const struct cli *cli)
+{
+	char address[ADDRESS_BYTES];
+
+	return cli->config.published_on_loopback &&
+			       net_default_gateway(address, sizeof(address)) == 0
+		       ? mem_strdup(address)
+		       : NULL;
 }

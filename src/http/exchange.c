@@ -10,6 +10,7 @@
 
 #include "http/exchange.h"
 
+#define PEER_TEXT_BYTES 64
 #define ANSWER_HEAD_MAX_BYTES (2 * H1_HEAD_MAX_BYTES)
 
 struct status_row {
@@ -71,9 +72,18 @@ const struct request *exchange_request(const struct exchange *x)
 	return &x->request;
 }
 
-bool exchange_peer_is_loopback(const struct exchange *x)
+bool exchange_peer_is_local(const struct exchange *x)
 {
-	return conn_peer_is_loopback(x->sc->conn);
+	const char *local_peer = x->sc->server->options.local_peer;
+	char text[PEER_TEXT_BYTES];
+
+	if (conn_peer_is_loopback(x->sc->conn) || local_peer == NULL) {
+		return conn_peer_is_loopback(x->sc->conn);
+	}
+	conn_peer_text(x->sc->conn, text, sizeof(text)); /* "172.18.0.1:53210" */
+	struct span rest = span_of(text);
+
+	return span_is(span_split(&rest, ':'), local_peer);
 }
 
 void exchange_peer_text(const struct exchange *x, char *text, size_t room)

@@ -58,6 +58,11 @@ struct http_server_options {
 	 * whose authority equals the Host field). Any other Origin gets 403. NULL: none.
 	 */
 	const char *const *origins;
+	/*
+	 * Numeric address whose connections count as made on this machine, besides loopback: that of a
+	 * container's gateway, where our port is published on the host's loopback address. NULL: none.
+	 */
+	const char *local_peer;
 	/* Limits in milliseconds; 0: the default above. */
 	uint64_t head_ms, body_ms, send_ms, idle_ms;
 	/* A request: the exchange is the callee's from now on. */
@@ -85,7 +90,8 @@ void http_server_close(struct http_server *s);
 /* The request's side of an exchange. */
 
 const struct request *exchange_request(const struct exchange *x);
-bool exchange_peer_is_loopback(const struct exchange *x);
+/* Whether the client is on this machine: loopback, or options.local_peer. */
+bool exchange_peer_is_local(const struct exchange *x);
 void exchange_peer_text(const struct exchange *x, char *text, size_t room);
 
 struct exchange_callbacks {

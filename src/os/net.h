@@ -12,4 +12,10 @@
 /* 0 and a numeric address; -ENOENT when there is none (or none is needed). */
 int net_docker_bridge(char *address, size_t room);
 
+/*
+ * Inside a container: the address of its default gateway, from which connections come that were made
+ * to a port published on the host. 0 and a numeric IPv4 address; -ENOENT when there is none.
+ */
+int net_default_gateway(char *address, size_t room);
+
 #endif

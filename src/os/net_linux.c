@@ -9,6 +9,11 @@
 #include <netinet/in.h>
 #include <string.h>
 
+#include "base/fs.h"
+#include "os/procfs.h"
+
+#define ROUTES_MAX_BYTES 65536
+
 int net_docker_bridge(char *address, size_t room)
 {
 	struct ifaddrs *all = NULL;
@@ -28,5 +33,24 @@ int net_docker_bridge(char *address, size_t room)
 		}
 	}
 	freeifaddrs(all);
+	return status;
+}
+
+int net_default_gateway(char *address, size_t room)
+{
+	struct buf table;
+	uint32_t gateway;
+	int status;
+
+	buf_init(&table, ROUTES_MAX_BYTES);
+	status = fs_read("/proc/net/route", &table, NULL);
+	if (status == 0 && !procfs_read_gateway(buf_span(&table), &gateway)) {
+		status = -ENOENT;
+	}
+	buf_finish(&table);
+	if (status == 0 &&
+	    inet_ntop(AF_INET, &(struct in_addr){ gateway }, address, (socklen_t)room) == NULL) {
+		status = -errno;
+	}
 	return status;
 }

@@ -9,3 +9,10 @@ int net_docker_bridge(char *address, size_t room)
 	(void)room;
 	return -ENOENT;
 }
+
+int net_default_gateway(char *address, size_t room)
+{
+	(void)address;
+	(void)room;
+	return -ENOENT; /* containers run Linux */
+}

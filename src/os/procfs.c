@@ -94,6 +94,11 @@ bool procfs_read_meminfo(struct span text, const char *name, uint64_t *ret_bytes
 	return false;
 }
 
+static int hex_digit(char c)
+{
+	return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
 /* "0100007F:1F90" is 127.0.0.1:8080. */
 static bool has_port(struct span address, uint16_t port)
 {
@@ -101,10 +106,8 @@ static bool has_port(struct span address, uint16_t port)
 	unsigned value = 0;
 
 	for (size_t i = 0; i < digits.len; i++) {
-		char c = digits.ptr[i];
-		int digit = c >= '0' && c <= '9'   ? c - '0'
-			    : c >= 'A' && c <= 'F' ? c - 'A' + 10
-						   : -1;
+		int digit = hex_digit(digits.ptr[i]);
+
 		if (digit < 0 || digits.len > 4) {
 			return false;
 		}
@@ -156,6 +159,40 @@ bool procfs_read_field(struct span text, const char *name, uint64_t *ret_value)
 
 		if (span_is(next_word(&line), name)) {
 			return span_to_u64(next_word(&line), UINT64_MAX, ret_value) == 0;
+		}
+	}
+	return false;
+}
+
+/* Eight hex digits, as the kernel prints a 32-bit number. */
+static bool read_hex32(struct span digits, uint32_t *ret_value)
+{
+	uint32_t value = 0;
+
+	for (size_t i = 0; i < digits.len; i++) {
+		int digit = hex_digit(digits.ptr[i]);
+
+		if (digit < 0) {
+			return false;
+		}
+		value = value << 4 | (uint32_t)digit;
+	}
+	*ret_value = value;
+	return digits.len == 8;
+}
+
+/* "eth0 00000000 010012AC 0003 ...": interface, destination, gateway, flags. */
+bool procfs_read_gateway(struct span text, uint32_t *ret_address)
+{
+	while (text.ptr != NULL) {
+		struct span line = span_split(&text, '\n');
+		uint32_t destination, gateway;
+
+		next_word(&line);
+		if (read_hex32(next_word(&line), &destination) && destination == 0 &&
+		    read_hex32(next_word(&line), &gateway) && gateway != 0) {
+			*ret_address = gateway;
+			return true;
 		}
 	}
 	return false;

@@ -145,6 +145,26 @@ static void cgroup_texts_are_read(void **state)
 	assert_false(procfs_read_field(SPAN_LIT("anon 5\n"), "ano", &value));
 }
 
+#define ROUTES \
+	"Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n" \
+	"eth0\t000012AC\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0\n" \
+	"eth0\t00000000\t010012AC\t0003\t0\t0\t0\t00000000\t0\t0\t0\n"
+
+static void gateway_is_that_of_the_default_route(void **state)
+{
+	uint32_t address = 7;
+
+	(void)state;
+	assert_true(procfs_read_gateway(SPAN_LIT(ROUTES), &address));
+	assert_int_equal(address, 0x010012ac);
+	address = 7;
+	assert_false(procfs_read_gateway(SPAN_LIT(""), &address));
+	assert_false(procfs_read_gateway(SPAN_LIT("eth0\t00000000\t00000000\t0001\n"), &address));
+	assert_false(procfs_read_gateway(SPAN_LIT("eth0\t00000000\t01001\t0003\n"), &address));
+	assert_false(procfs_read_gateway(SPAN_LIT("eth0\t00000000\t0100zzAC\t0003\n"), &address));
+	assert_int_equal(address, 7);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -156,6 +176,7 @@ int main(void)
 		cmocka_unit_test(meminfo_matches_whole_names),
 		cmocka_unit_test(tcp_table_finds_listeners_only),
 		cmocka_unit_test(cgroup_texts_are_read),
+		cmocka_unit_test(gateway_is_that_of_the_default_route),
 	};
 	return cmocka_run_group_tests_name("procfs", tests, NULL, NULL);
 }
