@@ -70,6 +70,7 @@ int command_models(struct cli *cli, struct args *args, struct err *err);
 int command_show(struct cli *cli, struct args *args, struct err *err);
 int command_set(struct cli *cli, struct args *args, struct err *err);
 int command_chat(struct cli *cli, struct args *args, struct err *err);
+int command_backend(struct cli *cli, struct args *args, struct err *err);
 int command_keys(struct cli *cli, struct args *args, struct err *err);
 int command_frontend(struct cli *cli, struct args *args, struct err *err);
 int command_hostapi(struct cli *cli, struct args *args, struct err *err);

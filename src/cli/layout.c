@@ -129,9 +129,7 @@ char **cli_allowed_hosts(const struct cli *cli)
 
 char *cli_token_path(const struct cli *cli)
 {
-	return cli->config.management_token_file[0] != '\0'
-		       ? mem_strdup(cli->config.management_token_file)
-		       : fs_join(cli->paths.state, "management.token");
+	return fs_join(cli->paths.state, "management.token");
 }
 
 char *cli_local_peer(const struct cli *cli)

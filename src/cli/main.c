@@ -85,6 +85,13 @@ static const struct command commands[] = {
 	  .summary = "The supervisor behind all this, in the foreground",
 	  .run = command_agent,
 	  .is_daemon = true },
+	{ .name = "backend",
+	  .words = "[--native]",
+	  .summary = "The gateway and management API",
+	  .help = "USE_EXTERNAL_SERVERS says where engines run; --native: with this user's "
+		  "agent.\n",
+	  .run = command_backend,
+	  .is_daemon = true },
 	{ .name = "frontend",
 	  .summary = "The page's own server",
 	  .run = command_frontend,

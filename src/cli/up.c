@@ -72,7 +72,9 @@ static int open_log(const struct cli *cli, const char *name)
 
 static int part_start(struct part *p, struct err *err)
 {
-	const char *argv[] = { p->up->cli->layout.program, p->name, NULL };
+	bool is_backend = p == &p->up->backend;
+	const char *argv[] = { p->up->cli->layout.program, p->name, is_backend ? "--native" : NULL,
+			       NULL };
 	int log = open_log(p->up->cli, p->name);
 
 	if (log < 0) {

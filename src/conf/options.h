@@ -79,8 +79,6 @@
 \
 	T(web_root, "", "page", "folder of the built page; default: beside the program") \
 	T(backend_url, "", "page", "backend of the page; default: this machine's backend_port") \
-	T(management_token_file, "", "page", \
-	  "token that opens the management API; default: in the state folder") \
 	T(log_level, "info", "logs", "error, warn, info or debug")
 
 #define OPTION_N(field, fallback, min, max, group, help) uint32_t field;

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: MIT */
+#include "backend/backend.h"
+
+#include <stdlib.h>
+
+#include "backend/metrics.h"
+#include "backend/usage.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "io/timer.h"
+
+#define BACKEND_LEAVE_TICK_MS 50
+
+struct backend {
+	struct loop *loop;
+	struct backend_options options;
+	struct keys keys;
+	struct fleet *fleet;
+	struct metrics *metrics;
+	struct usage *usage;
+	struct gateway *gateway;
+	struct http_server *server;
+	struct account_sink sink;
+	struct fleet_listener starts; /* tells usage of each server's change */
+	struct timer leaving;
+	uint64_t leave_by_ms;
+	void (*on_end)(void *user);
+	void *user;
+};
+
+static void on_account(void *user, const struct account *a)
+{
+	struct backend *b = user;
+
+	metrics_account(b->metrics, a);
+	usage_account(b->usage, a);
+}
+
+static void on_gap(void *user, const char *model, uint64_t gap_us)
+{
+	metrics_gap(((struct backend *)user)->metrics, model, gap_us);
+}
+
+static void on_model(struct fleet_listener *l, const struct fleet_model *m)
+{
+	usage_server(CONTAINER_OF(l, struct backend, starts)->usage, &m->server);
+}
+
+static void on_request(void *user, struct exchange *x)
+{
+	struct backend *b = user;
+	const char *path = exchange_request(x)->path;
+
+	if (strcmp(path, "/health") == 0) {
+		exchange_reply_json(x, 200, SPAN_LIT("{\"status\":\"ok\"}"));
+	} else {
+		gateway_handle(b->gateway, x);
+	}
+}
+
+static void write_error(void *user, const struct request *request, const struct err *why,
+			struct buf *out)
+{
+	(void)user;
+	gateway_write_error(request, why, out);
+}
+
+/* Leaving */
+
+static void on_leave_tick(struct timer *t)
+{
+	struct backend *b = CONTAINER_OF(t, struct backend, leaving);
+	struct err why;
+
+	if (gateway_active(b->gateway) > 0 && loop_now_ms(b->loop) >= b->leave_by_ms) {
+		err_set(&why, ERR_UNAVAILABLE, "the gateway is stopping");
+		gateway_stop(b->gateway, &why);
+	}
+	if (gateway_active(b->gateway) > 0) {
+		timer_start(&b->leaving, BACKEND_LEAVE_TICK_MS);
+		return;
+	}
+	b->on_end(b->user);
+}
+
+void backend_leave(struct backend *b, void (*on_end)(void *user), void *user)
+{
+	b->on_end = on_end;
+	b->user = user;
+	b->leave_by_ms = loop_now_ms(b->loop) + b->options.fleet.drain_ms;
+	http_server_drain(b->server);
+	timer_start(&b->leaving, 0);
+}
+
+/* Life */
+
+static struct gateway *make_gateway(struct backend *b)
+{
+	const struct backend_options *o = &b->options;
+
+	b->sink = (struct account_sink){ on_account, on_gap, b };
+	return gateway_create(&(struct gateway_options){
+		.loop = b->loop,
+		.fleet = b->fleet,
+		.keys = &b->keys,
+		.sink = &b->sink,
+		.first_id = usage_next_id(b->usage),
+		.keys_always = o->keys_always,
+		.body_max_bytes = o->body_max_bytes,
+		.queue_max = o->queue_max,
+		.queue_ms = o->queue_ms,
+		.first_token_ms = o->first_token_ms,
+	});
+}
+
+static struct http_server *make_server(struct backend *b, struct err *err)
+{
+	const struct backend_options *o = &b->options;
+
+	return http_server_start(b->loop,
+				 &(struct http_server_options){
+					 .listener = { .address = o->address,
+						       .port = o->port,
+						       .conns_max = o->conns_max },
+					 .hosts = o->hosts,
+					 .origins = o->origins,
+					 .on_request = on_request,
+					 .write_error = write_error,
+					 .user = b,
+				 },
+				 err);
+}
+
+struct backend *backend_start(struct loop *loop, const struct backend_options *options,
+			      struct err *err)
+{
+	struct backend *b = mem_alloc(sizeof(*b));
+
+	b->loop = loop;
+	b->options = *options;
+	timer_init(&b->leaving, loop, on_leave_tick);
+	if (keys_open(&b->keys, options->keys_folder, err) != 0) {
+		free(b);
+		return NULL;
+	}
+	b->fleet = fleet_create(loop, &b->options.fleet, err);
+	if (b->fleet == NULL) {
+		backend_close(b);
+		return NULL;
+	}
+	b->metrics = metrics_create(loop, b->fleet);
+	b->usage = usage_open(loop, options->usage_path);
+	b->starts.on_model = on_model;
+	fleet_listen(b->fleet, &b->starts);
+	b->gateway = make_gateway(b);
+	b->server = make_server(b, err);
+	if (b->server == NULL) {
+		backend_close(b);
+		return NULL;
+	}
+	return b;
+}
+
+uint16_t backend_port(const struct backend *b)
+{
+	return http_server_port(b->server);
+}
+
+void backend_close(struct backend *b)
+{
+	if (b == NULL) {
+		return;
+	}
+	timer_stop(&b->leaving);
+	http_server_close(b->server);
+	gateway_close(b->gateway);
+	metrics_close(b->metrics);
+	usage_close(b->usage);
+	fleet_close(b->fleet);
+	keys_close(&b->keys);
+	free(b);
+}
