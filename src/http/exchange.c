@@ -135,6 +135,8 @@ void exchange_begin(struct exchange *x, const struct reply *reply, int64_t conte
 	h1_add_fields(&x->pending, reply->fields, reply->field_count);
 	add_framing(x, status, content_length);
 	buf_add_text(&x->pending, "\r\n");
+	/* The head is kept beside a full read of the body, if it must be. */
+	conn_set_out_max(sc->conn, SERVER_SEND_MAX_BYTES + x->pending.len);
 }
 
 /* Bytes */
