@@ -288,6 +288,12 @@ static void pool_conn(struct client_conn *cc)
 
 /* Answers */
 
+/* A 204 that announces a body: the bytes behind it may be anything (RFC 9112 6.1). */
+static bool is_doubtful(const struct h1_head *head)
+{
+	return head->status == 204 && (head->framing == H1_CHUNKED || head->content_length > 0);
+}
+
 /* The answer is complete; `is_exact`: nothing unexpected came behind it. */
 static void settle_conn(struct client_request *r, bool is_exact)
 {
@@ -296,7 +302,7 @@ static void settle_conn(struct client_request *r, bool is_exact)
 	r->cc = NULL;
 	r->phase = PHASE_GONE;
 	if (is_exact && r->head->keep_alive && r->answer.framing != H1_UNTIL_CLOSE &&
-	    r->body_is_sent && conn_kept(cc->conn) == 0 && !r->is_paused) {
+	    !is_doubtful(r->head) && r->body_is_sent && conn_kept(cc->conn) == 0 && !r->is_paused) {
 		pool_conn(cc);
 	} else {
 		close_conn(cc);

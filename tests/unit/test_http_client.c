@@ -90,7 +90,8 @@ static const struct {
 	{ "HTTP/1.1 200 OK\r\n\r\nhello", H1_GET, true, "hello", 0, false },
 	{ "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early\r\nX: y\r\n\r\n" OK_5, H1_GET, false,
 	  "hello", 0, true },
-	{ "HTTP/1.1 204 No\r\nContent-Length: 5\r\n\r\n", H1_GET, false, "", 0, true },
+	{ "HTTP/1.1 204 No\r\nContent-Length: 5\r\n\r\n", H1_GET, false, "", 0, false },
+	{ "HTTP/1.1 204 No\r\nContent-Length: 0\r\n\r\n", H1_GET, false, "", 0, true },
 	{ "HTTP/1.1 304 No\r\nContent-Length: 5\r\n\r\n", H1_GET, false, "", 0, true },
 	{ "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", H1_HEAD, false, "", 0, true },
 	/* more than was announced: what is right arrives, and the connection is not used again */
