@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -129,7 +130,6 @@ static void on_done(void *user, const struct proxy_result *result)
 static void relay(struct scene *s, struct exchange *x)
 {
 	static const char *const pass[] = { "Accept", "Content-Type", NULL };
-	static const struct proxy_hooks only_done = { .on_done = on_done };
 	const struct request *request = exchange_request(x);
 
 	proxy_start(x, &(struct proxy_options){
@@ -140,7 +140,9 @@ static void relay(struct scene *s, struct exchange *x)
 			       .pass = pass,
 			       .stream_body = true,
 			       .body_max_bytes = SCENE_BODY_MAX_BYTES,
-			       .hooks = s->hooks != NULL ? s->hooks : &only_done,
+			       .first_byte_ms = s->first_byte_ms,
+			       .idle_ms = s->idle_ms,
+			       .hooks = &s->hooks,
 			       .user = hold(s, x),
 		       });
 }
@@ -210,7 +212,7 @@ void scene_open(struct scene *s, const struct http_server_options *limits)
 	if (limits != NULL) {
 		options = *limits;
 	}
-	*s = (struct scene){ .loop = loop_create() };
+	*s = (struct scene){ .loop = loop_create(), .hooks.on_done = on_done };
 	now = s;
 	options.listener.address = "127.0.0.1";
 	options.on_request = on_request;
@@ -262,7 +264,10 @@ void scene_turn(struct scene *s)
 
 static void peer_init(struct peer *p, int fd)
 {
+	int yes = 1;
+
 	*p = (struct peer){ .fd = fd };
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
 	buf_init(&p->got, GOT_MAX_BYTES);
 	assert_true(fd >= 0);
 	assert_int_equal(fcntl(fd, F_SETFL, O_NONBLOCK), 0);

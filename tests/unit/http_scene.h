@@ -28,7 +28,8 @@ struct scene {
 	uint16_t port; /* the server's */
 	int listener;  /* the upstream's socket */
 	uint16_t upstream_port;
-	const struct proxy_hooks *hooks;       /* of /proxy */
+	struct proxy_hooks hooks; /* of /proxy; on_done is the scene's */
+	uint64_t first_byte_ms, idle_ms;
 	size_t requests;		       /* that reached the handler */
 	size_t closes;			       /* on_close was heard */
 	struct exchange *held[SCENE_HELD_MAX]; /* /hold and /proxy, while they live */
@@ -58,7 +59,6 @@ struct peer {
 	struct buf got;
 	bool has_ended; /* FIN or RST came */
 	bool was_reset;
-	bool is_deaf; /* test's: do not read */
 };
 
 void peer_dial(struct scene *s, struct peer *p);   /* to the server */
