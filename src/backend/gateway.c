@@ -1,18 +1,23 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A `struct ask` is one request from its body's end to its answer's:
+ * A `struct ask` is one request from its head to its answer's end:
  *
  *   READING -> WAITING -> RELAYING -> done
+ *                 `----<----'  nothing of it had left when the engine went away
  *
- * It is owned by the gateway's list. In READING and WAITING it holds the exchange; in RELAYING the
- * proxy does. Every way out passes through ask_done, which counts and frees.
+ * It is in the gateway's list `waiting` or in `others`. In READING and WAITING it holds the
+ * exchange; in RELAYING the proxy does. Every way out passes through ask_done, which counts and
+ * frees. The fleet may call on_model from inside fleet_request_ended, so loops over asks begin anew
+ * after each that they end.
  */
 #include "backend/gateway.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <strings.h>
 #include <time.h>
 
+#include "backend/catalog.h"
 #include "backend/router.h"
 #include "base/mem.h"
 #include "engine/api.h"
@@ -21,10 +26,12 @@
 #include "io/timer.h"
 
 #define GATEWAY_EVENT_MAX_BYTES 65536 /* of an event that is looked into for its usage */
-#define GATEWAY_TRIES_MAX 3	      /* of a request that had not left when its engine went away */
+#define GATEWAY_TRIES_MAX 6	      /* of a request that had not left when its engine went away */
+#define GATEWAY_AGAIN_MS 50	      /* until the second try; doubles */
 #define GATEWAY_KEYS_MS 1000	      /* a key that was revoked may live that long */
 #define GATEWAY_HEAD_BYTES 256	      /* of a plain answer: usage stands first or last */
 #define GATEWAY_TAIL_BYTES 4096
+#define BEARER "Bearer "
 
 enum ask_state { ASK_READING, ASK_WAITING, ASK_RELAYING };
 
@@ -32,10 +39,18 @@ struct gateway {
 	struct gateway_options options;
 	struct client *client;
 	struct fleet_listener listener;
-	struct list asks; /* in the order in which they came */
+	struct list waiting, others; /* asks, in the order in which they came */
+	struct list starts;	     /* that the fleet was asked for and has not replied to */
 	size_t count;
 	uint64_t next_id;
 	uint64_t keys_read_ms; /* when the file of keys was last looked at */
+	bool is_closed;	       /* freed with the last of `starts` */
+};
+
+struct start {
+	struct list link;
+	struct gateway *gateway;
+	char id[SERVER_ID_MAX_BYTES];
 };
 
 struct ask {
@@ -44,100 +59,41 @@ struct ask {
 	struct exchange *exchange; /* READING, WAITING */
 	struct proxy *proxy;	   /* RELAYING */
 	const struct route *route;
-	char model[SERVER_ID_MAX_BYTES];
 	struct fleet_model *counted; /* in whose queued (WAITING) or active (RELAYING) this is */
 	struct span body;
 	enum ask_state state;
 	int tries;
-	bool has_key;	/* account.key is one of ours, which may open some models only */
-	bool is_events; /* the answer is an event stream */
-	struct timer deadline;
+	bool has_key;	 /* account.key is one of ours, which may open some models only */
+	bool is_events;	 /* the answer is an event stream */
+	uint64_t due_ms; /* WAITING: no longer than that; 0: has not waited yet */
+	struct timer timer;
 	struct account account;
 	struct api_usage usage;
 	struct sse_parser events;
 	struct buf head, tail; /* of a plain answer */
-	char authorization[WIRE_KEY_MAX_BYTES + 16];
 };
 
 /* Errors in the caller's dialect */
-
-static const char *openai_code(int code)
-{
-	switch (code) {
-	case ERR_NOT_FOUND:
-		return "model_not_found";
-	case ERR_UNAUTHENTICATED:
-		return "invalid_api_key";
-	case ERR_RATE:
-		return "rate_limit_exceeded";
-	default:
-		return NULL;
-	}
-}
-
-static const char *anthropic_type(int code)
-{
-	switch (code) {
-	case ERR_INVALID:
-	case ERR_METHOD:
-		return "invalid_request_error";
-	case ERR_FULL:
-		return "request_too_large";
-	case ERR_NOT_FOUND:
-		return "not_found_error";
-	case ERR_UNAUTHENTICATED:
-		return "authentication_error";
-	case ERR_DENIED:
-		return "permission_error";
-	case ERR_RATE:
-		return "rate_limit_error";
-	case ERR_UNAVAILABLE:
-		return "overloaded_error";
-	default:
-		return "api_error";
-	}
-}
-
-static void write_error(enum dialect dialect, const struct err *why, struct buf *out)
-{
-	struct json_writer w;
-
-	jsonw_init(&w, out);
-	jsonw_object(&w);
-	if (dialect == DIALECT_ANTHROPIC) {
-		jsonw_member_text(&w, "type", "error");
-	}
-	jsonw_key(&w, "error");
-	jsonw_object(&w);
-	if (dialect == DIALECT_ANTHROPIC) {
-		jsonw_member_text(&w, "type", anthropic_type(why->code));
-		jsonw_member_text(&w, "message", why->text);
-	} else {
-		jsonw_member_text(&w, "message", why->text);
-		jsonw_member_text(&w, "type", err_openai_type(why->code));
-		jsonw_member_text(&w, "param", why->code == ERR_NOT_FOUND ? "model" : NULL);
-		jsonw_member_text(&w, "code", openai_code(why->code));
-	}
-	jsonw_end_all(&w);
-}
 
 void gateway_write_error(const struct request *request, const struct err *why, struct buf *out)
 {
 	const struct route *route = request != NULL ? route_find(request->path) : NULL;
 
-	write_error(route != NULL ? route->dialect : DIALECT_OPENAI, why, out);
+	error_body_write(route != NULL ? route->dialect : DIALECT_OPENAI, why, out);
 }
 
-static void fail(struct exchange *x, const struct err *why)
+static void fail(struct exchange *x, int status, const struct err *why, const char *allow)
 {
-	static const struct h1_field retry[] = { { SPAN_LIT_INIT("Retry-After"),
-						   SPAN_LIT_INIT("5") } };
 	bool may_retry = why->code == ERR_RATE || why->code == ERR_UNAVAILABLE;
+	struct h1_field field = { SPAN_LIT("Retry-After"), SPAN_LIT("5") };
 
+	if (allow != NULL) {
+		field = (struct h1_field){ SPAN_LIT("Allow"), span_of(allow) };
+	}
 	exchange_fail_with(x,
-			   &(struct reply){ .status = err_http_status(why->code),
-					    .fields = retry,
-					    .field_count = may_retry ? 1 : 0 },
+			   &(struct reply){ .status = status,
+					    .fields = &field,
+					    .field_count = may_retry || allow != NULL },
 			   why);
 }
 
@@ -178,7 +134,21 @@ static void read_usage(struct ask *a)
 	}
 }
 
-/* Takes it out of its model's count; the fleet may free the model or end its drain then. */
+/* Into a state, its list and its model's count. */
+static void set_state(struct ask *a, enum ask_state state, struct fleet_model *m)
+{
+	struct gateway *g = a->gateway;
+
+	list_remove(&a->link);
+	list_append(state == ASK_WAITING ? &g->waiting : &g->others, &a->link);
+	a->state = state;
+	a->counted = m;
+	if (m != NULL) {
+		*(state == ASK_WAITING ? &m->queued : &m->active) += 1;
+	}
+}
+
+/* Out of its model's count; the fleet may free the model or end its drain then. */
 static void uncount(struct ask *a)
 {
 	struct fleet_model *m = a->counted;
@@ -193,11 +163,9 @@ static void uncount(struct ask *a)
 /* The one way out. */
 static void ask_done(struct ask *a, int status, const char *error)
 {
-	struct gateway *g = a->gateway;
-
 	list_remove(&a->link);
-	g->count--;
-	timer_stop(&a->deadline);
+	a->gateway->count--;
+	timer_stop(&a->timer);
 	read_usage(a);
 	a->account.status = status;
 	a->account.end_us = loop_now_us();
@@ -214,12 +182,26 @@ static void ask_fail(struct ask *a, const struct err *why)
 {
 	struct exchange *x = a->exchange;
 	struct err copy = *why;
+	int status = err_http_status(copy.code);
 
-	ask_done(a, err_http_status(copy.code), copy.text);
-	fail(x, &copy);
+	ask_done(a, status, copy.text);
+	fail(x, status, &copy, NULL);
 }
 
+static void on_exchange_close(void *user)
+{
+	ask_done(user, 499, "the client left");
+}
+
+static const struct exchange_callbacks exchange_calls = { on_exchange_close, NULL };
+
 /* Relaying */
+
+/* Usage and timings come with the last events; a look at each is cheap, reading them is not. */
+static bool may_tell_usage(struct span data)
+{
+	return span_find(data, "\"timings\"") < data.len || span_find(data, "\"usage\"") < data.len;
+}
 
 static void on_event(void *user, const struct sse_event *event)
 {
@@ -231,12 +213,11 @@ static void on_event(void *user, const struct sse_event *event)
 		a->account.first_us = now_us;
 		tell(a, ACCOUNT_GENERATING);
 	} else if (sink != NULL && sink->on_gap != NULL) {
-		sink->on_gap(sink->user, a->model, now_us - a->account.last_us);
+		sink->on_gap(sink->user, a->account.model, now_us - a->account.last_us);
 	}
 	a->account.last_us = now_us;
 	a->account.events++;
-	if (span_find(event->data, "\"timings\"") < event->data.len ||
-	    span_find(event->data, "\"usage\"") < event->data.len) {
+	if (may_tell_usage(event->data)) {
 		api_usage_scan(&a->usage, event->data);
 	}
 }
@@ -275,36 +256,32 @@ static void on_body(void *user, struct span piece)
 	keep_ends(a, piece);
 }
 
-static void dispatch(struct ask *a);
+static void wait_for(struct ask *a, struct fleet_model *m, uint64_t again_ms);
 
-/* Nothing was answered. What had not left may go to the engine's next life. */
+/*
+ * Nothing was answered. What had not left waits until the fleet knows more of its engine, or tries
+ * again: word of a crash may come later than the refused connection.
+ */
 static bool on_relay_fail(void *user, struct exchange *x, const struct err *why, bool sent)
 {
 	struct ask *a = user;
+	struct err err = *why;
 
 	uncount(a);
 	a->exchange = x;
 	a->proxy = NULL;
-	a->state = ASK_READING;
-	if (!sent && a->tries < GATEWAY_TRIES_MAX) {
-		dispatch(a);
-	} else {
-		struct err err = *why;
+	set_state(a, ASK_READING, NULL);
+	exchange_watch(x, &exchange_calls, a);
 
-		err_prefix(&err, "model '%s'", a->model);
+	struct fleet_model *m = fleet_find(a->gateway->options.fleet, span_of(a->account.model));
+
+	if (!sent && m != NULL && a->tries < GATEWAY_TRIES_MAX) {
+		wait_for(a, m, GATEWAY_AGAIN_MS << a->tries);
+	} else {
+		err_prefix(&err, "model '%s'", a->account.model);
 		ask_fail(a, &err);
 	}
 	return true;
-}
-
-static void write_error_event(const struct ask *a, const struct err *why, struct buf *out)
-{
-	struct buf body;
-
-	buf_init(&body, PROXY_LAST_MAX_BYTES / 2);
-	write_error(a->route->dialect, why, &body);
-	sse_write(out, a->route->dialect == DIALECT_ANTHROPIC ? "error" : NULL, buf_span(&body));
-	buf_finish(&body);
 }
 
 static void on_broken(void *user, const struct err *why, struct buf *last)
@@ -313,20 +290,21 @@ static void on_broken(void *user, const struct err *why, struct buf *last)
 	struct err err = *why;
 
 	if (a->is_events) {
-		err_prefix(&err, "model '%s' broke off", a->model);
-		write_error_event(a, &err, last);
+		err_prefix(&err, "model '%s' broke off", a->account.model);
+		error_event_write(a->route->dialect, &err, last);
 	}
 }
 
 static void on_done(void *user, const struct proxy_result *result)
 {
-	struct ask *a = user;
-	bool left = result->err.code == ERR_CANCELED;
+	const struct err *err = &result->err;
 
-	ask_done(a, left ? 499 : result->status,
-		 left			 ? "the client left"
-		 : result->err.code != 0 ? result->err.text
-					 : "");
+	if (err->code == ERR_CANCELED) {
+		ask_done(user, 499, "the client left");
+	} else {
+		ask_done(user, err->code != 0 ? err_http_status(err->code) : result->status,
+			 err->code != 0 ? err->text : "");
+	}
 }
 
 static const struct proxy_hooks hooks = { on_head, on_body, on_relay_fail, on_broken, on_done };
@@ -336,18 +314,18 @@ static void relay(struct ask *a, struct fleet_model *m)
 	static const char *const pass[] = { "Content-Type", "Accept", "anthropic-version",
 					    "anthropic-beta", NULL };
 	struct exchange *x = a->exchange;
-	const struct request *request = exchange_request(x);
+	char authorization[WIRE_KEY_MAX_BYTES + sizeof(BEARER)];
 
-	snprintf(a->authorization, sizeof(a->authorization), "Bearer %s", m->key);
-	struct h1_field fields[] = { { SPAN_LIT("Authorization"), span_of(a->authorization) } };
+	snprintf(authorization, sizeof(authorization), BEARER "%s", m->key);
+	struct h1_field field = { SPAN_LIT("Authorization"), span_of(authorization) };
 	struct proxy_options options = {
 		.client = a->gateway->client,
 		.to = { .host = m->address, .port = m->port },
-		.method = request->method,
-		.target = request->target,
+		.method = H1_POST,
+		.target = exchange_request(x)->target,
 		.pass = pass,
-		.fields = fields,
-		.field_count = ARRAY_LEN(fields),
+		.fields = &field,
+		.field_count = 1,
 		.body = a->body,
 		.first_byte_ms = a->gateway->options.first_token_ms,
 		.idle_ms = a->gateway->options.first_token_ms,
@@ -355,15 +333,25 @@ static void relay(struct ask *a, struct fleet_model *m)
 		.user = a,
 	};
 
-	timer_stop(&a->deadline);
-	a->state = ASK_RELAYING;
+	timer_stop(&a->timer);
+	set_state(a, ASK_RELAYING, m);
 	a->tries++;
-	a->counted = m;
-	m->active++;
 	a->account.routed_us = loop_now_us();
 	tell(a, ACCOUNT_PROMPT);
 	a->exchange = NULL;
 	a->proxy = proxy_start(x, &options);
+}
+
+static void break_off(struct ask *a, const struct err *why)
+{
+	struct buf last;
+
+	buf_init(&last, PROXY_LAST_MAX_BYTES);
+	if (a->is_events) {
+		error_event_write(a->route->dialect, why, &last);
+	}
+	proxy_stop(a->proxy, why, buf_span(&last));
+	buf_finish(&last);
 }
 
 /* Waiting */
@@ -373,18 +361,63 @@ static bool may_go(const struct fleet_model *m)
 	return server_phase_is_accepting(m->server.phase) && m->has_endpoint && !m->is_draining;
 }
 
+static struct ask *first_on(const struct list *asks, enum ask_state state, const char *id)
+{
+	LIST_FOR_EACH (it, following, asks) {
+		struct ask *a = LIST_ITEM(it, struct ask, link);
+
+		if (a->state == state && strcmp(a->account.model, id) == 0) {
+			return a;
+		}
+	}
+	return NULL;
+}
+
+static void free_closed(struct gateway *g)
+{
+	if (g->is_closed && list_is_empty(&g->starts)) {
+		free(g);
+	}
+}
+
+/* A start that is refused (no memory, say) leaves the model as it was: its waiters hear of it here. */
 static void on_start_reply(void *user, const struct link_reply *reply)
 {
-	(void)user;
-	(void)reply; /* what comes of it is told by the model's phase */
+	struct start *start = user;
+	struct gateway *g = start->gateway;
+	struct ask *a;
+
+	list_remove(&start->link);
+	while (!g->is_closed && reply->err.code != 0 &&
+	       (a = first_on(&g->waiting, ASK_WAITING, start->id)) != NULL) {
+		ask_fail(a, &reply->err);
+	}
+	free(start);
+	free_closed(g);
+}
+
+static void ask_start(struct gateway *g, const char *id)
+{
+	struct link_request request = { .verb = VERB_START, .ids = &id, .count = 1 };
+	struct start *start;
+
+	LIST_FOR_EACH (it, following, &g->starts) {
+		if (strcmp(LIST_ITEM(it, struct start, link)->id, id) == 0) {
+			return;
+		}
+	}
+	start = mem_alloc(sizeof(*start));
+	start->gateway = g;
+	span_copy(span_of(id), start->id, sizeof(start->id));
+	list_append(&g->starts, &start->link);
+	fleet_ask(g->options.fleet, &request, on_start_reply, start);
 }
 
 /* 0: it will be ready, or is being asked to. Else why waiting is no use. */
-static int wish_ready(struct gateway *g, struct fleet_model *m, struct err *err)
+static int wish_ready(struct gateway *g, const struct fleet_model *m, struct err *err)
 {
 	const struct err *link = fleet_link_error(g->options.fleet);
 	const char *id = m->server.id;
-	struct link_request start = { .verb = VERB_START, .ids = &id, .count = 1 };
 
 	if (link->code != 0) {
 		return err_set(err, ERR_UNAVAILABLE, "%s", link->text);
@@ -397,7 +430,7 @@ static int wish_ready(struct gateway *g, struct fleet_model *m, struct err *err)
 				       "start %s, or enable it",
 				       id, id);
 		}
-		fleet_ask(g->options.fleet, &start, on_start_reply, g);
+		ask_start(g, id);
 		return 0;
 	case SERVER_FAILED:
 		return err_set(err, ERR_UNAVAILABLE, "model '%s' has failed: %s %s", id,
@@ -414,226 +447,149 @@ static int wish_ready(struct gateway *g, struct fleet_model *m, struct err *err)
 	return 0;
 }
 
-static void on_deadline(struct timer *t)
-{
-	struct ask *a = CONTAINER_OF(t, struct ask, deadline);
-	struct err err;
-
-	err_set(&err, ERR_UNAVAILABLE, "model '%s' did not become ready within %u s", a->model,
-		a->gateway->options.queue_ms / 1000);
-	ask_fail(a, &err);
-}
-
-/* To the engine if it can go there, else into the queue, else an error. */
-static void dispatch(struct ask *a)
+/* Waits in order until the model is ready; with again_ms, tries by itself after that. */
+static void wait_for(struct ask *a, struct fleet_model *m, uint64_t again_ms)
 {
 	struct gateway *g = a->gateway;
-	struct fleet_model *m = fleet_find(g->options.fleet, span_of(a->model));
+	uint64_t now_ms = loop_now_ms(g->options.loop);
 	struct err err;
 
-	if (m == NULL) {
-		err_set(&err, ERR_NOT_FOUND, "model '%s' was removed", a->model);
-		ask_fail(a, &err);
-		return;
-	}
-	if (may_go(m)) {
-		relay(a, m);
-		return;
-	}
 	if (m->queued >= g->options.queue_max) {
 		err_set(&err, ERR_RATE, "%u requests wait for model '%s' already", m->queued,
-			a->model);
+			m->server.id);
 		ask_fail(a, &err);
 		return;
 	}
-	a->state = ASK_WAITING;
-	a->counted = m;
-	m->queued++;
-	timer_start(&a->deadline, g->options.queue_ms);
+	set_state(a, ASK_WAITING, m);
+	a->due_ms = a->due_ms != 0 ? a->due_ms : now_ms + g->options.queue_ms;
+	timer_start_at(&a->timer, again_ms != 0 && now_ms + again_ms < a->due_ms ? now_ms + again_ms
+										 : a->due_ms);
 	tell(a, ACCOUNT_QUEUED);
 	if (wish_ready(g, m, &err) != 0) {
 		ask_fail(a, &err);
 	}
 }
 
-/* A model changed: those who wait for it go on, in order, or learn that there is no hope. */
+/* To the engine if it can go there, else into the queue, else an error. */
+static void dispatch(struct ask *a)
+{
+	struct fleet_model *m = fleet_find(a->gateway->options.fleet, span_of(a->account.model));
+	struct err err;
+
+	if (m == NULL) {
+		err_set(&err, ERR_NOT_FOUND, "model '%s' was removed", a->account.model);
+		ask_fail(a, &err);
+	} else if (may_go(m)) {
+		relay(a, m);
+	} else {
+		wait_for(a, m, 0);
+	}
+}
+
+static void on_timer(struct timer *t)
+{
+	struct ask *a = CONTAINER_OF(t, struct ask, timer);
+	const struct gateway_options *o = &a->gateway->options;
+	struct err err;
+
+	uncount(a);
+	if (loop_now_ms(o->loop) >= a->due_ms) {
+		err_set(&err, ERR_UNAVAILABLE, "model '%s' did not become ready within %u s",
+			a->account.model, o->queue_ms / 1000);
+		ask_fail(a, &err);
+	} else {
+		dispatch(a);
+	}
+}
+
+/*
+ * A model changed: those who wait for it go on, in order, or learn that there is no hope. Whoever
+ * still streams when its engine is told to end learns that now; the engine would not say.
+ */
 static void on_model(struct fleet_listener *l, const struct fleet_model *changed)
 {
 	struct gateway *g = CONTAINER_OF(l, struct gateway, listener);
 	struct fleet_model *m = fleet_find(g->options.fleet, span_of(changed->server.id));
 	struct err err;
+	struct ask *a;
 
-	LIST_FOR_EACH (it, following, &g->asks) {
-		struct ask *a = LIST_ITEM(it, struct ask, link);
-
-		if (m == NULL || a->state != ASK_WAITING || strcmp(a->model, m->server.id) != 0) {
-			continue;
+	if (m == NULL) {
+		return;
+	}
+	if (m->server.phase == SERVER_STOPPING && m->active > 0) {
+		err_set(&err, ERR_UNAVAILABLE, "model '%s' is being stopped", m->server.id);
+		while ((a = first_on(&g->others, ASK_RELAYING, m->server.id)) != NULL) {
+			break_off(a, &err);
 		}
+	}
+	while (m->queued > 0 && (a = first_on(&g->waiting, ASK_WAITING, m->server.id)) != NULL) {
 		if (may_go(m)) {
-			m->queued--;
+			uncount(a);
 			relay(a, m);
 		} else if (wish_ready(g, m, &err) != 0) {
 			ask_fail(a, &err);
+		} else {
+			break;
+		}
+	}
+}
+
+/* The fleet is in the middle of forgetting it: those who wait hear of it in a moment. */
+static void on_removed(struct fleet_listener *l, const char *id)
+{
+	struct gateway *g = CONTAINER_OF(l, struct gateway, listener);
+
+	LIST_FOR_EACH (it, following, &g->waiting) {
+		struct ask *a = LIST_ITEM(it, struct ask, link);
+
+		if (strcmp(a->account.model, id) == 0) {
+			timer_start(&a->timer, 0);
 		}
 	}
 }
 
 /* Reading */
 
-static void on_exchange_close(void *user)
+static int read_routing(struct ask *a, struct fleet_model **ret_model, struct err *err)
 {
-	ask_done(user, 499, "the client left");
-}
+	const struct gateway_options *o = &a->gateway->options;
+	const struct h1_head *head = exchange_request(a->exchange)->head;
+	struct routing routing = { .stream = false };
+	int status =
+		a->route->kind == ROUTE_FORM
+			? routing_read_form(a->body, h1_get(head, "Content-Type"), &routing, err)
+			: routing_read_json(a->body, &routing, err);
 
-static const struct exchange_callbacks exchange_calls = { on_exchange_close, NULL };
+	if (status != 0) {
+		return status;
+	}
+	a->account.stream = routing.stream;
+	status = routing_choose(o->fleet, routing.model, ret_model, err);
+	if (status == 0 && a->has_key) {
+		const struct key *key = keys_named(o->keys, a->account.key);
+
+		if (key == NULL || !key_opens(key, (*ret_model)->server.id)) {
+			return err_set(err, ERR_DENIED, "the key '%s' does not open model '%s'",
+				       a->account.key, (*ret_model)->server.id);
+		}
+	}
+	return status;
+}
 
 static void on_request_body(void *user, struct exchange *x, struct span body)
 {
 	struct ask *a = user;
-	struct routing routing = { .stream = false };
 	struct fleet_model *m;
-	struct err err = { 0 };
-	int status;
+	struct err err;
 
+	(void)x;
 	a->body = body;
-	if (a->route->kind == ROUTE_FORM) {
-		struct span type = h1_get(exchange_request(x)->head, "Content-Type");
-
-		status = routing_read_form(body, type, &routing, &err);
-	} else {
-		status = routing_read_json(body, &routing, &err);
-	}
-	if (status == 0) {
-		a->account.stream = routing.stream;
-		status = routing_choose(a->gateway->options.fleet, routing.model, &m, &err);
-	}
-	if (status == 0 && a->has_key) {
-		const struct key *key = keys_named(a->gateway->options.keys, a->account.key);
-
-		if (key == NULL || !key_opens(key, m->server.id)) {
-			status = err_set(&err, ERR_DENIED, "the key '%s' does not open model '%s'",
-					 a->account.key, m->server.id);
-		}
-	}
-	if (status != 0) {
+	if (read_routing(a, &m, &err) != 0) {
 		ask_fail(a, &err);
 		return;
 	}
-	memcpy(a->model, m->server.id, sizeof(a->model));
 	memcpy(a->account.model, m->server.id, sizeof(a->account.model));
 	dispatch(a);
-}
-
-static void refresh_keys(struct gateway *g)
-{
-	uint64_t now_ms = loop_now_ms(g->options.loop);
-
-	if (now_ms - g->keys_read_ms >= GATEWAY_KEYS_MS) {
-		g->keys_read_ms = now_ms;
-		keys_refresh(g->options.keys,
-			     NULL); /* a broken file leaves the keys as they were */
-	}
-}
-
-/*
- * 0 and the key (NULL: none is needed) and who that is; or ERR_UNAUTHENTICATED, always with the
- * same words.
- */
-static int authenticate(struct gateway *g, const struct exchange *x, const struct key **ret_key,
-			const char **ret_name, struct err *err)
-{
-	const struct h1_head *head = exchange_request(x)->head;
-	struct span secret = h1_get(head, "Authorization");
-
-	refresh_keys(g);
-	if (span_has_prefix(secret, "Bearer ")) {
-		secret = span_trim(span_from(secret, strlen("Bearer ")));
-	} else {
-		secret = h1_get(head, "x-api-key");
-	}
-	*ret_key = secret.ptr != NULL ? keys_find(g->options.keys, secret) : NULL;
-	*ret_name = *ret_key != NULL ? (*ret_key)->name : "";
-	if (*ret_key != NULL) {
-		return 0;
-	}
-	if (secret.ptr != NULL && keys_is_token(g->options.keys, secret)) {
-		*ret_name = "page";
-		return 0;
-	}
-	bool is_local = exchange_peer_is_local(x) && !g->options.keys_always;
-	bool is_claim = secret.ptr != NULL && span_has_prefix(secret, KEY_PREFIX);
-
-	/* Clients must send some key even where none is needed; only one that claims to be ours is
-	 * held to it. */
-	if (is_local && !is_claim) {
-		return 0;
-	}
-	return err_set(err, ERR_UNAUTHENTICATED,
-		       "the API key is missing or wrong. Make one: ronzal keys add NAME");
-}
-
-static void write_model(const struct fleet_model *m, const struct model *model,
-			struct json_writer *w)
-{
-	jsonw_object(w);
-	jsonw_member_text(w, "id", m->server.id);
-	jsonw_member_text(w, "object", "model");
-	jsonw_member_text(w, "type", "model");
-	jsonw_member_text(w, "display_name", m->server.name);
-	jsonw_member_i64(w, "created", m->server.ready_unix_ms / 1000);
-	jsonw_member_text(w, "owned_by", "ronzal");
-	jsonw_member_text(w, "state", server_phase_name(m->server.phase));
-	jsonw_member_text(w, "device", receipt_verdict_name(m->server.receipt.verdict));
-	jsonw_key(w, "context_length");
-	if (m->server.receipt.context_tokens > 0) {
-		jsonw_u64(w, m->server.receipt.context_tokens);
-	} else {
-		jsonw_null(w);
-	}
-	if (model != NULL) {
-		jsonw_member_text(w, "quantization", model->quantization);
-		jsonw_key(w, "aliases");
-		jsonw_array(w);
-		for (int i = 0; i < model->alias_count; i++) {
-			jsonw_text(w, model->aliases[i]);
-		}
-		jsonw_end(w);
-	}
-	jsonw_end(w);
-}
-
-static void list_models(struct gateway *g, struct exchange *x)
-{
-	const struct fleet *f = g->options.fleet;
-	const char *wanted = exchange_request(x)->path + strlen("/v1/models");
-	struct json_writer w;
-	struct fleet_model *m;
-	struct err err;
-	struct buf out;
-
-	buf_init(&out, 4u << 20);
-	jsonw_init(&w, &out);
-	if (wanted[0] == '/') {
-		if (routing_choose(f, wanted + 1, &m, &err) != 0) {
-			fail(x, &err);
-			buf_finish(&out);
-			return;
-		}
-		write_model(m, registry_find(fleet_registry(f), span_of(m->server.id)), &w);
-	} else {
-		jsonw_object(&w);
-		jsonw_member_text(&w, "object", "list");
-		jsonw_member_bool(&w, "has_more", false);
-		jsonw_key(&w, "data");
-		jsonw_array(&w);
-		LIST_FOR_EACH (it, following, fleet_models(f)) {
-			m = LIST_ITEM(it, struct fleet_model, link);
-			write_model(m, registry_find(fleet_registry(f), span_of(m->server.id)), &w);
-		}
-		jsonw_end_all(&w);
-	}
-	exchange_reply_json(x, 200, buf_span(&out));
-	buf_finish(&out);
 }
 
 static void begin_ask(struct gateway *g, struct exchange *x, const struct route *route,
@@ -645,7 +601,9 @@ static void begin_ask(struct gateway *g, struct exchange *x, const struct route 
 	a->exchange = x;
 	a->route = route;
 	a->has_key = key != NULL;
-	timer_init(&a->deadline, g->options.loop, on_deadline);
+	list_init(&a->link);
+	set_state(a, ASK_READING, NULL);
+	timer_init(&a->timer, g->options.loop, on_timer);
 	api_usage_init(&a->usage);
 	sse_parser_init(&a->events, GATEWAY_EVENT_MAX_BYTES, on_event, a);
 	buf_init(&a->head, GATEWAY_HEAD_BYTES);
@@ -656,49 +614,115 @@ static void begin_ask(struct gateway *g, struct exchange *x, const struct route 
 	a->account.prompt_tokens = a->account.cached_tokens = a->account.generated_tokens = -1;
 	span_copy(span_of(key_name), a->account.key, sizeof(a->account.key));
 	span_copy(span_of(route->path), a->account.path, sizeof(a->account.path));
-	list_append(&g->asks, &a->link);
 	g->count++;
 	exchange_watch(x, &exchange_calls, a);
 	exchange_read_body(x, g->options.body_max_bytes, on_request_body, a);
+}
+
+static void list_models(struct gateway *g, struct exchange *x, const struct key *key)
+{
+	const char *wanted = exchange_request(x)->path + strlen("/v1/models");
+	const struct fleet *f = g->options.fleet;
+	struct fleet_model *m;
+	struct err err;
+	struct buf out;
+
+	buf_init(&out, CATALOG_MAX_BYTES);
+	if (wanted[0] == '\0') {
+		catalog_write(f, key, &out);
+	} else if (routing_choose(f, wanted + 1, &m, &err) != 0) {
+		fail(x, err_http_status(err.code), &err, NULL);
+		return;
+	} else {
+		catalog_write_model(f, m, &out);
+	}
+	exchange_reply_json(x, 200, buf_span(&out));
+	buf_finish(&out);
+}
+
+static void refresh_keys(struct gateway *g)
+{
+	uint64_t now_ms = loop_now_ms(g->options.loop);
+
+	if (now_ms - g->keys_read_ms >= GATEWAY_KEYS_MS) {
+		g->keys_read_ms = now_ms;
+		keys_refresh(g->options.keys, NULL); /* a broken file leaves them as they were */
+	}
+}
+
+static struct span secret_of(const struct h1_head *head)
+{
+	struct span value = h1_get(head, "Authorization");
+	size_t len = strlen(BEARER);
+
+	if (value.len > len && strncasecmp(value.ptr, BEARER, len) == 0) {
+		return span_trim(span_from(value, len));
+	}
+	return h1_get(head, "x-api-key");
+}
+
+/*
+ * 0 and the key (NULL: none is needed) and who that is; or ERR_UNAUTHENTICATED, always with the
+ * same words.
+ */
+static int authenticate(struct gateway *g, const struct exchange *x, const struct key **ret_key,
+			const char **ret_name, struct err *err)
+{
+	struct span secret = secret_of(exchange_request(x)->head);
+
+	refresh_keys(g);
+	*ret_key = secret.ptr != NULL ? keys_find(g->options.keys, secret) : NULL;
+	*ret_name = *ret_key != NULL ? (*ret_key)->name : "";
+	if (*ret_key != NULL) {
+		return 0;
+	}
+	if (secret.ptr != NULL && keys_is_token(g->options.keys, secret)) {
+		*ret_name = "page";
+		return 0;
+	}
+	/* Client libraries send some key even where none is needed; only one that claims to be ours
+	 * is held to it. */
+	if (exchange_peer_is_local(x) && !g->options.keys_always &&
+	    !(secret.ptr != NULL && span_has_prefix(secret, KEY_PREFIX))) {
+		return 0;
+	}
+	return err_set(err, ERR_UNAUTHENTICATED,
+		       "the API key is missing or wrong. Make one: ronzal keys add NAME");
 }
 
 void gateway_handle(struct gateway *g, struct exchange *x)
 {
 	const struct request *request = exchange_request(x);
 	const struct route *route = route_find(request->path);
+	enum h1_method method = request->method == H1_HEAD ? H1_GET : request->method;
 	const struct key *key;
 	const char *key_name;
 	struct err err;
 
 	if (route == NULL) {
-		err_set(&err, ERR_NOT_FOUND, "there is no endpoint %s here", request->path);
-	} else if (request->method != route->method) {
-		err_set(&err, ERR_METHOD, "%s takes %s, not %s", route->path,
-			h1_method_name(route->method), h1_method_name(request->method));
-	} else if (authenticate(g, x, &key, &key_name, &err) == 0) {
-		if (route->kind == ROUTE_MODELS) {
-			list_models(g, x);
-		} else {
-			begin_ask(g, x, route, key, key_name);
-		}
-		return;
-	}
-	struct h1_field allow = { SPAN_LIT("Allow"), SPAN_LIT("") };
+		err_set(&err, ERR_INVALID, "there is no endpoint %s here", request->path);
+		fail(x, 404, &err, NULL);
+	} else if (method != route->method) {
+		const char *allow = h1_method_name(route->method);
 
-	if (err.code == ERR_METHOD) {
-		allow.value = span_of(h1_method_name(route->method));
+		err_set(&err, ERR_METHOD, "%s takes %s, not %s", route->path, allow,
+			h1_method_name(request->method));
+		fail(x, err_http_status(err.code), &err, allow);
+	} else if (authenticate(g, x, &key, &key_name, &err) != 0) {
+		fail(x, err_http_status(err.code), &err, NULL);
+	} else if (route->kind == ROUTE_MODELS) {
+		list_models(g, x, key);
+	} else {
+		begin_ask(g, x, route, key, key_name);
 	}
-	exchange_fail_with(x,
-			   &(struct reply){ .status = err_http_status(err.code),
-					    .fields = &allow,
-					    .field_count = err.code == ERR_METHOD ? 1 : 0 },
-			   &err);
 }
 
 bool gateway_has_path(const char *path)
 {
 	return strncmp(path, "/v1/", 4) == 0 || route_find(path) != NULL;
 }
+
+/* Life */
 
 struct gateway *gateway_create(const struct gateway_options *options)
 {
@@ -707,29 +731,27 @@ struct gateway *gateway_create(const struct gateway_options *options)
 	g->options = *options;
 	g->client = client_create(options->loop);
 	g->next_id = options->first_id;
-	list_init(&g->asks);
+	list_init(&g->waiting);
+	list_init(&g->others);
+	list_init(&g->starts);
 	g->listener.on_model = on_model;
+	g->listener.on_removed = on_removed;
 	fleet_listen(options->fleet, &g->listener);
 	return g;
 }
 
 void gateway_stop(struct gateway *g, const struct err *why)
 {
-	LIST_FOR_EACH (it, following, &g->asks) {
-		struct ask *a = LIST_ITEM(it, struct ask, link);
+	while (g->count > 0) {
+		bool is_waiting = !list_is_empty(&g->waiting);
+		struct list *first = is_waiting ? g->waiting.next : g->others.next;
+		struct ask *a = LIST_ITEM(first, struct ask, link);
 
-		if (a->state != ASK_RELAYING) {
+		if (a->state == ASK_RELAYING) {
+			break_off(a, why);
+		} else {
 			ask_fail(a, why);
-			continue;
 		}
-		struct buf last;
-
-		buf_init(&last, PROXY_LAST_MAX_BYTES);
-		if (a->is_events) {
-			write_error_event(a, why, &last);
-		}
-		proxy_stop(a->proxy, why, buf_span(&last));
-		buf_finish(&last);
 	}
 }
 
@@ -743,6 +765,7 @@ void gateway_close(struct gateway *g)
 	if (g != NULL) {
 		list_remove(&g->listener.link);
 		client_close(g->client);
-		free(g);
+		g->is_closed = true;
+		free_closed(g);
 	}
 }

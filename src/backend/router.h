@@ -5,11 +5,9 @@
 #ifndef BACKEND_ROUTER_H
 #define BACKEND_ROUTER_H
 
+#include "backend/error_body.h"
 #include "backend/fleet.h"
 #include "http/h1.h"
-
-/* Whose error bodies the caller understands. */
-enum dialect { DIALECT_OPENAI, DIALECT_ANTHROPIC };
 
 /* ROUTE_MODELS lists models; ROUTE_JSON has its model in a JSON body; ROUTE_FORM in a multipart. */
 enum route_kind { ROUTE_MODELS, ROUTE_JSON, ROUTE_FORM };
@@ -28,10 +26,14 @@ enum route_kind { ROUTE_MODELS, ROUTE_JSON, ROUTE_FORM };
 	X("/v1/messages", POST, JSON, ANTHROPIC) \
 	X("/v1/messages/count_tokens", POST, JSON, ANTHROPIC) \
 	X("/v1/audio/transcriptions", POST, FORM, OPENAI) \
-	X("/tokenize", POST, JSON, OPENAI) \
-	X("/detokenize", POST, JSON, OPENAI) \
-	X("/apply-template", POST, JSON, OPENAI) \
-	X("/infill", POST, JSON, OPENAI)
+	X("/chat/completions", POST, JSON, OPENAI) \
+	X("/completions", POST, JSON, OPENAI) \
+	X("/embeddings", POST, JSON, OPENAI) \
+	X("/completion", POST, JSON, LLAMA) \
+	X("/tokenize", POST, JSON, LLAMA) \
+	X("/detokenize", POST, JSON, LLAMA) \
+	X("/apply-template", POST, JSON, LLAMA) \
+	X("/infill", POST, JSON, LLAMA)
 
 struct route {
 	const char *path;
