@@ -14,6 +14,7 @@ static const struct route routes[] = { ROUTE_TABLE(ROUTE_ROW) };
 #define MODELS_PREFIX "/v1/models/"
 #define NEAR_ENOUGH 5
 #define NAMES_MAX_BYTES 400
+#define PART_MAX_BYTES 4096 /* of a form: the head of a part and a model's name */
 
 const struct route *route_find(const char *path)
 {
@@ -146,10 +147,12 @@ int routing_read_form(struct span body, struct span content_type, struct routing
 
 	for (size_t at = span_find(body, mark); at < body.len; at = span_find(body, mark)) {
 		body = span_from(body, at + strlen(mark));
-		size_t head_len = span_find(body, "\r\n\r\n");
-		struct span head = { body.ptr, head_len };
-		struct span value = span_from(body, head_len + 4);
+		struct span head = { body.ptr,
+				     body.len < PART_MAX_BYTES ? body.len : PART_MAX_BYTES };
+		size_t head_len = span_find(head, "\r\n\r\n");
+		struct span value = span_from(head, head_len + 4);
 
+		head.len = head_len;
 		value.len = span_find(value, "\r\n");
 		if (is_model_part(head) && !found) {
 			found = true;
