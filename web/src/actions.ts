@@ -8,7 +8,7 @@ import { expect, refetchRegistry } from "./live.ts";
 import type { Result, Server } from "./types.ts";
 import { attempt, complain } from "./ui/notices.tsx";
 
-export type Verb = "start" | "stop" | "restart";
+type Verb = "start" | "stop" | "restart";
 export const ALL = "*"; // the key in `pending` of what was asked of all servers
 
 export const pending = signal<ReadonlyMap<string, Verb>>(new Map());

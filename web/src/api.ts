@@ -93,7 +93,7 @@ function query(values: Record<string, string | number | undefined>): string {
 const model = (id: string) => `/api/models/${encodeURIComponent(id)}`;
 const server = (id: string) => `/api/models/servers/${encodeURIComponent(id)}`;
 
-export interface Changed {
+interface Changed {
 	model: Model;
 	restart_needed: boolean;
 }

@@ -24,7 +24,7 @@ export interface Stats {
 	finish: string; // "stop", "length", ...
 }
 
-export interface Delta {
+interface Delta {
 	content: string;
 	reasoning: string;
 }

@@ -11,16 +11,14 @@
 // servers come or go.
 import { batch, computed, signal, type Signal } from "@preact/signals";
 import { api } from "./api.ts";
+import { openStream } from "./stream.ts";
 import type { Host, Model, Pull, Registry, Request, Server, Traffic } from "./types.ts";
 
-const RETRY_MIN_MS = 500;
-const RETRY_MAX_MS = 5_000;
 const HIDDEN_FLUSH_MS = 1_000;
-const QUIET_MAX_MS = 30_000; // after a sleep: a stream that was silent this long is opened anew
 export const SPEEDS_KEPT = 60;
 const REQUESTS_KEPT = 300;
 
-export interface Live {
+interface Live {
 	server: Signal<Server>;
 	heardMs: number; // when `server` came: its spans of time count from there
 	active: Signal<number>;
@@ -29,7 +27,7 @@ export interface Live {
 	speeds: Signal<number[]>; // the last SPEEDS_KEPT of them, newest last
 }
 
-export type Connection = "connecting" | "live" | "away";
+type Connection = "connecting" | "live" | "away";
 
 export const connection = signal<Connection>("connecting");
 export const awaySince = signal(0);
@@ -118,6 +116,8 @@ function endPicture(): void {
 			dropServer(id);
 		}
 	}
+	// What was busy before and is no more has nobody to say so.
+	order.value.forEach((id) => (fleet.get(id)!.speed.value = 0));
 	synced.value = true;
 	connection.value = "live";
 	void refetchRegistry();
@@ -266,47 +266,14 @@ const EVENTS = [
 	"lagged",
 ];
 
-let source: EventSource | null = null;
-let retryMs = RETRY_MIN_MS;
-let retryTimer: ReturnType<typeof setTimeout> | undefined;
-let lastEventMs = 0;
-
-function lost(): void {
-	source?.close();
-	source = null;
-	clearTimeout(retryTimer);
-	retryTimer = setTimeout(connect, retryMs);
-	retryMs = Math.min(retryMs * 1.6, RETRY_MAX_MS);
+function onLost(): void {
 	if (connection.value !== "away") {
 		connection.value = "away";
 		awaySince.value = Date.now();
 	}
 }
 
-function connect(): void {
-	clearTimeout(retryTimer);
-	source?.close();
-	source = new EventSource("/api/events");
-	source.onerror = lost;
-	for (const name of EVENTS) {
-		source.addEventListener(name, (event) => {
-			lastEventMs = Date.now();
-			retryMs = RETRY_MIN_MS;
-			enqueue(name, JSON.parse((event as MessageEvent<string>).data));
-		});
-	}
-}
-
-function wake(): void {
-	if (!document.hidden && Date.now() - lastEventMs > QUIET_MAX_MS) {
-		retryMs = RETRY_MIN_MS;
-		connect();
-	}
-}
-
 export function startLive(): void {
-	connect();
-	document.addEventListener("visibilitychange", wake);
-	addEventListener("online", wake);
+	openStream("/api/events", { names: EVENTS, onEvent: enqueue, onLost });
 	setInterval(() => (now.value = Date.now()), 1_000);
 }

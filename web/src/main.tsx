@@ -8,7 +8,7 @@ import { age, gib } from "./format.ts";
 import { awaySince, connection, host, live, memoryInAll, now, servers, startLive } from "./live.ts";
 import { path, route, startRouter, type View } from "./router.ts";
 import "./style.css";
-import { isDark, setTheme, startTheme, theme, type Theme } from "./theme.ts";
+import { setTheme, startTheme, theme, type Theme } from "./theme.ts";
 import { Icon, type IconName } from "./ui/icons.tsx";
 import { Notices } from "./ui/notices.tsx";
 import { Mark } from "./ui/parts.tsx";
@@ -185,8 +185,4 @@ function App() {
 startTheme();
 startRouter();
 startLive();
-effect(() => {
-	const colour = isDark.value ? "#141413" : "#f7f6f3";
-	document.querySelector('meta[name="theme-color"]')?.setAttribute("content", colour);
-});
 render(<App />, document.getElementById("app")!);

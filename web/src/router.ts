@@ -5,7 +5,7 @@ import { signal } from "@preact/signals";
 
 export type View = "fleet" | "model" | "chat" | "activity" | "settings";
 
-export interface Route {
+interface Route {
 	view: View;
 	id: string; // the model's, or ""
 }

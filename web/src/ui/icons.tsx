@@ -17,7 +17,6 @@ const PATHS = {
 	send: "M8 13V3.5M3.8 7.5L8 3.2l4.2 4.3",
 	scan: "M2.5 5.5v-3h3M10.5 2.5h3v3M13.5 10.5v3h-3M5.5 13.5h-3v-3M4.5 8h7",
 	plus: "M8 3v10M3 8h10",
-	log: "M3 4h10M3 8h10M3 12h6",
 	chat: "M2.5 3h11v8h-6l-3 2.5V11h-2z",
 } as const;
 

@@ -25,7 +25,7 @@ export function StateWord({ server }: { server: Server }) {
 	);
 }
 
-export function factsLine(model: Model | undefined): string {
+function factsLine(model: Model | undefined): string {
 	if (!model) {
 		return "";
 	}

@@ -5,6 +5,7 @@
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { api } from "../api.ts";
 import { count } from "../format.ts";
+import { openStream } from "../stream.ts";
 import { Icon } from "../ui/icons.tsx";
 import { Segments } from "../ui/parts.tsx";
 
@@ -12,7 +13,6 @@ const TAIL_LINES = 1_000;
 const KEPT_LINES = 20_000;
 const LINE_PX = 18; // as in style.css
 const SPARE_LINES = 12; // drawn above and below what is in sight
-const RETRY_MS = 1_000;
 
 type Level = "error" | "warn" | "info" | "debug";
 type Least = "debug" | "info" | "warn" | "error";
@@ -54,8 +54,6 @@ function follow(id: string, onReading: (reading: Reading) => void): () => void {
 	let fresh: Line[] = [];
 	let n = 0;
 	let frame = 0;
-	let timer: ReturnType<typeof setTimeout> | undefined;
-	let source: EventSource;
 	const show = (change: Partial<Reading>) => {
 		reading = { ...reading, ...change };
 		onReading(reading);
@@ -66,31 +64,27 @@ function follow(id: string, onReading: (reading: Reading) => void): () => void {
 		fresh = [];
 		show({ lines });
 	};
-	const open = () => {
-		source = new EventSource(api.logUrl(id, TAIL_LINES, true));
-		source.onopen = () => {
+	const add = (text: string) => {
+		fresh.push({ n: ++n, text, level: levelOf(text) });
+		frame ||= requestAnimationFrame(flush);
+	};
+	const close = openStream(api.logUrl(id, TAIL_LINES, true), {
+		names: ["log", "lagged"],
+		onOpen() {
 			fresh = [];
 			show({ ...NOTHING, state: "live" });
-		};
-		source.onerror = () => {
-			source.close();
-			show({ state: "away" });
-			timer = setTimeout(open, RETRY_MS);
-		};
-		source.addEventListener("log", (event) => {
-			const { line } = JSON.parse((event as MessageEvent<string>).data) as { line: string };
-			fresh.push({ n: ++n, text: line, level: levelOf(line) });
-			frame ||= requestAnimationFrame(flush);
-		});
-		source.addEventListener("lagged", (event) => {
-			const data = JSON.parse((event as MessageEvent<string>).data) as { dropped: number };
-			show({ dropped: reading.dropped + data.dropped });
-		});
-	};
-	open();
+		},
+		onEvent(name, data) {
+			if (name === "log") {
+				add((data as { line: string }).line);
+			} else {
+				show({ dropped: reading.dropped + (data as { dropped: number }).dropped });
+			}
+		},
+		onLost: () => show({ state: "away" }),
+	});
 	return () => {
-		source.close();
-		clearTimeout(timer);
+		close();
 		cancelAnimationFrame(frame);
 	};
 }

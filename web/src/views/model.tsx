@@ -8,7 +8,6 @@ import { bytes, count, duration, moment, NONE, parameters, speed } from "../form
 import { host, live, modelOf, synced } from "../live.ts";
 import { path } from "../router.ts";
 import type { Bench, Model, Server, Start } from "../types.ts";
-import { Icon } from "../ui/icons.tsx";
 import { Bar, Empty, Facts, Switch } from "../ui/parts.tsx";
 import { ReceiptFacts } from "../ui/receipt.tsx";
 import { Actions, Busy, Detail, Memory, Speed, StateWord } from "../ui/server.tsx";
@@ -36,21 +35,6 @@ function Head({ server }: { server: Server }) {
 			</label>
 			<Actions server={server} />
 		</header>
-	);
-}
-
-function Trouble({ server }: { server: Server }) {
-	if (server.error === "") {
-		return null;
-	}
-	return (
-		<div class="banner" role="alert">
-			<Icon name="warn" />
-			<div>
-				<strong>{server.error}</strong>
-				{server.next_step && <p class="next">{server.next_step}</p>}
-			</div>
-		</div>
 	);
 }
 
@@ -276,7 +260,6 @@ export function ModelView({ id }: { id: string }) {
 	return (
 		<>
 			<Head server={server} />
-			<Trouble server={server} />
 			<Now server={server} />
 			<div class="cards">
 				{model && <SettingsForm server={server} model={model} />}
