@@ -182,22 +182,29 @@ static int send_body_left(struct client_request *r)
 	return 0;
 }
 
-/* The request goes out: the head and what fits of the body in one write. */
+/*
+ * The request goes out: the head and what fits of the body in one write. The head of a streamed one
+ * waits for the first bytes of its body.
+ */
 static int send_request(struct client_request *r)
 {
 	size_t room = conn_out_room(r->cc->conn) - r->head_out.len;
 	struct span parts[] = { buf_span(&r->head_out),
 				{ r->body.ptr, r->body.len < room ? r->body.len : room } };
+
+	r->phase = PHASE_WAIT;
+	watch(r);
+	if (r->is_streamed) {
+		return 0;
+	}
 	int status = conn_writev(r->cc->conn, parts, ARRAY_LEN(parts));
 
 	if (status != 0) {
 		return status;
 	}
 	r->has_sent = true;
-	r->phase = PHASE_WAIT;
 	r->body_left = span_from(r->body, parts[1].len);
-	watch(r);
-	return r->is_streamed ? 0 : send_body_left(r);
+	return send_body_left(r);
 }
 
 static void on_connect(void *user, int status)
@@ -213,7 +220,7 @@ static void on_connect(void *user, int status)
 	if (status != 0) {
 		snprintf(what, sizeof(what), "no connection: %s", err_sentence(status));
 		fail(r, ERR_UNAVAILABLE, what);
-	} else if (r->is_streamed && conn_kept(cc->conn) == 0) {
+	} else if (r->is_streamed) {
 		r->callbacks->on_drain(r->user);
 	}
 }
@@ -261,7 +268,7 @@ static void connect_request(struct client_request *r)
 			cc->request = r;
 			r->cc = cc;
 			if (send_request(r) == 0) {
-				if (r->is_streamed && conn_kept(cc->conn) == 0) {
+				if (r->is_streamed) {
 					r->phase = PHASE_READY;
 					timer_start(&cc->timer, 0);
 				}
@@ -592,29 +599,35 @@ void client_resume(struct client_request *r)
 int client_send_body(struct client_request *r, struct span bytes, bool last)
 {
 	char size_line[H1_FRAME_MAX_BYTES + 1];
-	struct span parts[3];
+	struct span parts[4];
 	size_t count = 0;
 
 	ENSURE(r->is_streamed && !r->body_is_sent && r->cc != NULL);
-	if (bytes.len > 0 && r->is_chunked) {
-		int len = snprintf(size_line, sizeof(size_line), "%zx\r\n", bytes.len);
-
-		parts[count++] = (struct span){ size_line, (size_t)len };
+	if (!r->has_sent) {
+		conn_set_out_max(r->cc->conn, CLIENT_SEND_MAX_BYTES + r->head_out.len);
+		parts[count++] = buf_span(&r->head_out);
 	}
-	parts[count++] = bytes;
-	if (r->is_chunked) {
-		parts[count++] = bytes.len == 0 ? SPAN_LIT("")
-				 : last		? SPAN_LIT("\r\n0\r\n\r\n")
-						: SPAN_LIT("\r\n");
-		if (bytes.len == 0 && last) {
-			parts[count - 1] = SPAN_LIT("0\r\n\r\n");
+	if (bytes.len > 0) {
+		if (r->is_chunked) {
+			int len = snprintf(size_line, sizeof(size_line), "%zx\r\n", bytes.len);
+
+			parts[count++] = (struct span){ size_line, (size_t)len };
 		}
+		parts[count++] = bytes;
+	}
+	if (r->is_chunked && (bytes.len > 0 || last)) {
+		struct span end = SPAN_LIT("\r\n0\r\n\r\n");
+
+		end = span_from(end, bytes.len > 0 ? 0 : strlen("\r\n"));
+		end.len = last ? end.len : strlen("\r\n");
+		parts[count++] = end;
 	}
 	int status = conn_writev(r->cc->conn, parts, count);
 
 	if (status == ERR_FULL) {
 		return status;
 	}
+	r->has_sent = true;
 	r->body_is_sent = last;
 	if (r->phase == PHASE_WAIT) {
 		watch(r);

@@ -636,7 +636,8 @@ static void an_upload_over_the_limit_or_badly_framed_never_completes(void **stat
 	scene_open(&s, NULL);
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		begin(&s, &client, &up,
-		      "POST /proxy/x HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n");
+		      "POST /proxy/x HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n"
+		      "1\r\nx\r\n");
 		char *chunk = mem_printf(i == 0 ? "400\r\n%01024d\r\n" : "400\r\n%01024d\n\n", 0);
 
 		for (size_t k = 0; k < rows[i].count; k++) {
