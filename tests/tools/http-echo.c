@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * http-echo PORT [UPSTREAM_PORT [FOLDER]]: a server on src/http for wire tests and benchmarks.
+ * http-echo PORT [UPSTREAM_PORT [FOLDER]]: a server on src/http for wire tests and benchmarks. A
+ * path in place of PORT makes it listen on a UNIX socket.
  *
  *   /echo          the request's body, whole       /stream-echo  the same, piece by piece
  *   /size?N        N bytes with their length       /events?N     N server-sent events, 10 ms apart
@@ -202,8 +203,7 @@ int main(int argc, char **argv)
 	static const char *const hosts[] = { "127.0.0.1", "localhost", NULL };
 	struct echo e = { .loop = loop_create() };
 	struct http_server_options options = {
-		.listener = { .address = "127.0.0.1",
-			      .port = (uint16_t)(argc > 1 ? strtol(argv[1], NULL, 10) : 0) },
+		.listener = { .address = "127.0.0.1", .unix_mode = 0600 },
 		.hosts = hosts,
 		.head_ms = 1000,
 		.body_ms = 1000,
@@ -212,6 +212,11 @@ int main(int argc, char **argv)
 	};
 	struct err err;
 
+	if (argc > 1 && argv[1][0] == '/') {
+		options.listener.unix_path = argv[1];
+	} else if (argc > 1) {
+		options.listener.port = (uint16_t)strtol(argv[1], NULL, 10);
+	}
 	e.upstream_port = (uint16_t)(argc > 2 ? strtol(argv[2], NULL, 10) : 0);
 	e.client = client_create(e.loop);
 	if (argc > 3) {
