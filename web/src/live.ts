@@ -80,6 +80,9 @@ let flushFrame = 0;
 let flushTimer: ReturnType<typeof setTimeout> | undefined;
 let picture: Set<string> | null = null; // servers named since `hello`, until `synced`
 let instance = "";
+let orderIsStale = false;
+
+const collator = new Intl.Collator("en", { numeric: true });
 
 function putServer(server: Server): void {
 	picture?.add(server.id);
@@ -100,24 +103,21 @@ function putServer(server: Server): void {
 		speed: signal(0),
 		speeds: signal([]),
 	});
-	order.value = [...order.value, server.id];
+	orderIsStale = true;
 }
 
 function dropServer(id: string): void {
-	order.value = order.value.filter((other) => other !== id);
-	fleet.delete(id);
+	orderIsStale = fleet.delete(id) || orderIsStale;
 }
 
 function endPicture(): void {
 	const named = picture;
 	picture = null;
 	if (named) {
-		for (const id of order.value.filter((id) => !named.has(id))) {
-			dropServer(id);
-		}
+		[...fleet.keys()].filter((id) => !named.has(id)).forEach(dropServer);
 	}
 	// What was busy before and is no more has nobody to say so.
-	order.value.forEach((id) => (fleet.get(id)!.speed.value = 0));
+	fleet.forEach((entry) => (entry.speed.value = 0));
 	synced.value = true;
 	connection.value = "live";
 	void refetchRegistry();
@@ -225,7 +225,13 @@ function flush(): void {
 	clearTimeout(flushTimer);
 	const messages = withoutStale(queue);
 	queue = [];
-	batch(() => messages.forEach(apply));
+	batch(() => {
+		messages.forEach(apply);
+		if (orderIsStale) {
+			orderIsStale = false;
+			order.value = [...fleet.keys()].sort(collator.compare);
+		}
+	});
 }
 
 // A hidden page gets no animation frames: there the timer is first.
