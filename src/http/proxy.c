@@ -18,17 +18,31 @@ struct proxy {
 	void *user;
 	const struct h1_field *reply_fields;
 	size_t reply_field_count;
-	struct proxy_result result;
+	int status;	/* relayed; 0: none yet */
+	uint64_t bytes; /* of body relayed */
 	uint64_t body_max_bytes;
 	bool is_uploading, has_length;
 };
 
-static void finish(struct proxy *p)
+static void finish(struct proxy *p, const struct err *why)
 {
+	struct proxy_result result = { .status = p->status, .bytes = p->bytes };
+
+	if (why != NULL) {
+		result.err = *why;
+	}
 	if (p->hooks->on_done != NULL) {
-		p->hooks->on_done(p->user, &p->result);
+		p->hooks->on_done(p->user, &result);
 	}
 	free(p);
+}
+
+static void finish_left(struct proxy *p)
+{
+	struct err why;
+
+	err_set(&why, ERR_CANCELED, "the client left");
+	finish(p, &why);
 }
 
 /* Upstream to client */
@@ -58,19 +72,18 @@ static void begin_answer(struct proxy *p, const struct h1_head *head)
 	}
 	p->has_length = head->framing == H1_LENGTH;
 	exchange_begin(p->x, &reply, p->has_length ? (int64_t)head->content_length : -1);
-	p->result.status = head->status;
-	p->result.sent = true;
+	p->status = head->status;
 	free(fields);
 }
 
 /* The upstream broke the answer off, or we do: the client gets `last` and no proper end. */
-static void break_off(struct proxy *p, struct span last)
+static void break_off(struct proxy *p, const struct err *why, struct span last)
 {
 	if (last.len > 0 && !p->has_length) {
 		exchange_send(p->x, last);
 	}
 	exchange_abort(p->x);
-	finish(p);
+	finish(p, why);
 }
 
 static void on_piece(void *user, const struct client_piece *piece)
@@ -87,7 +100,7 @@ static void on_piece(void *user, const struct client_piece *piece)
 	if (p->hooks->on_body != NULL && piece->body.len > 0) {
 		p->hooks->on_body(p->user, piece->body);
 	}
-	p->result.bytes += piece->body.len;
+	p->bytes += piece->body.len;
 	if (piece->done) {
 		p->request = NULL;
 		status = exchange_end(p->x, piece->body);
@@ -95,9 +108,10 @@ static void on_piece(void *user, const struct client_piece *piece)
 			exchange_abort(p->x);
 		}
 		if (status != 0) {
-			err_set(&p->result.err, ERR_CANCELED, "the client left");
+			finish_left(p);
+		} else {
+			finish(p, NULL);
 		}
-		finish(p);
 		return;
 	}
 	status = exchange_send(p->x, piece->body);
@@ -112,8 +126,6 @@ static void on_fail(void *user, const struct err *why, bool sent)
 	struct buf last;
 
 	p->request = NULL;
-	p->result.err = *why;
-	p->result.sent = sent;
 	if (!exchange_has_begun(p->x)) {
 		if (!p->is_uploading && p->hooks->on_fail != NULL) {
 			exchange_watch(p->x, NULL, NULL);
@@ -123,14 +135,14 @@ static void on_fail(void *user, const struct err *why, bool sent)
 			}
 		}
 		exchange_fail(p->x, why);
-		finish(p);
+		finish(p, why);
 		return;
 	}
 	buf_init(&last, PROXY_LAST_MAX_BYTES);
 	if (p->hooks->on_broken != NULL) {
 		p->hooks->on_broken(p->user, why, &last);
 	}
-	break_off(p, buf_span(&last));
+	break_off(p, why, buf_span(&last));
 	buf_finish(&last);
 }
 
@@ -146,8 +158,7 @@ static void on_exchange_close(void *user)
 	struct proxy *p = user;
 
 	client_cancel(p->request);
-	err_set(&p->result.err, ERR_CANCELED, "the client left");
-	finish(p);
+	finish_left(p);
 }
 
 /* Client to upstream */
@@ -237,11 +248,10 @@ struct proxy *proxy_start(struct exchange *x, const struct proxy_options *o)
 void proxy_stop(struct proxy *p, const struct err *why, struct span last)
 {
 	client_cancel(p->request);
-	p->result.err = *why;
 	if (exchange_has_begun(p->x)) {
-		break_off(p, last);
+		break_off(p, why, last);
 	} else {
 		exchange_fail(p->x, why);
-		finish(p);
+		finish(p, why);
 	}
 }

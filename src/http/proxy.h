@@ -22,7 +22,6 @@ struct proxy_result {
 	struct err err;
 	int status;	/* relayed, or 0 when no answer of the upstream was */
 	uint64_t bytes; /* of body relayed */
-	bool sent;	/* bytes of the request had left when it failed; or an answer began */
 };
 
 struct proxy_hooks {
