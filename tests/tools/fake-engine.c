@@ -4,6 +4,8 @@
  * It understands the flags that ronzal passes, keeps the key of --api-key-file, listens before it
  * "loads", and answers /health, /props, /slots and any POST (as a stream of numbered events).
  *
+ * When it becomes ready it writes that moment (CLOCK_MONOTONIC, ms) to MODEL.ready.
+ *
  * Its script is the file MODEL.fake beside the file of --model, one `name value` a line:
  *
  *   listen_delay_ms N    listen only after that
@@ -23,7 +25,8 @@
  *   events N             of a stream (10), event_delay_ms N apart (20)
  *   die_in_event N       die of SIGKILL after so many events
  *   stall_in_event N     send nothing more after so many events
- *   grandchild 1         leave a child behind that holds stdout and ignores TERM
+ *   grandchild 1         leave a child behind that holds stdout and ignores TERM; its pid is written
+ *                        to MODEL.grandchild
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -204,6 +207,23 @@ static void read_script(void)
 	}
 }
 
+/* For the test: a number in the file MODEL.NAME. */
+static void tell(const char *name, long long number)
+{
+	char path[4096], text[32];
+	int len = snprintf(text, sizeof(text), "%lld\n", number);
+	int fd;
+
+	snprintf(path, sizeof(path), "%s.%s", options.model, name);
+	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+	if (fd >= 0) {
+		if (write(fd, text, (size_t)len) != len) {
+			fputs("a number for the test could not be written\n", stderr);
+		}
+		close(fd);
+	}
+}
+
 static void print_log(void)
 {
 	FILE *f = script.log[0] != '\0' ? fopen(script.log, "r") : NULL;
@@ -241,19 +261,18 @@ static void reply(struct conn *c, int status, const char *format, ...)
 
 static void reply(struct conn *c, int status, const char *format, ...)
 {
-	char body[4096], head[256];
+	char body[4096], answer[4400];
 	va_list args;
-	int len, head_len;
+	int len;
 
 	va_start(args, format);
 	len = vsnprintf(body, sizeof(body), format, args);
 	va_end(args);
-	head_len = snprintf(head, sizeof(head),
-			    "HTTP/1.1 %d X\r\nContent-Type: application/json\r\n"
-			    "Content-Length: %d\r\n\r\n",
-			    status, len);
-	send_all(c->fd, head, (size_t)head_len);
-	send_all(c->fd, body, (size_t)len);
+	len = snprintf(answer, sizeof(answer),
+		       "HTTP/1.1 %d X\r\nContent-Type: application/json\r\n"
+		       "Content-Length: %d\r\n\r\n%s",
+		       status, len, body);
+	send_all(c->fd, answer, (size_t)len);
 }
 
 /* The value of a header field, or NULL. */
@@ -453,6 +472,7 @@ static void keep_time(int64_t begun_ms, bool *told_ready)
 	}
 	if (!*told_ready && age_ms >= script.health_delay_ms) {
 		*told_ready = true;
+		tell("ready", (long long)(begun_ms + script.health_delay_ms));
 		fputs("model loaded\nserver is listening\n", stderr);
 		for (long i = 0; i < script.log_count; i++) {
 			fprintf(stderr, "line %ld\n", i);
@@ -494,12 +514,15 @@ static void run(int listener)
 
 static void leave_a_grandchild(void)
 {
-	if (fork() == 0) {
+	pid_t pid = fork();
+
+	if (pid == 0) {
 		signal(SIGTERM, SIG_IGN);
 		for (;;) {
 			pause();
 		}
 	}
+	tell("grandchild", pid);
 }
 
 static void wait_ms(long ms)
@@ -516,7 +539,7 @@ int main(int argc, char **argv)
 	if (script.crash_at_start >= 0) {
 		exit((int)script.crash_at_start);
 	}
-	signal(SIGTERM, on_term);
+	sigaction(SIGTERM, &(struct sigaction){ .sa_handler = on_term }, NULL);
 	if (script.grandchild != 0) {
 		leave_a_grandchild();
 	}
