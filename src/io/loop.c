@@ -56,6 +56,25 @@ void loop_stop(struct loop *loop)
 	uv_stop(&loop->uv);
 }
 
+static void on_idle(uv_idle_t *idle)
+{
+	struct loop *loop = idle->data;
+	size_t count = loop->deferred_count;
+
+	/* What these defer in turn waits for the next round. */
+	for (size_t i = 0; i < count; i++) {
+		struct loop_deferred next = loop->deferred[i];
+
+		next.fn(next.arg);
+	}
+	loop->deferred_count -= count;
+	memmove(loop->deferred, loop->deferred + count,
+		loop->deferred_count * sizeof(*loop->deferred));
+	if (loop->deferred_count == 0) {
+		uv_idle_stop(idle);
+	}
+}
+
 /* Children that were forgotten while they ran still hold a handle that nobody waits for. */
 static void close_forgotten(uv_handle_t *handle, void *arg)
 {
@@ -67,6 +86,9 @@ static void close_forgotten(uv_handle_t *handle, void *arg)
 
 void loop_destroy(struct loop *loop)
 {
+	while (loop->deferred_count > 0) {
+		on_idle(&loop->idle);
+	}
 	ENSURE(loop->timer_count == 0);
 	uv_close((uv_handle_t *)&loop->alarm, NULL);
 	uv_close((uv_handle_t *)&loop->idle, NULL);
@@ -94,25 +116,6 @@ int64_t loop_unix_ms(void)
 
 	clock_gettime(CLOCK_REALTIME, &now);
 	return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
-}
-
-static void on_idle(uv_idle_t *idle)
-{
-	struct loop *loop = idle->data;
-	size_t count = loop->deferred_count;
-
-	/* What these defer in turn waits for the next round. */
-	for (size_t i = 0; i < count; i++) {
-		struct loop_deferred next = loop->deferred[i];
-
-		next.fn(next.arg);
-	}
-	loop->deferred_count -= count;
-	memmove(loop->deferred, loop->deferred + count,
-		loop->deferred_count * sizeof(*loop->deferred));
-	if (loop->deferred_count == 0) {
-		uv_idle_stop(idle);
-	}
 }
 
 void loop_defer(struct loop *loop, void (*fn)(void *arg), void *arg)

@@ -19,7 +19,7 @@ struct loop;
 struct loop *loop_create(void);
 void loop_run(struct loop *loop);
 void loop_stop(struct loop *loop);
-void loop_destroy(struct loop *loop); /* runs the pending close callbacks first */
+void loop_destroy(struct loop *loop); /* runs what is deferred and close callbacks first */
 
 /*
  * Milliseconds of a monotonic clock, cached per loop turn. On macOS it runs on while the machine
