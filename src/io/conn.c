@@ -18,8 +18,7 @@
 struct piece {
 	uv_write_t request;
 	struct conn *conn;
-	size_t len;
-	char bytes[];
+	char *bytes;
 };
 
 struct dial {
@@ -280,6 +279,7 @@ static void on_uv_write(uv_write_t *request, int status)
 	struct piece *piece = CONTAINER_OF(request, struct piece, request);
 	struct conn *c = piece->conn;
 
+	free(piece->bytes);
 	free(piece);
 	if (c->closing) {
 		return;
@@ -302,19 +302,19 @@ static void on_uv_write(uv_write_t *request, int status)
 	}
 }
 
-/* Hands all of `out` to libuv as one piece. */
+/* Hands all of `out`, its memory included, to libuv as one piece. */
 static void send_kept(struct conn *c)
 {
-	struct piece *piece = mem_alloc(sizeof(*piece) + c->out.len);
-	uv_buf_t buffer = uv_buf_init(piece->bytes, (unsigned)c->out.len);
+	struct piece *piece = mem_alloc(sizeof(*piece));
 
 	piece->conn = c;
-	piece->len = c->out.len;
-	memcpy(piece->bytes, c->out.data, c->out.len);
-	buf_clear(&c->out);
-	c->in_flight = piece->len;
+	c->in_flight = c->out.len;
+	piece->bytes = buf_detach(&c->out);
+	uv_buf_t buffer = uv_buf_init(piece->bytes, (unsigned)c->in_flight);
+
 	if (uv_write(&piece->request, &c->uv.stream, &buffer, 1, on_uv_write) != 0) {
 		c->in_flight = 0;
+		free(piece->bytes);
 		free(piece);
 	}
 }
