@@ -420,6 +420,7 @@ void metrics_close(struct metrics *m)
 		client_fetch_cancel(m->fetches->request);
 		forget_fetch(m->fetches);
 	}
+	answer_all(m);
 	for (size_t i = 0; i < m->count; i++) {
 		buf_finish(&m->models[i].engine);
 	}

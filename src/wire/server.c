@@ -134,18 +134,22 @@ void receipt_write(struct json_writer *w, const struct receipt *r)
 	jsonw_end(w);
 }
 
-void server_write(struct json_writer *w, const struct server *s)
+void server_write_members(struct json_writer *w, const struct server *s)
 {
-	jsonw_object(w);
 	members_write(w, server_members, ARRAY_LEN(server_members), s);
 	jsonw_key(w, "receipt");
 	receipt_write(w, &s->receipt);
+}
+
+void server_write(struct json_writer *w, const struct server *s)
+{
+	jsonw_object(w);
+	server_write_members(w, s);
 	jsonw_end(w);
 }
 
-void host_info_write(struct json_writer *w, const struct host_info *h)
+void host_info_write_members(struct json_writer *w, const struct host_info *h)
 {
-	jsonw_object(w);
 	members_write(w, host_members, ARRAY_LEN(host_members), h);
 	jsonw_key(w, "devices");
 	jsonw_array(w);
@@ -155,6 +159,12 @@ void host_info_write(struct json_writer *w, const struct host_info *h)
 		jsonw_end(w);
 	}
 	jsonw_end(w);
+}
+
+void host_info_write(struct json_writer *w, const struct host_info *h)
+{
+	jsonw_object(w);
+	host_info_write_members(w, h);
 	jsonw_end(w);
 }
 

@@ -101,6 +101,7 @@ struct server {
 
 /* Writes one object. Unknown members are ignored when read, so that versions N and N±1 agree. */
 void server_write(struct json_writer *w, const struct server *s);
+void server_write_members(struct json_writer *w, const struct server *s); /* into an open object */
 /* 0 or ERR_INVALID naming the member. */
 int server_read(const struct json_value *v, struct server *ret_server, struct err *err);
 
@@ -129,6 +130,7 @@ struct host_info {
 };
 
 void host_info_write(struct json_writer *w, const struct host_info *h);
+void host_info_write_members(struct json_writer *w, const struct host_info *h);
 void host_info_read(const struct json_value *v, struct host_info *ret_host);
 
 #endif
