@@ -1,0 +1,456 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Each model is a topic with the number of its last change; topics stand in that order. A reader has
+ * seen all up to a number: what comes behind it is what it has to be told (pump), however often it
+ * changed in between.
+ */
+#include "backend/events.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/digest.h"
+#include "base/mem.h"
+#include "http/sse.h"
+
+#define EVENT_MAX_BYTES 65536
+#define TRAFFIC_MS 1000
+
+struct topic {
+	struct list link;
+	uint64_t change;
+	char id[SERVER_ID_MAX_BYTES];
+	double tokens; /* in this second */
+	bool was_busy; /* in the last one */
+};
+
+struct reader {
+	struct list link;
+	struct events *events;
+	struct sse_stream *sse;
+	bool is_greeted, is_synced;
+	uint64_t seen, host_seen;
+	size_t shown; /* requests in flight, told of the full picture */
+	uint64_t dropped;
+};
+
+struct events {
+	struct loop *loop;
+	struct fleet *fleet;
+	const struct show_host *host;
+	const char *version;
+	char instance[SECRET_TEXT_BYTES];
+	struct fleet_listener listener;
+	struct list topics, readers;
+	size_t reader_count;
+	uint64_t change, host_change;
+	struct timer traffic, host_timer;
+	uint64_t host_told_ms;
+	struct account *requests; /* EVENTS_REQUESTS_MAX, by id; NULL: nobody ever read */
+	uint32_t new_requests;	  /* in this second */
+	struct buf scratch;
+	struct json_writer w;
+};
+
+static struct json_writer *write_event(struct events *e)
+{
+	buf_clear(&e->scratch);
+	jsonw_init(&e->w, &e->scratch);
+	return &e->w;
+}
+
+/* What was written, to one reader: 0 or ERR_FULL. */
+static int tell(struct reader *r, const char *type)
+{
+	struct events *e = r->events;
+
+	return jsonw_end_all(&e->w) == 0 ? sse_send(r->sse, type, buf_span(&e->scratch)) : 0;
+}
+
+/*
+ * What was written and is no state: a reader that has no room misses it. One whose full picture is
+ * under way needs it only when that may have passed what it speaks of.
+ */
+static void tell_all(struct events *e, const char *type, bool changes_picture)
+{
+	LIST_FOR_EACH (it, next, &e->readers) {
+		struct reader *r = LIST_ITEM(it, struct reader, link);
+
+		if (!r->is_synced ? changes_picture : r->dropped > 0 || tell(r, type) != 0) {
+			r->dropped++;
+		}
+	}
+}
+
+/* One reader's full picture, and what has changed since */
+
+static int tell_hello(struct reader *r)
+{
+	struct json_writer *w = write_event(r->events);
+
+	jsonw_object(w);
+	jsonw_member_text(w, "version", r->events->version);
+	jsonw_member_text(w, "instance", r->events->instance);
+	r->is_greeted = tell(r, "hello") == 0;
+	return r->is_greeted ? 0 : ERR_FULL;
+}
+
+static int tell_lagged(struct reader *r)
+{
+	struct json_writer *w = write_event(r->events);
+
+	jsonw_object(w);
+	jsonw_member_u64(w, "dropped", r->dropped);
+	int status = tell(r, "lagged");
+
+	if (status == 0) {
+		r->dropped = 0;
+		r->seen = r->host_seen = r->shown = 0;
+		r->is_synced = false;
+	}
+	return status;
+}
+
+static int tell_host(struct reader *r)
+{
+	struct events *e = r->events;
+
+	show_host(write_event(e), e->host);
+	int status = tell(r, "host");
+
+	r->host_seen = status == 0 ? e->host_change : r->host_seen;
+	return status;
+}
+
+static int tell_servers(struct reader *r)
+{
+	struct events *e = r->events;
+	int status = 0;
+
+	LIST_FOR_EACH (it, next, &e->topics) {
+		const struct topic *t = LIST_ITEM(it, struct topic, link);
+		const struct fleet_model *m = fleet_find(e->fleet, span_of(t->id));
+
+		if (t->change <= r->seen || m == NULL) {
+			continue;
+		}
+		show_server(write_event(e), m);
+		status = tell(r, "server");
+		if (status != 0) {
+			break;
+		}
+		r->seen = t->change;
+	}
+	return status;
+}
+
+static int tell_requests(struct reader *r)
+{
+	struct events *e = r->events;
+	int status = 0;
+
+	for (; status == 0 && r->shown < EVENTS_REQUESTS_MAX; r->shown += status == 0) {
+		if (e->requests[r->shown].id != 0) {
+			show_request(write_event(e), &e->requests[r->shown]);
+			status = tell(r, "request");
+		}
+	}
+	return status;
+}
+
+static void pump(struct reader *r)
+{
+	int status = r->is_greeted ? 0 : tell_hello(r);
+
+	if (status == 0 && r->dropped > 0) {
+		status = tell_lagged(r);
+	}
+	if (status == 0 && r->host_seen != r->events->host_change) {
+		status = tell_host(r);
+	}
+	if (status == 0) {
+		status = tell_servers(r);
+	}
+	if (status == 0 && !r->is_synced) {
+		status = tell_requests(r);
+	}
+	if (status == 0 && !r->is_synced) {
+		jsonw_object(write_event(r->events));
+		r->is_synced = tell(r, "synced") == 0;
+	}
+}
+
+static void pump_all(struct events *e)
+{
+	LIST_FOR_EACH (it, next, &e->readers) {
+		pump(LIST_ITEM(it, struct reader, link));
+	}
+}
+
+/* From the fleet */
+
+static struct topic *find_topic(struct events *e, const char *id)
+{
+	LIST_FOR_EACH (it, next, &e->topics) {
+		struct topic *t = LIST_ITEM(it, struct topic, link);
+
+		if (strcmp(t->id, id) == 0) {
+			return t;
+		}
+	}
+	return NULL;
+}
+
+static struct events *events_of(struct fleet_listener *l)
+{
+	return CONTAINER_OF(l, struct events, listener);
+}
+
+static void on_model(struct fleet_listener *l, const struct fleet_model *m)
+{
+	struct events *e = events_of(l);
+	struct topic *t = find_topic(e, m->server.id);
+
+	if (t == NULL) {
+		t = mem_alloc(sizeof(*t));
+		memcpy(t->id, m->server.id, sizeof(t->id));
+		list_init(&t->link);
+	}
+	list_remove(&t->link);
+	t->change = ++e->change;
+	list_append(&e->topics, &t->link);
+	pump_all(e);
+}
+
+static void on_removed(struct fleet_listener *l, const char *id)
+{
+	struct events *e = events_of(l);
+	struct topic *t = find_topic(e, id);
+	struct json_writer *w = write_event(e);
+
+	if (t != NULL) {
+		list_remove(&t->link);
+		free(t);
+	}
+	jsonw_object(w);
+	jsonw_member_text(w, "id", id);
+	tell_all(e, "removed", true);
+}
+
+static void on_progress(struct fleet_listener *l, const char *id, float fraction, int32_t eta_ms)
+{
+	struct json_writer *w = write_event(events_of(l));
+
+	jsonw_object(w);
+	jsonw_member_text(w, "id", id);
+	jsonw_member_double(w, "progress", (double)fraction, 3);
+	jsonw_member_i64(w, "eta_ms", eta_ms);
+	tell_all(events_of(l), "progress", false);
+}
+
+static void on_registry(struct fleet_listener *l)
+{
+	jsonw_object(write_event(events_of(l)));
+	tell_all(events_of(l), "registry", false);
+}
+
+static void tell_of_host(struct events *e)
+{
+	e->host_told_ms = loop_now_ms(e->loop);
+	e->host_change++;
+	pump_all(e);
+}
+
+static void on_host_due(struct timer *t)
+{
+	tell_of_host(CONTAINER_OF(t, struct events, host_timer));
+}
+
+/* The first change is told at once, those right behind it later and once. */
+static void on_host(struct fleet_listener *l)
+{
+	struct events *e = events_of(l);
+	uint64_t due_ms = e->host_told_ms + EVENTS_HOST_MS;
+
+	if (fleet_state(e->fleet).link != FLEET_UP || loop_now_ms(e->loop) >= due_ms) {
+		tell_of_host(e);
+	} else if (!timer_is_on(&e->host_timer)) {
+		timer_start_at(&e->host_timer, due_ms);
+	}
+}
+
+/* From the gateway */
+
+static void write_traffic(struct json_writer *w, const struct topic *t, const struct fleet_model *m)
+{
+	jsonw_object(w);
+	jsonw_member_text(w, "id", t->id);
+	jsonw_member_double(w, "tokens_per_second", t->tokens, 1);
+	jsonw_member_i64(w, "active_requests", m->active);
+	jsonw_member_i64(w, "queued_requests", m->queued);
+	jsonw_end(w);
+}
+
+/* A model is told of once more after it went idle. */
+static void on_traffic(struct timer *timer)
+{
+	struct events *e = CONTAINER_OF(timer, struct events, traffic);
+	struct json_writer *w = write_event(e);
+	size_t told = 0;
+
+	e->new_requests = 0;
+	jsonw_object(w);
+	jsonw_member_i64(w, "at_unix_ms", loop_unix_ms());
+	jsonw_key(w, "models");
+	jsonw_array(w);
+	LIST_FOR_EACH (it, next, &e->topics) {
+		struct topic *t = LIST_ITEM(it, struct topic, link);
+		const struct fleet_model *m = fleet_find(e->fleet, span_of(t->id));
+		bool is_busy = m != NULL && (m->active + m->queued > 0 || t->tokens > 0);
+
+		if (m != NULL && (is_busy || t->was_busy)) {
+			write_traffic(w, t, m);
+			told++;
+		}
+		t->was_busy = is_busy;
+		t->tokens = 0;
+	}
+	if (told > 0 && e->reader_count > 0) {
+		tell_all(e, "traffic", false);
+		timer_start(timer, TRAFFIC_MS);
+	}
+}
+
+static void note_traffic(struct events *e)
+{
+	if (!timer_is_on(&e->traffic)) {
+		timer_start(&e->traffic, TRAFFIC_MS);
+	}
+}
+
+void events_gap(struct events *e, const char *model)
+{
+	struct topic *t = e->reader_count > 0 ? find_topic(e, model) : NULL;
+
+	if (t != NULL) {
+		t->tokens += 1;
+	}
+}
+
+void events_account(struct events *e, const struct account *a)
+{
+	struct account *place = &e->requests[a->id % EVENTS_REQUESTS_MAX];
+	struct topic *t;
+
+	if (e->reader_count == 0) {
+		place->id = place->id == a->id && a->phase == ACCOUNT_DONE ? 0 : place->id;
+		return;
+	}
+	note_traffic(e);
+	if (place->id != a->id) {
+		if (place->id != 0 || e->new_requests >= EVENTS_REQUESTS_PER_S) {
+			return;
+		}
+		e->new_requests++;
+	}
+	*place = *a;
+	if (a->phase == ACCOUNT_DONE) {
+		place->id = 0;
+	}
+	t = a->phase == ACCOUNT_DONE && !a->stream ? find_topic(e, a->model) : NULL;
+	if (t != NULL) {
+		t->tokens += a->tokens_per_second; /* it came in one piece: its own speed */
+	}
+	show_request(write_event(e), a);
+	tell_all(e, "request", true);
+}
+
+/* Readers */
+
+static void on_close(void *user)
+{
+	struct reader *r = user;
+
+	list_remove(&r->link);
+	r->events->reader_count--;
+	free(r);
+}
+
+static void on_drain(void *user)
+{
+	pump(user);
+}
+
+static const struct sse_callbacks sse_calls = { on_close, on_drain };
+
+bool events_is_full(const struct events *e, struct err *err)
+{
+	return e->reader_count >= EVENTS_READERS_MAX &&
+	       err_set(err, ERR_RATE, "%d readers of events are connected already",
+		       EVENTS_READERS_MAX) != 0;
+}
+
+void events_add(struct events *e, struct exchange *x)
+{
+	struct reader *r = mem_alloc(sizeof(*r));
+
+	r->events = e;
+	r->sse = sse_start(e->loop, x, EVENTS_HEARTBEAT_MS, &sse_calls, r);
+	list_append(&e->readers, &r->link);
+	e->reader_count++;
+	note_traffic(e);
+	pump(r);
+}
+
+/* Life */
+
+struct events *events_create(struct loop *loop, struct fleet *fleet, const struct show_host *host,
+			     const char *version)
+{
+	struct events *e = mem_alloc(sizeof(*e));
+
+	e->loop = loop;
+	e->fleet = fleet;
+	e->host = host;
+	e->version = version;
+	e->host_change = 1;
+	e->requests = mem_alloc(EVENTS_REQUESTS_MAX * sizeof(*e->requests));
+	secret_make(e->instance);
+	list_init(&e->topics);
+	list_init(&e->readers);
+	buf_init(&e->scratch, EVENT_MAX_BYTES);
+	timer_init(&e->traffic, loop, on_traffic);
+	timer_init(&e->host_timer, loop, on_host_due);
+	e->listener = (struct fleet_listener){ .on_model = on_model,
+					       .on_removed = on_removed,
+					       .on_progress = on_progress,
+					       .on_registry = on_registry,
+					       .on_host = on_host };
+	fleet_listen(fleet, &e->listener);
+	LIST_FOR_EACH (it, next, fleet_models(fleet)) {
+		on_model(&e->listener, LIST_ITEM(it, struct fleet_model, link));
+	}
+	return e;
+}
+
+void events_close(struct events *e)
+{
+	if (e == NULL) {
+		return;
+	}
+	timer_stop(&e->traffic);
+	timer_stop(&e->host_timer);
+	list_remove(&e->listener.link);
+	LIST_FOR_EACH (it, next, &e->readers) {
+		struct reader *r = LIST_ITEM(it, struct reader, link);
+
+		sse_end(r->sse);
+		on_close(r);
+	}
+	LIST_FOR_EACH (it, next, &e->topics) {
+		free(LIST_ITEM(it, struct topic, link));
+	}
+	buf_finish(&e->scratch);
+	free(e->requests);
+	free(e);
+}

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A reading works on copies of paths, so that the registry may change meanwhile; what it found
+ * replaces what was known.
+ */
+#include "backend/facts.h"
+
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include "base/fs.h"
+#include "base/list.h"
+#include "base/mem.h"
+
+#define MODELS_PREFIX "/models/"
+
+struct item {
+	struct list link;
+	char *path;
+	uint64_t inode;
+	int64_t written_s, bytes;
+	struct fact fact;
+};
+
+struct facts {
+	struct loop *loop;
+	const char *const *model_roots;
+	struct list items;
+	size_t readings;
+	bool is_closed;
+};
+
+struct reading {
+	struct facts *facts;
+	struct list items; /* copies of paths, then what was read */
+	void (*on_done)(void *user);
+	void *user;
+};
+
+char *facts_path(const char *const *model_roots, const char *file_path)
+{
+	const char *root = model_roots[0];
+
+	if (root != NULL && span_has_prefix(span_of(file_path), MODELS_PREFIX)) {
+		return fs_join(root, file_path + sizeof(MODELS_PREFIX) - 1);
+	}
+	return root != NULL && file_path[0] != '/' ? fs_join(root, file_path)
+						   : mem_strdup(file_path);
+}
+
+static void free_item(struct item *item)
+{
+	list_remove(&item->link);
+	gguf_finish(&item->fact.gguf);
+	free(item->path);
+	free(item);
+}
+
+static struct item *find(const struct list *items, const char *path)
+{
+	LIST_FOR_EACH (it, next, items) {
+		struct item *item = LIST_ITEM(it, struct item, link);
+
+		if (strcmp(item->path, path) == 0) {
+			return item;
+		}
+	}
+	return NULL;
+}
+
+/* On another thread. */
+static void read_items(void *arg)
+{
+	struct reading *reading = arg;
+
+	LIST_FOR_EACH (it, next, &reading->items) {
+		struct item *item = LIST_ITEM(it, struct item, link);
+		struct stat st = { 0 };
+		struct err *err = &item->fact.err;
+
+		if (stat(item->path, &st) == 0 && item->inode == st.st_ino &&
+		    item->written_s == st.st_mtime && item->bytes == st.st_size) {
+			free_item(item); /* what is known still holds */
+			continue;
+		}
+		item->inode = st.st_ino;
+		item->written_s = st.st_mtime;
+		item->bytes = st.st_size;
+		gguf_read_path(&item->fact.gguf, item->path, &item->fact.file_bytes, err);
+	}
+}
+
+static void free_if_over(struct facts *f)
+{
+	if (f->is_closed && f->readings == 0) {
+		LIST_FOR_EACH (it, next, &f->items) {
+			free_item(LIST_ITEM(it, struct item, link));
+		}
+		free(f);
+	}
+}
+
+static void on_read(void *arg)
+{
+	struct reading *reading = arg;
+	struct facts *f = reading->facts;
+
+	LIST_FOR_EACH (it, next, &reading->items) {
+		struct item *known = find(&f->items, LIST_ITEM(it, struct item, link)->path);
+
+		if (known != NULL) {
+			free_item(known);
+		}
+		list_remove(it);
+		list_append(&f->items, it);
+	}
+	reading->on_done(reading->user);
+	free(reading);
+	f->readings--;
+	free_if_over(f);
+}
+
+struct facts *facts_create(struct loop *loop, const char *const *model_roots)
+{
+	struct facts *f = mem_alloc(sizeof(*f));
+
+	f->loop = loop;
+	f->model_roots = model_roots;
+	list_init(&f->items);
+	return f;
+}
+
+void facts_close(struct facts *f)
+{
+	f->is_closed = true;
+	free_if_over(f);
+}
+
+void facts_read(struct facts *f, const struct registry *r, void (*on_done)(void *user), void *user)
+{
+	struct reading *reading = mem_alloc(sizeof(*reading));
+
+	reading->facts = f;
+	reading->on_done = on_done;
+	reading->user = user;
+	list_init(&reading->items);
+	for (size_t i = 0; i < r->count; i++) {
+		struct item *item = mem_alloc(sizeof(*item));
+		const struct item *known;
+
+		item->path = facts_path(f->model_roots, r->models[i].file_path);
+		known = find(&f->items, item->path);
+		if (known != NULL) {
+			item->inode = known->inode;
+			item->written_s = known->written_s;
+			item->bytes = known->bytes;
+		}
+		list_append(&reading->items, &item->link);
+	}
+	f->readings++;
+	loop_work(f->loop, read_items, on_read, reading);
+}
+
+const struct fact *facts_find(const struct facts *f, const struct model *m)
+{
+	char *path = facts_path(f->model_roots, m->file_path);
+	const struct item *item = find(&f->items, path);
+
+	free(path);
+	return item != NULL ? &item->fact : NULL;
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What models' files say about themselves (model/gguf.h), read on another thread and kept until the
+ * file changes.
+ */
+#ifndef BACKEND_FACTS_H
+#define BACKEND_FACTS_H
+
+#include "io/loop.h"
+#include "model/gguf.h"
+#include "model/registry.h"
+
+struct facts;
+
+struct fact {
+	struct err err; /* code 0: gguf is there */
+	struct gguf gguf;
+	uint64_t file_bytes; /* of all parts */
+	uint64_t mmproj_bytes;
+};
+
+/* model_roots is borrowed; the first one stands for /models. */
+struct facts *facts_create(struct loop *loop, const char *const *model_roots);
+void facts_close(struct facts *f); /* frees later */
+
+/* Reads what is not known yet, or has changed; on_done once, from the loop. */
+void facts_read(struct facts *f, const struct registry *r, void (*on_done)(void *user), void *user);
+/* As last read; NULL: never. Borrowed until the next facts_read. */
+const struct fact *facts_find(const struct facts *f, const struct model *m);
+
+/* Where the file lies here: below the first root for /models/... and relative paths; free() it. */
+char *facts_path(const char *const *model_roots, const char *file_path);
+
+#endif

@@ -1,0 +1,378 @@
+/* SPDX-License-Identifier: MIT */
+#include "backend/manage.h"
+
+#include <stdlib.h>
+
+#include "backend/manage_core.h"
+#include "base/mem.h"
+
+#define ROUTE(method, path, name, open) { H1_##method, path, handle_##name, open },
+static const struct manage_route routes[] = { MANAGE_ROUTES(ROUTE) };
+#undef ROUTE
+
+/* Calls */
+
+void call_release(struct call *c)
+{
+	struct manage *m = c->m;
+
+	c->is_held = false;
+	if (c->x != NULL) {
+		return;
+	}
+	timer_stop(&c->timer);
+	buf_finish(&c->out);
+	free(c->work);
+	free(c->ids);
+	free(c);
+	m->calls--;
+	if (m->is_closed && m->calls == 0) {
+		free(m);
+	}
+}
+
+static void on_close(void *user)
+{
+	struct call *c = user;
+
+	c->x = NULL;
+	timer_stop(&c->timer);
+	if (!c->is_held) {
+		call_release(c);
+	}
+}
+
+static const struct exchange_callbacks exchange_calls = { .on_close = on_close };
+
+struct exchange *call_take(struct call *c)
+{
+	struct exchange *x = c->x;
+
+	c->x = NULL;
+	if (!c->is_held) {
+		call_release(c);
+	}
+	return x;
+}
+
+void call_reply(struct call *c, int status)
+{
+	bool is_whole = jsonw_end_all(&c->w) == 0;
+	struct buf body = c->out;
+	struct err err = { 0 };
+
+	buf_init(&c->out, MANAGE_REPLY_MAX_BYTES);
+	struct exchange *x = call_take(c);
+
+	if (x != NULL && is_whole) {
+		exchange_reply_json(x, status, buf_span(&body));
+	} else if (x != NULL) {
+		err_set(&err, ERR_INTERNAL, "the answer is too large");
+		exchange_fail(x, &err);
+	}
+	buf_finish(&body);
+}
+
+void call_fail(struct call *c, const struct err *why)
+{
+	struct exchange *x = call_take(c);
+
+	if (x != NULL) {
+		exchange_fail(x, why);
+	}
+}
+
+void call_query(const struct call *c, const char *name, char *ret_text, size_t room)
+{
+	struct span rest = exchange_request(c->x)->query;
+
+	ret_text[0] = '\0';
+	while (rest.ptr != NULL) {
+		struct span value = span_split(&rest, '&');
+		struct span key = span_split(&value, '=');
+
+		if (span_is(key, name)) {
+			span_copy(value.ptr != NULL ? value : SPAN_LIT(""), ret_text, room);
+		}
+	}
+}
+
+bool call_query_number(struct call *c, const char *name, uint64_t max, uint64_t fallback,
+		       uint64_t *ret_number)
+{
+	char text[32];
+	struct err err;
+
+	call_query(c, name, text, sizeof(text));
+	*ret_number = fallback;
+	if (text[0] == '\0' || span_to_u64(span_of(text), max, ret_number) == 0) {
+		return true;
+	}
+	err_set(&err, ERR_INVALID, "%s=%s is not a whole number of at most %llu", name, text,
+		(unsigned long long)max);
+	call_fail(c, &err);
+	return false;
+}
+
+struct fleet_model *call_model(struct call *c)
+{
+	struct fleet_model *m = fleet_find(c->m->options.fleet, span_of(c->id));
+	const char *nearest = registry_nearest(fleet_registry(c->m->options.fleet), span_of(c->id));
+	struct err err;
+
+	if (m == NULL && nearest != NULL) {
+		err_set(&err, ERR_NOT_FOUND, "there is no model '%s'. Did you mean '%s'?", c->id,
+			nearest);
+	} else if (m == NULL) {
+		err_set(&err, ERR_NOT_FOUND,
+			"there is no model '%s'\nGET /api/models/registry lists them", c->id);
+	}
+	if (m == NULL) {
+		call_fail(c, &err);
+	}
+	return m;
+}
+
+/* Requests */
+
+/* Whether path is of the route's form; an "{id}" is copied. */
+static bool path_matches(const char *form, const char *path, char ret_id[SERVER_ID_MAX_BYTES])
+{
+	struct span forms = span_of(form), parts = span_of(path);
+
+	ret_id[0] = '\0';
+	while (forms.ptr != NULL && parts.ptr != NULL) {
+		struct span want = span_split(&forms, '/'), part = span_split(&parts, '/');
+
+		if (span_is(want, "{id}")) {
+			if (!registry_id_is_valid(part)) {
+				return false;
+			}
+			span_copy(part, ret_id, SERVER_ID_MAX_BYTES);
+		} else if (!span_equal(want, part)) {
+			return false;
+		}
+	}
+	return forms.ptr == NULL && parts.ptr == NULL;
+}
+
+/* Fixed paths stand before those with an id. ERR_NOT_FOUND, or ERR_METHOD. */
+static int find_route(const struct request *r, const struct manage_route **ret_route,
+		      char ret_id[SERVER_ID_MAX_BYTES], struct err *err)
+{
+	enum h1_method method = r->method == H1_HEAD ? H1_GET : r->method;
+	const struct manage_route *other = NULL;
+
+	for (size_t i = 0; i < ARRAY_LEN(routes); i++) {
+		if (path_matches(routes[i].path, r->path, ret_id)) {
+			if (routes[i].method == method) {
+				*ret_route = &routes[i];
+				return 0;
+			}
+			other = &routes[i];
+		}
+	}
+	if (other != NULL) {
+		return err_set(err, ERR_METHOD, "%s takes %s, not %s", other->path,
+			       h1_method_name(other->method), h1_method_name(r->method));
+	}
+	return err_set(err, ERR_NOT_FOUND,
+		       "there is no %s here\ndocs/openapi.yaml lists what there is", r->path);
+}
+
+static int authorize(const struct manage *m, const struct exchange *x, struct err *err)
+{
+	const struct h1_head *head = exchange_request(x)->head;
+	struct span value = h1_get(head, "Authorization");
+
+	if (value.ptr == NULL && m->options.trusts_loopback && exchange_peer_is_loopback(x)) {
+		return 0;
+	}
+	if (span_has_prefix(value, "Bearer ") && h1_count(head, "Authorization") == 1 &&
+	    keys_is_token(m->options.keys, span_from(value, sizeof("Bearer ") - 1))) {
+		return 0;
+	}
+	return err_set(err, ERR_UNAUTHENTICATED, "the management token is missing or wrong");
+}
+
+static void on_body(void *user, struct exchange *x, struct span body)
+{
+	struct call *c = user;
+	struct err err = { 0 };
+	struct json *doc = json_parse(body, &err);
+
+	(void)x;
+	if (doc == NULL) {
+		err_prefix(&err, "the body");
+		call_fail(c, &err);
+	} else if (json_type(json_root(doc)) != JSON_OBJECT) {
+		err_set(&err, ERR_INVALID, "the body is not a JSON object");
+		call_fail(c, &err);
+	} else {
+		c->route->handle(c, json_root(doc));
+	}
+	json_destroy(doc);
+}
+
+static void begin_call(struct manage *m, struct exchange *x, const struct manage_route *route,
+		       const char *id)
+{
+	const struct request *r = exchange_request(x);
+	struct span type = h1_get(r->head, "Content-Type");
+	struct call *c = mem_alloc(sizeof(*c));
+	struct err err;
+
+	c->m = m;
+	c->x = x;
+	c->route = route;
+	memcpy(c->id, id, sizeof(c->id));
+	buf_init(&c->out, MANAGE_REPLY_MAX_BYTES);
+	jsonw_init(&c->w, &c->out);
+	timer_init(&c->timer, m->options.loop, NULL);
+	m->calls++;
+	exchange_watch(x, &exchange_calls, c);
+	if (!r->has_body) {
+		route->handle(c, NULL);
+	} else if (!span_is_nocase(span_trim(span_split(&type, ';')), "application/json")) {
+		err_set(&err, ERR_DENIED,
+			"a body here is JSON\nsend it with 'Content-Type: application/json'");
+		call_fail(c, &err);
+	} else {
+		exchange_read_body(x, MANAGE_BODY_MAX_BYTES, on_body, c);
+	}
+}
+
+bool manage_has_path(const char *path)
+{
+	return strncmp(path, "/api/", 5) == 0 || strcmp(path, "/health") == 0 ||
+	       strcmp(path, "/ready") == 0 || strcmp(path, "/metrics") == 0;
+}
+
+void manage_handle(struct manage *m, struct exchange *x)
+{
+	const struct manage_route *route = NULL;
+	char id[SERVER_ID_MAX_BYTES];
+	struct err err;
+	int status = find_route(exchange_request(x), &route, id, &err);
+
+	/* Who may not is not told what there is. */
+	if ((route == NULL || !route->is_open) && authorize(m, x, &err) != 0) {
+		status = ERR_UNAUTHENTICATED;
+	}
+	if (status != 0) {
+		exchange_fail(x, &err);
+	} else {
+		begin_call(m, x, route, id);
+	}
+}
+
+void manage_write_error(const struct err *why, struct buf *out)
+{
+	struct json_writer w;
+
+	jsonw_init(&w, out);
+	jsonw_object(&w);
+	jsonw_key(&w, "error");
+	jsonw_object(&w);
+	show_error(&w, "message", why->code, why->text);
+	jsonw_member_text(&w, "code", err_name(why->code));
+	jsonw_member_i64(&w, "status", err_http_status(why->code));
+	jsonw_end_all(&w);
+}
+
+/* Life */
+
+struct manage *manage_create(const struct manage_options *options)
+{
+	struct manage *m = mem_alloc(sizeof(*m));
+
+	m->options = *options;
+	m->facts = facts_create(options->loop, options->model_roots);
+	return m;
+}
+
+void manage_close(struct manage *m)
+{
+	if (m == NULL) {
+		return;
+	}
+	facts_close(m->facts);
+	m->is_closed = true;
+	if (m->calls == 0) {
+		free(m);
+	}
+}
+
+/* Small answers */
+
+void handle_health(struct call *c, const struct json_value *body)
+{
+	(void)body;
+	jsonw_object(&c->w);
+	jsonw_member_text(&c->w, "status", "ok");
+	call_reply(c, 200);
+}
+
+/* What could be served now, or why nothing can. */
+void handle_ready(struct call *c, const struct json_value *body)
+{
+	const struct fleet *fleet = c->m->options.fleet;
+	const struct err *down = fleet_link_error(fleet);
+	const char *reason = "no model is enabled";
+
+	(void)body;
+	LIST_FOR_EACH (it, next, fleet_models(fleet)) {
+		const struct fleet_model *m = LIST_ITEM(it, struct fleet_model, link);
+
+		if (m->has_endpoint || (m->server.enabled && down->code == 0)) {
+			reason = "";
+		}
+	}
+	if (reason[0] != '\0' && down->code != 0) {
+		reason = down->text;
+	}
+	jsonw_object(&c->w);
+	jsonw_member_bool(&c->w, "ready", reason[0] == '\0');
+	jsonw_member_text(&c->w, "reason", reason);
+	call_reply(c, reason[0] == '\0' ? 200 : 503);
+}
+
+static void on_metrics(void *user, struct span text)
+{
+	struct call *c = user;
+	struct reply reply = { .status = 200, .content_type = "text/plain; version=0.0.4" };
+
+	c->is_held = false;
+	struct exchange *x = call_take(c);
+
+	if (x != NULL) {
+		exchange_reply(x, &reply, text);
+	}
+}
+
+void handle_metrics(struct call *c, const struct json_value *body)
+{
+	(void)body;
+	c->is_held = true;
+	metrics_collect(c->m->options.metrics, on_metrics, c);
+}
+
+void handle_host(struct call *c, const struct json_value *body)
+{
+	(void)body;
+	show_host(&c->w, &c->m->options.host);
+	call_reply(c, 200);
+}
+
+void handle_events(struct call *c, const struct json_value *body)
+{
+	struct events *events = c->m->options.events;
+	struct err err;
+
+	(void)body;
+	if (events_is_full(events, &err)) {
+		call_fail(c, &err);
+	} else {
+		events_add(events, call_take(c));
+	}
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The management API (docs/openapi.yaml), routes in one table. Who may: the holder of the
+ * management token, and clients on this machine where trusts_loopback says so.
+ */
+#ifndef BACKEND_MANAGE_H
+#define BACKEND_MANAGE_H
+
+#include "backend/events.h"
+#include "backend/facts.h"
+#include "backend/keys.h"
+#include "backend/metrics.h"
+#include "backend/show.h"
+#include "http/server.h"
+
+#define MANAGE_BODY_MAX_BYTES 65536
+#define MANAGE_REPLY_MAX_BYTES (64u << 20)
+
+/*
+ * X(method, path, handler, open to everybody). scripts/lint.sh compares these rows with
+ * docs/openapi.yaml.
+ */
+#define MANAGE_ROUTES(X) \
+	X(GET, "/health", health, true) \
+	X(GET, "/ready", ready, true) \
+	X(GET, "/metrics", metrics, true) \
+	X(GET, "/api/models/servers", servers, false) \
+	X(POST, "/api/models/servers/start-all", start_all, false) \
+	X(POST, "/api/models/servers/stop-all", stop_all, false) \
+	X(POST, "/api/models/servers/{id}/start", start, false) \
+	X(POST, "/api/models/servers/{id}/stop", stop, false) \
+	X(POST, "/api/models/servers/{id}/restart", restart, false) \
+	X(GET, "/api/events", events, false) \
+	X(GET, "/api/host", host, false)
+
+struct manage_options { /* all borrowed */
+	struct loop *loop;
+	struct fleet *fleet;
+	struct keys *keys;
+	struct metrics *metrics;
+	struct events *events;
+	struct show_host host;
+	const char *const *model_roots; /* NULL-terminated; the first one stands for /models */
+	uint32_t cache_ram_mib;
+	uint32_t drain_ms;
+	bool trusts_loopback;
+};
+
+struct manage;
+
+struct manage *manage_create(const struct manage_options *options);
+bool manage_has_path(const char *path);
+void manage_handle(struct manage *m, struct exchange *x);
+void manage_write_error(const struct err *why, struct buf *out);
+void manage_close(struct manage *m); /* frees later; NULL is fine */
+
+#endif

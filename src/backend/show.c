@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: MIT */
+#include "backend/show.h"
+
+#include "base/mem.h"
+
+static const char *next_step(int code)
+{
+	switch (code) {
+	case ERR_UNAUTHENTICATED:
+		return "send 'Authorization: Bearer TOKEN' with the management token: ronzal keys "
+		       "show";
+	case ERR_NO_AGENT:
+		return "ronzal service install";
+	case ERR_NO_ENGINE:
+		return "install llama.cpp, or name llama-server by engine = PATH in host.conf";
+	default:
+		return "";
+	}
+}
+
+void show_error(struct json_writer *w, const char *error_key, int code, const char *text)
+{
+	struct span step = span_of(text);
+	struct span sentence = span_split(&step, '\n');
+
+	jsonw_member_span(w, error_key, sentence);
+	jsonw_member_span(w, "next_step", step.ptr != NULL ? step : span_of(next_step(code)));
+}
+
+void show_server(struct json_writer *w, const struct fleet_model *m)
+{
+	const struct server *s = &m->server;
+	int64_t up_ms = s->ready_unix_ms > 0 && server_phase_is_running(s->phase)
+				? loop_unix_ms() - s->ready_unix_ms
+				: 0;
+
+	jsonw_object(w);
+	server_write_members(w, s);
+	jsonw_member_text(w, "model_id", s->id);
+	jsonw_member_text(w, "display_name", s->name);
+	jsonw_member_bool(w, "is_ready", s->phase == SERVER_READY);
+	jsonw_member_bool(w, "is_running", server_phase_is_running(s->phase));
+	jsonw_member_double(w, "uptime_seconds", (double)up_ms / 1000, 1);
+	jsonw_member_bool(w, "restart_needed", m->restart_needed);
+	jsonw_member_i64(w, "active_requests", m->active);
+	jsonw_member_i64(w, "queued_requests", m->queued);
+	jsonw_end(w);
+}
+
+/* What to do for a GPU, when it is known that something can be done. */
+static void show_gpu_help(struct json_writer *w, const struct show_host *h,
+			  struct fleet_state state)
+{
+	const char *message = NULL, *command = "./scripts/setup-ssh-automation.sh --check";
+
+	if (h->mode == FLEET_CPU) {
+		message = "Engines run on the CPU of this container. For the host's GPU set up its "
+			  "ssh "
+			  "key, then set USE_EXTERNAL_SERVERS=true in docker-compose.yml.";
+		command = "./scripts/setup-ssh-automation.sh";
+	} else if (state.is_fallback || (h->mode == FLEET_HOST && state.link == FLEET_DOWN)) {
+		message = "The host with the GPU cannot be reached.";
+	}
+	jsonw_key(w, "gpu_help");
+	if (message == NULL) {
+		jsonw_null(w);
+		return;
+	}
+	jsonw_object(w);
+	jsonw_member_text(w, "message", message);
+	jsonw_member_text(w, "command", command);
+	jsonw_end(w);
+}
+
+void show_host(struct json_writer *w, const struct show_host *h)
+{
+	static const char *const modes[] = { "native", "false", "true", "auto" };
+	static const char *const links[] = { "connecting", "up", "down", "busy" };
+	const struct err *why = fleet_link_error(h->fleet);
+	struct fleet_state state = fleet_state(h->fleet);
+
+	jsonw_object(w);
+	host_info_write_members(w, fleet_host(h->fleet));
+	jsonw_member_text(w, "mode", modes[h->mode]);
+	jsonw_key(w, "link");
+	jsonw_object(w);
+	jsonw_member_text(w, "state", links[state.link]);
+	jsonw_member_i64(w, "since_unix_ms", state.since_unix_ms);
+	show_error(w, "error", why->code, why->code != 0 ? why->text : "");
+	jsonw_end(w);
+	jsonw_member_bool(w, "fallback", state.is_fallback);
+	jsonw_member_i64(w, "lease_s",
+			 h->mode == FLEET_HOST || h->mode == FLEET_AUTO ? h->lease_s : 0);
+	show_gpu_help(w, h, state);
+	jsonw_member_text(w, "base_url", h->base_url);
+	jsonw_end(w);
+}
+
+static void member_count(struct json_writer *w, const char *key, int64_t count)
+{
+	jsonw_key(w, key);
+	if (count < 0) {
+		jsonw_null(w);
+	} else {
+		jsonw_i64(w, count);
+	}
+}
+
+static int64_t between_ms(uint64_t from_us, uint64_t to_us)
+{
+	return to_us > from_us ? (int64_t)(to_us - from_us) / 1000 : 0;
+}
+
+void show_request(struct json_writer *w, const struct account *a)
+{
+	static const char *const phases[] = { "queued", "prompt", "generating", "done" };
+	uint64_t routed_us = a->routed_us != 0 ? a->routed_us : a->end_us;
+
+	jsonw_object(w);
+	jsonw_member_u64(w, "id", a->id);
+	jsonw_member_i64(w, "at_unix_ms", a->at_unix_ms);
+	jsonw_member_text(w, "model_id", a->model);
+	jsonw_member_text(w, "key_name", a->key);
+	jsonw_member_text(w, "path", a->path);
+	jsonw_member_bool(w, "stream", a->stream);
+	jsonw_member_text(w, "phase", phases[a->phase]);
+	jsonw_member_i64(w, "status", a->status);
+	member_count(w, "prompt_tokens", a->prompt_tokens);
+	member_count(w, "cached_tokens", a->cached_tokens);
+	member_count(w, "generated_tokens", a->generated_tokens);
+	jsonw_member_i64(w, "queue_ms", between_ms(a->begin_us, routed_us));
+	member_count(w, "first_token_ms",
+		     a->first_us == 0 ? -1 : between_ms(a->begin_us, a->first_us));
+	if (a->tokens_per_second > 0) {
+		jsonw_member_double(w, "tokens_per_second", a->tokens_per_second, 2);
+	} else {
+		member_count(w, "tokens_per_second", -1);
+	}
+	jsonw_member_i64(w, "total_ms", between_ms(a->begin_us, a->end_us));
+	jsonw_member_text(w, "error", a->error);
+	jsonw_end(w);
+}
