@@ -17,8 +17,8 @@ enum session_state { SESSION_NEW, SESSION_GREETING, SESSION_ATTACHED, SESSION_GO
 /* What one peer has to be told of one server. */
 struct interest {
 	struct supervisor *server;
-	bool is_marked, follows;
-	uint64_t dropped; /* log lines that it missed */
+	bool is_marked, follows, followed; /* followed: before the last session_unfollow_all */
+	uint64_t dropped;		   /* log lines that it missed */
 };
 
 struct session {
@@ -237,16 +237,20 @@ static void on_tail_line(void *user, struct span line)
 void session_follow(struct session *s, struct supervisor *server, uint32_t tail)
 {
 	struct tail_context context = { s, server };
+	struct interest *interest = interest_in(s, server);
 
-	interest_in(s, server)->follows = true;
-	supervisor_tail(server, tail, on_tail_line, &context);
+	interest->follows = true;
+	if (!interest->followed) {
+		supervisor_tail(server, tail, on_tail_line, &context);
+	}
 }
 
 void session_unfollow_all(struct session *s)
 {
 	for (size_t i = 0; i < s->interest_count; i++) {
+		s->interests[i].followed = s->interests[i].follows;
 		s->interests[i].follows = false;
-		s->interests[i].dropped = 0;
+		s->interests[i].dropped = s->interests[i].followed ? s->interests[i].dropped : 0;
 	}
 }
 

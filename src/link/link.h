@@ -50,7 +50,10 @@ typedef void link_reply_fn(void *user, const struct link_reply *reply);
 
 void link_send(struct link *link, const struct link_request *request, link_reply_fn *on_reply,
 	       void *user);
-/* Logs of these models from now on, with the last `tail` lines first; replaces the former set. */
+/*
+ * Logs of these models from now on; replaces the former set. Those that are new to it begin with
+ * their last `tail` lines.
+ */
 void link_follow_logs(struct link *link, const char *const *ids, size_t count, uint32_t tail);
 
 /* Why it is down, for an error to somebody who needs it; code 0 while it is up. */
