@@ -261,18 +261,11 @@ static int set_port(struct registry *r, struct model *m, struct span value, stru
 {
 	uint64_t port;
 
-	if (span_to_u64(value, r->port_max, &port) != 0 || port < r->port_min) {
-		return err_set(err, ERR_INVALID, "port: \"%.*s\" is outside %u..%u",
-			       SPAN_ARG(value), r->port_min, r->port_max);
+	if (span_to_u64(value, INT32_MAX, &port) != 0) {
+		return err_set(err, ERR_INVALID, "port: \"%.*s\" is not a number",
+			       SPAN_ARG(value));
 	}
-	for (size_t i = 0; i < r->count; i++) {
-		if (&r->models[i] != m && r->models[i].port == port) {
-			return err_set(err, ERR_BUSY, "port %u is %s's", (unsigned)port,
-				       r->models[i].id);
-		}
-	}
-	m->port = (uint16_t)port;
-	return 0;
+	return registry_set_port(r, m, (int64_t)port, err);
 }
 
 /* One KEY=VALUE. */

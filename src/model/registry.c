@@ -329,6 +329,22 @@ static int remove_refused(struct registry *r, const char *id)
 	return ERR_NOT_FOUND;
 }
 
+int registry_set_port(struct registry *r, struct model *m, int64_t port, struct err *err)
+{
+	if (port < r->port_min || port > r->port_max) {
+		return err_set(err, ERR_INVALID, "port: %lld is outside %u..%u", (long long)port,
+			       r->port_min, r->port_max);
+	}
+	for (size_t i = 0; i < r->count; i++) {
+		if (&r->models[i] != m && r->models[i].port == port) {
+			return err_set(err, ERR_BUSY, "port %u is %s's", (unsigned)port,
+				       r->models[i].id);
+		}
+	}
+	m->port = (uint16_t)port;
+	return 0;
+}
+
 int registry_remove(struct registry *r, const char *id)
 {
 	for (size_t i = 0; i < r->count; i++) {

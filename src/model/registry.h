@@ -81,6 +81,8 @@ const char *registry_nearest(const struct registry *r, struct span id);
 int registry_add(struct registry *r, const struct model *m, struct err *err);
 /* Also of a refused one, which no longer is in the file then. 0 or ERR_NOT_FOUND. */
 int registry_remove(struct registry *r, const char *id);
+/* ERR_INVALID outside the registry's range, ERR_BUSY when another model has it. */
+int registry_set_port(struct registry *r, struct model *m, int64_t port, struct err *err);
 /* The display name of a model whose file says none: its file name without ".gguf"; free() it. */
 char *model_made_name(const char *file_path);
 /* Frees what a model made by hand owns; those of a registry are the registry's. */
