@@ -164,6 +164,11 @@ static void write_list(const struct keys *k, bool with_hash, struct json_writer 
 	jsonw_end(w);
 }
 
+void key_write(const struct key *key, struct json_writer *w)
+{
+	write_key(key, false, w);
+}
+
 void keys_write(const struct keys *k, struct json_writer *w)
 {
 	write_list(k, false, w);

@@ -48,6 +48,7 @@ int keys_refresh(struct keys *k, struct err *err);
 int keys_add(struct keys *k, const char *name, const char *const *models, int model_count,
 	     char ret_secret[KEY_SECRET_BYTES], struct err *err);
 int keys_revoke(struct keys *k, const char *id_or_name, struct err *err);
+void key_write(const struct key *key, struct json_writer *w);
 void keys_write(const struct keys *k, struct json_writer *w); /* a list without secrets */
 
 /* The key that `secret` is, or NULL; in time that does not depend on which bytes are right. */

@@ -359,7 +359,7 @@ static void on_worked(void *arg)
 		u->err = j.err;
 		log_error("%s: requests and usage are no longer kept", j.err.text);
 	}
-	if (j.is_question && !u->closing) {
+	if (j.is_question) {
 		j.question.on_answer(j.question.user, &j.err, buf_span(&j.answer));
 	}
 	buf_finish(&j.answer);
@@ -371,7 +371,7 @@ static void next_job(struct usage *u)
 	if (u->is_busy) {
 		return;
 	}
-	if (u->question_count > 0 && !u->closing) {
+	if (u->question_count > 0) {
 		u->job.is_question = true;
 		u->job.question = u->questions[0];
 		buf_init(&u->job.answer, USAGE_ANSWER_MAX_BYTES);
@@ -528,11 +528,18 @@ struct usage *usage_open(struct loop *loop, const char *path)
 
 void usage_close(struct usage *u)
 {
-	if (u != NULL) {
-		u->closing = true;
-		timer_stop(&u->flush);
-		next_job(u);
+	struct err why = { ERR_UNAVAILABLE, "the backend is being stopped" };
+
+	if (u == NULL) {
+		return;
 	}
+	u->closing = true;
+	timer_stop(&u->flush);
+	for (size_t i = 0; i < u->question_count; i++) {
+		u->questions[i].on_answer(u->questions[i].user, &why, (struct span){ NULL, 0 });
+	}
+	u->question_count = 0;
+	next_job(u);
 }
 
 const struct err *usage_error(const struct usage *u)
