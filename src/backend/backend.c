@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-#include "backend/metrics.h"
+#include "backend/manage.h"
 #include "backend/usage.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -18,7 +18,10 @@ struct backend {
 	struct fleet *fleet;
 	struct metrics *metrics;
 	struct usage *usage;
+	struct events *events;
 	struct gateway *gateway;
+	struct manage *manage;
+	struct show_host host;
 	struct http_server *server;
 	struct account_sink sink;
 	struct fleet_listener starts; /* tells usage of each server's change */
@@ -34,11 +37,15 @@ static void on_account(void *user, const struct account *a)
 
 	metrics_account(b->metrics, a);
 	usage_account(b->usage, a);
+	events_account(b->events, a);
 }
 
 static void on_gap(void *user, const char *model, uint64_t gap_us)
 {
-	metrics_gap(((struct backend *)user)->metrics, model, gap_us);
+	struct backend *b = user;
+
+	metrics_gap(b->metrics, model, gap_us);
+	events_gap(b->events, model);
 }
 
 static void on_model(struct fleet_listener *l, const struct fleet_model *m)
@@ -49,10 +56,9 @@ static void on_model(struct fleet_listener *l, const struct fleet_model *m)
 static void on_request(void *user, struct exchange *x)
 {
 	struct backend *b = user;
-	const char *path = exchange_request(x)->path;
 
-	if (strcmp(path, "/health") == 0) {
-		exchange_reply_json(x, 200, SPAN_LIT("{\"status\":\"ok\"}"));
+	if (manage_has_path(exchange_request(x)->path)) {
+		manage_handle(b->manage, x);
 	} else {
 		gateway_handle(b->gateway, x);
 	}
@@ -62,7 +68,11 @@ static void write_error(void *user, const struct request *request, const struct 
 			struct buf *out)
 {
 	(void)user;
-	gateway_write_error(request, why, out);
+	if (request != NULL && manage_has_path(request->path)) {
+		manage_write_error(why, out);
+	} else {
+		gateway_write_error(request, why, out);
+	}
 }
 
 /* Leaving */
@@ -88,6 +98,8 @@ void backend_leave(struct backend *b, void (*on_end)(void *user), void *user)
 	b->on_end = on_end;
 	b->user = user;
 	b->leave_by_ms = loop_now_ms(b->loop) + b->options.fleet.drain_ms;
+	events_end(b->events);
+	manage_end(b->manage);
 	http_server_drain(b->server);
 	timer_start(&b->leaving, 0);
 }
@@ -113,6 +125,24 @@ static struct gateway *make_gateway(struct backend *b)
 	});
 }
 
+static struct manage *make_manage(struct backend *b)
+{
+	const struct backend_options *o = &b->options;
+
+	return manage_create(&(struct manage_options){
+		.loop = b->loop,
+		.fleet = b->fleet,
+		.keys = &b->keys,
+		.metrics = b->metrics,
+		.usage = b->usage,
+		.events = b->events,
+		.host = &b->host,
+		.model_roots = o->model_roots,
+		.cache_ram_mib = o->cache_ram_mib,
+		.drain_ms = o->fleet.drain_ms,
+	});
+}
+
 static struct http_server *make_server(struct backend *b, struct err *err)
 {
 	const struct backend_options *o = &b->options;
@@ -124,6 +154,7 @@ static struct http_server *make_server(struct backend *b, struct err *err)
 						       .conns_max = o->conns_max },
 					 .hosts = o->hosts,
 					 .origins = o->origins,
+					 .local_peer = o->local_peer,
 					 .on_request = on_request,
 					 .write_error = write_error,
 					 .user = b,
@@ -152,7 +183,11 @@ struct backend *backend_start(struct loop *loop, const struct backend_options *o
 	b->usage = usage_open(loop, options->usage_path);
 	b->starts.on_model = on_model;
 	fleet_listen(b->fleet, &b->starts);
+	b->host = (struct show_host){ b->fleet, options->fleet.mode, options->fleet.lease_ms / 1000,
+				      options->base_url };
+	b->events = events_create(loop, b->fleet, &b->host, options->version);
 	b->gateway = make_gateway(b);
+	b->manage = make_manage(b);
 	b->server = make_server(b, err);
 	if (b->server == NULL) {
 		backend_close(b);
@@ -172,8 +207,12 @@ void backend_close(struct backend *b)
 		return;
 	}
 	timer_stop(&b->leaving);
+	events_end(b->events);
+	manage_end(b->manage);
 	http_server_close(b->server);
 	gateway_close(b->gateway);
+	manage_close(b->manage);
+	events_close(b->events);
 	metrics_close(b->metrics);
 	usage_close(b->usage);
 	fleet_close(b->fleet);

@@ -13,16 +13,18 @@
 
 /* All text is borrowed for the backend's life. */
 struct backend_options {
+	const char *version;
 	struct fleet_options fleet;
 	const char *address; /* numeric */
 	uint16_t port;
 	const char *const *hosts, *const *origins; /* http/server.h */
+	const char *local_peer;
 	const char *const *model_roots; /* NULL-terminated; the first stands for /models */
 	const char *keys_folder, *usage_path;
 	const char *base_url; /* the gateway as containers reach it */
 	bool keys_always;     /* clients on this machine need a key too */
 	size_t body_max_bytes;
-	uint32_t queue_max, queue_ms, first_token_ms, cache_ram_mib, lease_s;
+	uint32_t queue_max, queue_ms, first_token_ms, cache_ram_mib;
 	int conns_max;
 };
 

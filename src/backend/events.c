@@ -6,9 +6,9 @@
  */
 #include "backend/events.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
+#include "backend/usage.h"
 #include "base/digest.h"
 #include "base/mem.h"
 #include "http/sse.h"
@@ -151,7 +151,7 @@ static int tell_requests(struct reader *r)
 
 	for (; status == 0 && r->shown < EVENTS_REQUESTS_MAX; r->shown += status == 0) {
 		if (e->requests[r->shown].id != 0) {
-			show_request(write_event(e), &e->requests[r->shown]);
+			account_write(write_event(e), &e->requests[r->shown]);
 			status = tell(r, "request");
 		}
 	}
@@ -361,7 +361,7 @@ void events_account(struct events *e, const struct account *a)
 	if (t != NULL) {
 		t->tokens += a->tokens_per_second; /* it came in one piece: its own speed */
 	}
-	show_request(write_event(e), a);
+	account_write(write_event(e), a);
 	tell_all(e, "request", true);
 }
 
@@ -433,20 +433,28 @@ struct events *events_create(struct loop *loop, struct fleet *fleet, const struc
 	return e;
 }
 
-void events_close(struct events *e)
+void events_end(struct events *e)
 {
 	if (e == NULL) {
 		return;
 	}
-	timer_stop(&e->traffic);
-	timer_stop(&e->host_timer);
-	list_remove(&e->listener.link);
 	LIST_FOR_EACH (it, next, &e->readers) {
 		struct reader *r = LIST_ITEM(it, struct reader, link);
 
 		sse_end(r->sse);
 		on_close(r);
 	}
+}
+
+void events_close(struct events *e)
+{
+	if (e == NULL) {
+		return;
+	}
+	events_end(e);
+	timer_stop(&e->traffic);
+	timer_stop(&e->host_timer);
+	list_remove(&e->listener.link);
 	LIST_FOR_EACH (it, next, &e->topics) {
 		free(LIST_ITEM(it, struct topic, link));
 	}

@@ -24,7 +24,8 @@ struct events;
 
 struct events *events_create(struct loop *loop, struct fleet *fleet, const struct show_host *host,
 			     const char *version);
-void events_close(struct events *e); /* ends all streams; NULL is fine */
+void events_end(struct events *e);   /* ends all streams */
+void events_close(struct events *e); /* NULL is fine */
 
 bool events_is_full(const struct events *e, struct err *err);
 void events_add(struct events *e, struct exchange *x); /* takes over the exchange */

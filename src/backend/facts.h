@@ -16,7 +16,6 @@ struct fact {
 	struct err err; /* code 0: gguf is there */
 	struct gguf gguf;
 	uint64_t file_bytes; /* of all parts */
-	uint64_t mmproj_bytes;
 };
 
 /* model_roots is borrowed; the first one stands for /models. */

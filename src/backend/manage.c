@@ -22,7 +22,6 @@ void call_release(struct call *c)
 	}
 	timer_stop(&c->timer);
 	buf_finish(&c->out);
-	free(c->work);
 	free(c->ids);
 	free(c);
 	m->calls--;
@@ -185,7 +184,7 @@ static int authorize(const struct manage *m, const struct exchange *x, struct er
 	const struct h1_head *head = exchange_request(x)->head;
 	struct span value = h1_get(head, "Authorization");
 
-	if (value.ptr == NULL && m->options.trusts_loopback && exchange_peer_is_loopback(x)) {
+	if (value.ptr == NULL && exchange_peer_is_local(x)) {
 		return 0;
 	}
 	if (span_has_prefix(value, "Bearer ") && h1_count(head, "Authorization") == 1 &&
@@ -288,7 +287,15 @@ struct manage *manage_create(const struct manage_options *options)
 
 	m->options = *options;
 	m->facts = facts_create(options->loop, options->model_roots);
+	m->logs = logs_create(options->loop, options->fleet);
 	return m;
+}
+
+void manage_end(struct manage *m)
+{
+	if (m != NULL) {
+		logs_end(m->logs);
+	}
 }
 
 void manage_close(struct manage *m)
@@ -296,6 +303,7 @@ void manage_close(struct manage *m)
 	if (m == NULL) {
 		return;
 	}
+	logs_close(m->logs);
 	facts_close(m->facts);
 	m->is_closed = true;
 	if (m->calls == 0) {
@@ -360,7 +368,7 @@ void handle_metrics(struct call *c, const struct json_value *body)
 void handle_host(struct call *c, const struct json_value *body)
 {
 	(void)body;
-	show_host(&c->w, &c->m->options.host);
+	show_host(&c->w, c->m->options.host);
 	call_reply(c, 200);
 }
 

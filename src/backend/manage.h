@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The management API (docs/openapi.yaml), routes in one table. Who may: the holder of the
- * management token, and clients on this machine where trusts_loopback says so.
+ * management token, and clients on this machine.
  */
 #ifndef BACKEND_MANAGE_H
 #define BACKEND_MANAGE_H
@@ -9,8 +9,10 @@
 #include "backend/events.h"
 #include "backend/facts.h"
 #include "backend/keys.h"
+#include "backend/logs.h"
 #include "backend/metrics.h"
 #include "backend/show.h"
+#include "backend/usage.h"
 #include "http/server.h"
 
 #define MANAGE_BODY_MAX_BYTES 65536
@@ -24,26 +26,40 @@
 	X(GET, "/health", health, true) \
 	X(GET, "/ready", ready, true) \
 	X(GET, "/metrics", metrics, true) \
+	X(GET, "/api/models/registry", registry, false) \
+	X(POST, "/api/models/rescan", rescan, false) \
 	X(GET, "/api/models/servers", servers, false) \
-	X(POST, "/api/models/servers/start-all", start_all, false) \
-	X(POST, "/api/models/servers/stop-all", stop_all, false) \
+	X(POST, "/api/models/servers/start-all", start, false) \
+	X(POST, "/api/models/servers/stop-all", stop, false) \
 	X(POST, "/api/models/servers/{id}/start", start, false) \
 	X(POST, "/api/models/servers/{id}/stop", stop, false) \
 	X(POST, "/api/models/servers/{id}/restart", restart, false) \
+	X(GET, "/api/models/servers/{id}/logs", logs, false) \
+	X(DELETE, "/api/models/{id}", remove_model, false) \
+	X(PUT, "/api/models/{id}/enabled", set_enabled, false) \
+	X(PUT, "/api/models/{id}/port", set_port, false) \
+	X(PUT, "/api/models/{id}/runtime-settings", set_settings, false) \
+	X(POST, "/api/models/{id}/estimate", estimate, false) \
+	X(GET, "/api/models/{id}/history", history, false) \
 	X(GET, "/api/events", events, false) \
-	X(GET, "/api/host", host, false)
+	X(GET, "/api/host", host, false) \
+	X(GET, "/api/requests", requests, false) \
+	X(GET, "/api/usage", usage, false) \
+	X(GET, "/api/keys", keys, false) \
+	X(POST, "/api/keys", add_key, false) \
+	X(DELETE, "/api/keys/{id}", revoke_key, false)
 
 struct manage_options { /* all borrowed */
 	struct loop *loop;
 	struct fleet *fleet;
 	struct keys *keys;
 	struct metrics *metrics;
+	struct usage *usage;
 	struct events *events;
-	struct show_host host;
+	const struct show_host *host;
 	const char *const *model_roots; /* NULL-terminated; the first one stands for /models */
 	uint32_t cache_ram_mib;
 	uint32_t drain_ms;
-	bool trusts_loopback;
 };
 
 struct manage;
@@ -52,6 +68,7 @@ struct manage *manage_create(const struct manage_options *options);
 bool manage_has_path(const char *path);
 void manage_handle(struct manage *m, struct exchange *x);
 void manage_write_error(const struct err *why, struct buf *out);
+void manage_end(struct manage *m);   /* ends all streams */
 void manage_close(struct manage *m); /* frees later; NULL is fine */
 
 #endif

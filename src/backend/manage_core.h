@@ -13,6 +13,7 @@
 struct manage {
 	struct manage_options options;
 	struct facts *facts;
+	struct logs *logs;
 	size_t calls;
 	bool is_closed;
 };
@@ -23,11 +24,11 @@ struct call {
 	const struct manage_route *route;
 	char id[SERVER_ID_MAX_BYTES]; /* "{id}" of the path */
 	bool is_held;
-	struct work *work; /* the handler's; free()d with the call */
 	struct timer timer;
 	enum verb verb; /* of an order */
 	char (*ids)[SERVER_ID_MAX_BYTES];
 	size_t id_count;
+	struct settings settings; /* of an estimate */
 	struct buf out;
 	struct json_writer w; /* into out */
 };

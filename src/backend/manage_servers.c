@@ -167,18 +167,6 @@ static void handle_order(struct call *c, enum verb verb)
 	}
 }
 
-void handle_start_all(struct call *c, const struct json_value *body)
-{
-	(void)body;
-	handle_order(c, VERB_START);
-}
-
-void handle_stop_all(struct call *c, const struct json_value *body)
-{
-	(void)body;
-	handle_order(c, VERB_STOP);
-}
-
 void handle_start(struct call *c, const struct json_value *body)
 {
 	(void)body;

@@ -6,7 +6,6 @@
 #ifndef BACKEND_SHOW_H
 #define BACKEND_SHOW_H
 
-#include "backend/account.h"
 #include "backend/fleet.h"
 
 struct show_host {
@@ -18,8 +17,7 @@ struct show_host {
 
 void show_server(struct json_writer *w, const struct fleet_model *m);
 void show_host(struct json_writer *w, const struct show_host *h);
-void show_request(struct json_writer *w, const struct account *a);
-/* The members "error" and "next_step": a sentence, and behind a newline in it what to do. */
+/* The members error_key and "next_step": a sentence, and behind a newline in it what to do. */
 void show_error(struct json_writer *w, const char *error_key, int code, const char *text);
 
 #endif

@@ -16,8 +16,10 @@
 #include "cli/cli.h"
 #include "io/child.h"
 #include "io/timer.h"
+#include "version.h"
 
 #define AGENT_AGAIN_MS 1000
+#define AGENT_TAKEN_MS 30000 /* another agent runs here: ours waits for it to go away */
 
 struct backend_run {
 	const struct cli *cli;
@@ -38,8 +40,10 @@ static void on_agent_exit(void *user, int exit_code)
 	child_close(run->agent);
 	run->agent = NULL;
 	if (!run->leaving) {
-		log_error("the agent ended (%d); starting it again", exit_code);
-		timer_start(&run->again, AGENT_AGAIN_MS);
+		bool is_taken = exit_code == err_exit_code(ERR_BUSY);
+
+		log_error("the agent ended (%d); it will be started again", exit_code);
+		timer_start(&run->again, is_taken ? AGENT_TAKEN_MS : AGENT_AGAIN_MS);
 	}
 }
 
@@ -158,17 +162,15 @@ static struct backend_options make_options(const struct config *c, enum fleet_mo
 			   .lease_ms = c->controller_lease_s * 1000,
 			   .drain_ms = c->drain_s * 1000,
 			   .stop_ms = c->stop_timeout_s * 1000 },
+		.version = RONZAL_VERSION,
 		.address = c->listen,
 		.port = (uint16_t)c->backend_port,
-		.base_url = mode == FLEET_NATIVE ? "http://localhost:8000/v1"
-						 : "http://backend:8000/v1",
 		.keys_always = strcmp(c->require_keys, "on") == 0,
 		.body_max_bytes = (size_t)c->body_max_mib << 20,
 		.queue_max = c->queue_max,
 		.queue_ms = c->queue_timeout_s * 1000,
 		.first_token_ms = c->first_token_timeout_s * 1000,
 		.cache_ram_mib = c->cache_ram_mib,
-		.lease_s = c->controller_lease_s,
 		.conns_max = (int)c->conns_max,
 	};
 }
@@ -193,10 +195,16 @@ int command_backend(struct cli *cli, struct args *args, struct err *err)
 	char *registry = cli_registry_path(cli);
 	char *socket_path = fs_join(cli->paths.run, WIRE_AGENT_SOCKET);
 	char *usage_path = fs_join(cli->paths.state, "usage.db");
+	/* As containers reach it: by its service's name, or on the host. */
+	char *base_url = mem_printf("http://%s:%u/v1", native ? "host.docker.internal" : "backend",
+				    cli->config.backend_port);
+	char *local_peer = cli_local_peer(cli);
 	char **hosts = cli_allowed_hosts(cli);
 	char **origins = cli_list(cli->config.allowed_origins, ',');
 	char **roots = cli_model_roots(cli);
 
+	options.base_url = base_url;
+	options.local_peer = local_peer;
 	options.fleet.registry_path = registry;
 	options.fleet.agent_socket = socket_path;
 	options.fleet.host_api_secret = secret;
@@ -209,6 +217,8 @@ int command_backend(struct cli *cli, struct args *args, struct err *err)
 	cli_list_free(roots);
 	cli_list_free(origins);
 	cli_list_free(hosts);
+	free(local_peer);
+	free(base_url);
 	free(usage_path);
 	free(socket_path);
 	free(registry);

@@ -1,0 +1,592 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The registry: what it says, what files say about themselves, and changes. Whatever needs a file's
+ * facts is held until they are read.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "backend/manage_core.h"
+#include "base/fs.h"
+#include "base/mem.h"
+#include "model/memory.h"
+#include "model/scan.h"
+
+static void text_or_null(struct json_writer *w, const char *key, const char *text)
+{
+	jsonw_member_text(w, key, text != NULL && text[0] != '\0' ? text : NULL);
+}
+
+static void write_settings(struct json_writer *w, const struct settings *s)
+{
+	jsonw_object(w);
+	for (size_t i = 0; i < setting_row_count; i++) {
+		jsonw_key(w, setting_rows[i].name);
+		setting_write(w, &setting_rows[i], setting_get(s, &setting_rows[i]));
+	}
+	jsonw_end(w);
+}
+
+static void write_facts(struct json_writer *w, const struct fact *fact)
+{
+	const struct gguf *g = &fact->gguf;
+	uint32_t kv_heads = 0;
+
+	for (uint32_t i = 0; i < g->layer_count; i++) {
+		kv_heads = g->layers[i].kv_heads > kv_heads ? g->layers[i].kv_heads : kv_heads;
+	}
+	jsonw_object(w);
+	jsonw_member_text(w, "architecture", g->architecture);
+	jsonw_member_u64(w, "parameters", g->parameters);
+	jsonw_member_i64(w, "layers", g->layer_count);
+	jsonw_member_i64(w, "embedding", g->embedding_length);
+	jsonw_member_i64(w, "heads", g->head_count);
+	jsonw_member_i64(w, "kv_heads", kv_heads);
+	jsonw_member_i64(w, "context_tokens", g->context_length);
+	jsonw_member_i64(w, "vocabulary", g->vocabulary);
+	jsonw_member_i64(w, "experts", g->expert_count);
+	jsonw_member_u64(w, "file_bytes", fact->file_bytes);
+	jsonw_member_i64(w, "file_parts", g->part_count > 1 ? g->part_count : 1);
+	jsonw_member_text(w, "quantization", g->quantization);
+	jsonw_member_bool(w, "chat_template", g->has_chat_template);
+	jsonw_member_bool(w, "embeddings_only", g->is_encoder);
+	jsonw_end(w);
+}
+
+static void write_model(struct json_writer *w, const struct manage *manage, const struct model *m)
+{
+	const struct fact *fact = facts_find(manage->facts, m);
+	bool is_known = fact != NULL && fact->err.code == 0;
+
+	jsonw_object(w);
+	jsonw_member_text(w, "id", m->id);
+	jsonw_member_text(w, "name", m->name);
+	jsonw_member_text(w, "file_path", m->file_path);
+	text_or_null(w, "mmproj_path", m->mmproj_path);
+	text_or_null(w, "family", m->family);
+	text_or_null(w, "quantization", m->quantization);
+	jsonw_key(w, "size_params");
+	if (m->size_params > 0) {
+		jsonw_double(w, m->size_params, 3);
+	} else {
+		jsonw_null(w);
+	}
+	jsonw_member_bool(w, "enabled", m->enabled);
+	jsonw_member_i64(w, "port", m->port);
+	jsonw_key(w, "aliases");
+	jsonw_array(w);
+	for (int i = 0; i < m->alias_count; i++) {
+		jsonw_text(w, m->aliases[i]);
+	}
+	jsonw_end(w);
+	jsonw_key(w, "settings");
+	write_settings(w, &m->settings);
+	jsonw_key(w, "facts");
+	if (is_known) {
+		write_facts(w, fact);
+	} else {
+		jsonw_null(w);
+	}
+	jsonw_member_text(w, "facts_error", is_known || fact == NULL ? "" : fact->err.text);
+	jsonw_end(w);
+}
+
+/* GET registry */
+
+static void write_problems(struct json_writer *w, const struct manage *m, const struct registry *r)
+{
+	const struct err *whole = fleet_registry_error(m->options.fleet);
+
+	jsonw_array(w);
+	for (size_t i = 0; i <= r->problem_count && i <= REGISTRY_PROBLEMS_MAX; i++) {
+		bool is_whole = i == 0;
+
+		if (!is_whole || whole->code != 0) {
+			jsonw_object(w);
+			jsonw_member_text(w, "id", is_whole ? "" : r->problems[i - 1].id);
+			jsonw_member_text(w, "text",
+					  is_whole ? whole->text : r->problems[i - 1].text);
+			jsonw_end(w);
+		}
+	}
+	jsonw_end(w);
+}
+
+static void write_setting_rows(struct json_writer *w)
+{
+	static const char *const kinds[] = { "int", "bool", "choice", "choice" };
+
+	jsonw_array(w);
+	for (size_t i = 0; i < setting_row_count; i++) {
+		const struct setting_row *row = &setting_rows[i];
+		char text[32];
+
+		jsonw_object(w);
+		jsonw_member_text(w, "name", row->name);
+		jsonw_member_text(w, "kind", kinds[row->kind]);
+		jsonw_member_i64(w, "min", row->min);
+		jsonw_member_i64(w, "max", row->max);
+		jsonw_key(w, "choices");
+		jsonw_array(w);
+		for (int32_t v = row->min; row->kind >= SETTING_TRI && v <= row->max; v++) {
+			setting_print(row, v, text, sizeof(text));
+			jsonw_text(w, text);
+		}
+		jsonw_end(w);
+		jsonw_member_text(w, "help", row->help);
+		jsonw_end(w);
+	}
+	jsonw_end(w);
+}
+
+static void on_registry_facts(void *user)
+{
+	struct call *c = user;
+	struct json_writer *w = &c->w;
+
+	c->is_held = false;
+	if (c->x == NULL || c->m->is_closed) {
+		call_release(c);
+		return;
+	}
+	const struct registry *r = fleet_registry(c->m->options.fleet);
+
+	jsonw_object(w);
+	jsonw_key(w, "models");
+	jsonw_object(w);
+	for (size_t i = 0; i < r->count; i++) {
+		jsonw_key(w, r->models[i].id);
+		write_model(w, c->m, &r->models[i]);
+	}
+	jsonw_end(w);
+	jsonw_key(w, "problems");
+	write_problems(w, c->m, r);
+	jsonw_member_i64(w, "port_min", r->port_min);
+	jsonw_member_i64(w, "port_max", r->port_max);
+	jsonw_key(w, "setting_rows");
+	write_setting_rows(w);
+	call_reply(c, 200);
+}
+
+static void with_facts(struct call *c, void (*then)(void *call))
+{
+	c->is_held = true;
+	facts_read(c->m->facts, fleet_registry(c->m->options.fleet), then, c);
+}
+
+void handle_registry(struct call *c, const struct json_value *body)
+{
+	(void)body;
+	with_facts(c, on_registry_facts);
+}
+
+/* Changes: the file is changed under its lock, then the model is shown with its facts */
+
+struct change {
+	struct call *call;
+	const struct json_value *body;
+	int (*make)(const struct change *ch, struct registry *r, struct model *m, struct err *err);
+};
+
+/* A member that is not described is refused, so that a mistyped one is not taken for done. */
+static int check_members(const struct json_value *body, const char *only, struct err *err)
+{
+	struct json_iter it = json_iter(body);
+	const struct json_value *value;
+	struct span key;
+
+	while (json_next(&it, &key, &value)) {
+		if (!span_is(key, only)) {
+			return err_set(err, ERR_INVALID,
+				       "the body holds '%.*s'; it takes '%s' alone", SPAN_ARG(key),
+				       only);
+		}
+	}
+	return 0;
+}
+
+static int change_enabled(const struct change *ch, struct registry *r, struct model *m,
+			  struct err *err)
+{
+	(void)r;
+	if (!json_to_bool(json_get(ch->body, "enabled"), &m->enabled)) {
+		return err_set(err, ERR_INVALID, "enabled: neither true nor false");
+	}
+	return check_members(ch->body, "enabled", err);
+}
+
+static int change_port(const struct change *ch, struct registry *r, struct model *m,
+		       struct err *err)
+{
+	int64_t port;
+
+	if (!json_to_i64(json_get(ch->body, "port"), &port)) {
+		return err_set(err, ERR_INVALID, "port: not a whole number");
+	}
+	int status = check_members(ch->body, "port", err);
+
+	return status == 0 ? registry_set_port(r, m, port, err) : status;
+}
+
+static int read_settings(const struct json_value *body, struct settings *s, struct err *err)
+{
+	struct json_iter it = json_iter(body);
+	const struct json_value *value;
+	struct span key;
+	int32_t number;
+
+	while (json_next(&it, &key, &value)) {
+		const struct setting_row *row = setting_find(key);
+
+		if (row == NULL) {
+			return err_set(err, ERR_INVALID, "there is no setting '%.*s'",
+				       SPAN_ARG(key));
+		}
+		if (setting_read(row, value, &number, err) != 0) {
+			return err_prefix(err, "%s", row->name);
+		}
+		setting_put(s, row, number);
+	}
+	return 0;
+}
+
+static int change_settings(const struct change *ch, struct registry *r, struct model *m,
+			   struct err *err)
+{
+	(void)r;
+	return read_settings(ch->body, &m->settings, err);
+}
+
+static int change_removed(const struct change *ch, struct registry *r, struct model *m,
+			  struct err *err)
+{
+	(void)m;
+	return registry_remove(r, ch->call->id) == 0
+		       ? 0
+		       : err_set(err, ERR_NOT_FOUND, "there is no model '%s'", ch->call->id);
+}
+
+static int make_change(void *user, struct registry *r, struct err *err)
+{
+	struct change *ch = user;
+	struct model *m = registry_find(r, span_of(ch->call->id));
+
+	return m != NULL ? ch->make(ch, r, m, err)
+			 : err_set(err, ERR_NOT_FOUND, "there is no model '%s'", ch->call->id);
+}
+
+static void on_changed_facts(void *user)
+{
+	struct call *c = user;
+
+	c->is_held = false;
+	const struct registry *r = c->m->is_closed ? NULL : fleet_registry(c->m->options.fleet);
+	const struct model *m = r != NULL ? registry_find(r, span_of(c->id)) : NULL;
+
+	if (c->x == NULL || m == NULL) {
+		call_fail(c, &(struct err){ ERR_NOT_FOUND, "the model is no longer there" });
+		return;
+	}
+	const struct fleet_model *fm = fleet_find(c->m->options.fleet, span_of(c->id));
+
+	jsonw_object(&c->w);
+	jsonw_key(&c->w, "model");
+	write_model(&c->w, c->m, m);
+	jsonw_member_bool(&c->w, "restart_needed", fm != NULL && fm->restart_needed);
+	call_reply(c, 200);
+}
+
+static bool change(struct call *c, const struct json_value *body,
+		   int (*make)(const struct change *, struct registry *, struct model *,
+			       struct err *))
+{
+	struct change ch = { c, body, make };
+	const struct fleet_model *m = call_model(c);
+	struct err err = { 0 };
+
+	if (m == NULL) {
+		return false;
+	}
+	memcpy(c->id, m->server.id, sizeof(c->id));
+	if (fleet_edit(c->m->options.fleet, make_change, &ch, &err) != 0) {
+		call_fail(c, &err);
+		return false;
+	}
+	return true;
+}
+
+void handle_set_enabled(struct call *c, const struct json_value *body)
+{
+	if (change(c, body, change_enabled)) {
+		with_facts(c, on_changed_facts);
+	}
+}
+
+void handle_set_port(struct call *c, const struct json_value *body)
+{
+	if (change(c, body, change_port)) {
+		with_facts(c, on_changed_facts);
+	}
+}
+
+void handle_set_settings(struct call *c, const struct json_value *body)
+{
+	if (change(c, body, change_settings)) {
+		with_facts(c, on_changed_facts);
+	}
+}
+
+void handle_remove_model(struct call *c, const struct json_value *body)
+{
+	const struct fleet_model *m = fleet_find(c->m->options.fleet, span_of(c->id));
+	struct err err;
+
+	if (m != NULL && server_phase_is_running(m->server.phase)) {
+		err_set(&err, ERR_BUSY, "%s is running\nstop it first", m->server.id);
+		call_fail(c, &err);
+	} else if (change(c, body, change_removed)) {
+		call_reply(c, 204);
+	}
+}
+
+/* Estimates */
+
+/* The machine as the agent last said it, with this model stopped. */
+static void fill_machine(const struct fleet *f, const struct fleet_model *m,
+			 struct memory_machine *machine)
+{
+	const struct host_info *h = fleet_host(f);
+	uint64_t others = 0;
+
+	*machine = (struct memory_machine){
+		.is_unified =
+			h->device_count > 0 && span_has_prefix(span_of(h->devices[0].id), "MTL"),
+		.host_free_bytes = h->memory_available_bytes + m->server.memory_bytes,
+		.budget_free_bytes = UINT64_MAX,
+	};
+	for (int i = 0; i < h->device_count; i++) {
+		machine->device_free_bytes += h->devices[i].free_bytes;
+	}
+	LIST_FOR_EACH (it, next, fleet_models(f)) {
+		const struct fleet_model *other = LIST_ITEM(it, struct fleet_model, link);
+
+		others += other != m ? other->server.memory_bytes : 0;
+	}
+	if (h->memory_budget_bytes > 0) {
+		machine->budget_free_bytes =
+			h->memory_budget_bytes > others ? h->memory_budget_bytes - others : 0;
+	}
+}
+
+/* "ronzal set MODEL KEY=VALUE...", as members of settings; null for any other command. */
+static void write_suggestion(struct json_writer *w, const char *command)
+{
+	struct span rest = span_of(command);
+	bool has_any = false;
+	int32_t number;
+
+	jsonw_object(w);
+	jsonw_member_text(w, "text", command);
+	jsonw_key(w, "settings");
+	while (rest.ptr != NULL) {
+		struct span value = span_split(&rest, ' ');
+		struct span key = span_split(&value, '=');
+		const struct setting_row *row = value.ptr != NULL ? setting_find(key) : NULL;
+
+		if (row != NULL && setting_parse(row, value, &number, NULL) == 0) {
+			if (!has_any) {
+				jsonw_object(w);
+				has_any = true;
+			}
+			jsonw_key(w, row->name);
+			setting_write(w, row, number);
+		}
+	}
+	if (has_any) {
+		jsonw_end(w);
+	} else {
+		jsonw_null(w);
+	}
+	jsonw_end(w);
+}
+
+static void write_estimate(struct json_writer *w, const struct memory_model *wish,
+			   const struct memory_machine *machine)
+{
+	struct memory_decision d;
+	uint64_t free_bytes = machine->device_free_bytes > 0 && !machine->is_unified
+				      ? machine->device_free_bytes
+				      : machine->host_free_bytes;
+
+	memory_decide(wish, machine, &d);
+	const struct memory_share *host = &d.estimate.host, *device = &d.estimate.device;
+
+	if (free_bytes > machine->budget_free_bytes) {
+		free_bytes = machine->budget_free_bytes;
+	}
+	jsonw_object(w);
+	jsonw_member_u64(w, "total_bytes", memory_estimate_bytes(&d.estimate));
+	jsonw_member_u64(w, "weights_bytes", host->weights + device->weights);
+	jsonw_member_u64(w, "kv_bytes", host->kv + device->kv);
+	jsonw_member_u64(w, "compute_bytes", host->compute + device->compute);
+	jsonw_member_u64(w, "other_bytes", host->other + device->other);
+	jsonw_member_u64(w, "device_bytes", memory_share_bytes(device));
+	jsonw_member_u64(w, "host_bytes", memory_share_bytes(host));
+	jsonw_member_u64(w, "free_bytes", free_bytes);
+	jsonw_member_bool(w, "fits", d.fits);
+	jsonw_member_text(w, "why", d.fits ? "" : d.sentence);
+	jsonw_key(w, "suggestions");
+	jsonw_array(w);
+	for (int i = 0; i < d.suggestion_count; i++) {
+		write_suggestion(w, d.suggestions[i]);
+	}
+	jsonw_end(w);
+}
+
+static uint64_t projector_bytes(const struct manage *m, const struct model *model)
+{
+	char *path = model->mmproj_path != NULL
+			     ? facts_path(m->options.model_roots, model->mmproj_path)
+			     : NULL;
+	uint64_t bytes = 0;
+
+	if (path != NULL && fs_size(path, &bytes) != 0) {
+		bytes = 0;
+	}
+	free(path);
+	return bytes;
+}
+
+static void on_estimate_facts(void *user)
+{
+	struct call *c = user;
+	struct memory_machine machine;
+	struct err err = { ERR_NOT_FOUND, "the model is no longer there" };
+
+	c->is_held = false;
+	const struct registry *r = c->m->is_closed ? NULL : fleet_registry(c->m->options.fleet);
+	const struct model *m = r != NULL ? registry_find(r, span_of(c->id)) : NULL;
+	const struct fact *fact = m != NULL ? facts_find(c->m->facts, m) : NULL;
+	const struct fleet_model *fm =
+		m != NULL ? fleet_find(c->m->options.fleet, span_of(c->id)) : NULL;
+
+	if (fact == NULL || fm == NULL || c->x == NULL) {
+		call_fail(c, &err);
+		return;
+	}
+	if (fact->err.code != 0) {
+		call_fail(c, &fact->err);
+		return;
+	}
+	struct memory_model wish = { .id = m->id,
+				     .gguf = &fact->gguf,
+				     .settings = c->settings,
+				     .projector_bytes = projector_bytes(c->m, m),
+				     .cache_ram_mib = c->m->options.cache_ram_mib };
+
+	fill_machine(c->m->options.fleet, fm, &machine);
+	write_estimate(&c->w, &wish, &machine);
+	call_reply(c, 200);
+}
+
+void handle_estimate(struct call *c, const struct json_value *body)
+{
+	const struct fleet_model *fm = call_model(c);
+	const struct model *m;
+	struct err err = { 0 };
+
+	if (fm == NULL) {
+		return;
+	}
+	m = registry_find(fleet_registry(c->m->options.fleet), span_of(fm->server.id));
+	if (m == NULL) {
+		call_fail(c, &(struct err){ ERR_NOT_FOUND, "it is no longer in the registry" });
+		return;
+	}
+	memcpy(c->id, m->id, sizeof(c->id));
+	c->settings = m->settings;
+	if (read_settings(body, &c->settings, &err) != 0) {
+		call_fail(c, &err);
+		return;
+	}
+	with_facts(c, on_estimate_facts);
+}
+
+/* Rescan: folders are walked on another thread */
+
+struct rescan {
+	struct call *call;
+	const char *const *roots;
+	struct scan scan;
+	struct scan_report report;
+};
+
+static void walk_roots(void *arg)
+{
+	struct rescan *s = arg;
+
+	for (const char *const *root = s->roots; *root != NULL; root++) {
+		if (fs_is_folder(*root)) {
+			scan_folder(&s->scan, *root, NULL);
+		}
+	}
+}
+
+static int merge(void *user, struct registry *r, struct err *err)
+{
+	struct rescan *s = user;
+
+	(void)err;
+	scan_merge(&s->scan, r, s->roots[0] != NULL ? s->roots[0] : "/models", &s->report);
+	return 0;
+}
+
+static void write_ids(struct json_writer *w, const char *key, const struct scan_report *report,
+		      enum scan_fate fate)
+{
+	jsonw_key(w, key);
+	jsonw_array(w);
+	for (size_t i = 0; i < report->count; i++) {
+		if (report->lines[i].fate == fate) {
+			jsonw_text(w, report->lines[i].id);
+		}
+	}
+	jsonw_end(w);
+}
+
+static void on_walked(void *arg)
+{
+	struct rescan *s = arg;
+	struct call *c = s->call;
+	struct err err = { ERR_UNAVAILABLE, "the backend is being stopped" };
+	int64_t known = 0;
+
+	c->is_held = false;
+	if (c->m->is_closed || fleet_edit(c->m->options.fleet, merge, s, &err) != 0) {
+		call_fail(c, &err);
+	} else {
+		jsonw_object(&c->w);
+		write_ids(&c->w, "added", &s->report, SCAN_ADDED);
+		for (size_t i = 0; i < s->report.count; i++) {
+			known += s->report.lines[i].fate == SCAN_KNOWN;
+		}
+		jsonw_member_i64(&c->w, "known", known);
+		write_ids(&c->w, "missing", &s->report, SCAN_MISSING);
+		call_reply(c, 200);
+	}
+	free(s->report.lines);
+	scan_finish(&s->scan);
+	free(s);
+}
+
+void handle_rescan(struct call *c, const struct json_value *body)
+{
+	struct rescan *s = mem_alloc(sizeof(*s));
+
+	(void)body;
+	s->call = c;
+	s->roots = c->m->options.model_roots;
+	scan_init(&s->scan);
+	c->is_held = true;
+	loop_work(c->m->options.loop, walk_roots, on_walked, s);
+}

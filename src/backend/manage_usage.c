@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What was used, how starts went, logs, and who may use the gateway.
+ */
+#include <stdlib.h>
+
+#include "backend/manage_core.h"
+#include "base/mem.h"
+
+#define MINUTE_MS INT64_C(60000)
+#define HOUR_MS (60 * MINUTE_MS)
+#define DAY_MS (24 * HOUR_MS)
+#define BUCKETS_DEFAULT 60
+#define REQUESTS_MAX 500
+#define REQUESTS_DEFAULT 100
+
+static void on_answer(void *user, const struct err *err, struct span json)
+{
+	struct call *c = user;
+
+	c->is_held = false;
+	if (err->code != 0) {
+		call_fail(c, err);
+		return;
+	}
+	jsonw_raw(&c->w, json);
+	call_reply(c, 200);
+}
+
+static void ask(struct call *c, const struct usage_question *q)
+{
+	c->is_held = true;
+	usage_ask(c->m->options.usage, q, on_answer, c);
+}
+
+void handle_requests(struct call *c, const struct json_value *body)
+{
+	struct usage_question q = { .what = USAGE_REQUESTS };
+	uint64_t before, limit;
+	char failed[8];
+
+	(void)body;
+	call_query(c, "model", q.model, sizeof(q.model));
+	call_query(c, "key", q.key, sizeof(q.key));
+	call_query(c, "failed", failed, sizeof(failed));
+	q.failed = strcmp(failed, "true") == 0;
+	if (call_query_number(c, "before", INT64_MAX, 0, &before) &&
+	    call_query_number(c, "limit", REQUESTS_MAX, REQUESTS_DEFAULT, &limit)) {
+		q.before = (int64_t)before;
+		q.limit = (int64_t)limit;
+		ask(c, &q);
+	}
+}
+
+void handle_usage(struct call *c, const struct json_value *body)
+{
+	struct usage_question q = { .what = USAGE_BUCKETS, .step_ms = HOUR_MS };
+	char step[16];
+	uint64_t since;
+	struct err err;
+
+	(void)body;
+	call_query(c, "model", q.model, sizeof(q.model));
+	call_query(c, "step", step, sizeof(step));
+	if (strcmp(step, "minute") == 0) {
+		q.step_ms = MINUTE_MS;
+	} else if (strcmp(step, "day") == 0) {
+		q.step_ms = DAY_MS;
+	} else if (step[0] != '\0' && strcmp(step, "hour") != 0) {
+		err_set(&err, ERR_INVALID, "step=%s is none of minute, hour and day", step);
+		call_fail(c, &err);
+		return;
+	}
+	if (call_query_number(c, "since_unix_ms", INT64_MAX,
+			      (uint64_t)(loop_unix_ms() - BUCKETS_DEFAULT * q.step_ms), &since)) {
+		q.since_unix_ms = (int64_t)since;
+		ask(c, &q);
+	}
+}
+
+void handle_history(struct call *c, const struct json_value *body)
+{
+	struct usage_question q = { .what = USAGE_STARTS };
+	const struct fleet_model *m = call_model(c);
+
+	(void)body;
+	if (m != NULL) {
+		memcpy(q.model, m->server.id, sizeof(q.model));
+		ask(c, &q);
+	}
+}
+
+void handle_logs(struct call *c, const struct json_value *body)
+{
+	const struct fleet_model *m = call_model(c);
+	struct logs *logs = c->m->logs;
+	char follow[8];
+	uint64_t tail;
+	struct err err;
+
+	(void)body;
+	if (m == NULL || !call_query_number(c, "tail", LOGS_TAIL_MAX_LINES, 500, &tail)) {
+		return;
+	}
+	call_query(c, "follow", follow, sizeof(follow));
+	if (logs_is_full(logs, &err)) {
+		call_fail(c, &err);
+	} else {
+		logs_add(logs, call_take(c), m->server.id, (uint32_t)tail,
+			 strcmp(follow, "false") != 0);
+	}
+}
+
+/* Keys */
+
+void handle_keys(struct call *c, const struct json_value *body)
+{
+	struct err err = { 0 };
+
+	(void)body;
+	if (keys_refresh(c->m->options.keys, &err) != 0) {
+		call_fail(c, &err);
+		return;
+	}
+	jsonw_object(&c->w);
+	jsonw_key(&c->w, "keys");
+	keys_write(c->m->options.keys, &c->w);
+	call_reply(c, 200);
+}
+
+static int read_models(struct call *c, const struct json_value *list, const char **ret_models,
+		       int *ret_count, struct err *err)
+{
+	struct json_iter it = json_iter(list);
+	const struct json_value *item;
+	struct span key, id;
+
+	if (list != NULL && json_type(list) != JSON_ARRAY) {
+		return err_set(err, ERR_INVALID, "models: not an array of ids");
+	}
+	for (*ret_count = 0; json_next(&it, &key, &item); (*ret_count)++) {
+		const struct fleet_model *m =
+			json_to_span(item, &id) ? fleet_find(c->m->options.fleet, id) : NULL;
+
+		if (*ret_count == KEY_MODELS_MAX) {
+			return err_set(err, ERR_FULL, "models: more than %d", KEY_MODELS_MAX);
+		}
+		if (m == NULL) {
+			return err_set(err, ERR_NOT_FOUND, "models[%d]: no such model", *ret_count);
+		}
+		ret_models[*ret_count] = m->server.id;
+	}
+	return 0;
+}
+
+void handle_add_key(struct call *c, const struct json_value *body)
+{
+	struct keys *keys = c->m->options.keys;
+	const char *name = json_text_at(body, "name", "");
+	const char *models[KEY_MODELS_MAX];
+	char secret[KEY_SECRET_BYTES];
+	struct err err = { 0 };
+	int count = 0;
+	int status = read_models(c, json_get(body, "models"), models, &count, &err);
+
+	if (status == 0) {
+		status = keys_add(keys, name, models, count, secret, &err);
+	}
+	if (status != 0) {
+		call_fail(c, &err);
+		return;
+	}
+	jsonw_object(&c->w);
+	jsonw_key(&c->w, "key");
+	key_write(&keys->items[keys->count - 1], &c->w);
+	jsonw_member_text(&c->w, "secret", secret);
+	call_reply(c, 201);
+}
+
+void handle_revoke_key(struct call *c, const struct json_value *body)
+{
+	struct err err = { 0 };
+
+	(void)body;
+	if (keys_revoke(c->m->options.keys, c->id, &err) != 0) {
+		call_fail(c, &err);
+	} else {
+		call_reply(c, 204);
+	}
+}
