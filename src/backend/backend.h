@@ -2,8 +2,8 @@
 /*
  * The backend: fleet, gateway, management API and accounting behind one HTTP server.
  *
- * Leaving (backend_leave): accepts no more, lets what runs go on for drain_ms, ends the rest with an
- * error in each caller's dialect, then calls on_end. Engines are the agent's and stay.
+ * Leaving (backend_leave): accepts no more, lets what runs go on for drain_ms, ends the rest with
+ * an error in each caller's dialect, then calls on_end. Engines are the agent's and stay.
  */
 #ifndef BACKEND_BACKEND_H
 #define BACKEND_BACKEND_H

@@ -2,8 +2,8 @@
 /*
  * Mode "auto": which link routes, the host's or that of the container's own CPU. Pure.
  *
- * A lost channel is not a dead engine: the host keeps the routes while its engines answer. Only when
- * the lease has run out, and they don't, the CPU takes over; back when the host was up for
+ * A lost channel is not a dead engine: the host keeps the routes while its engines answer. Only
+ * when the lease has run out, and they don't, the CPU takes over; back when the host was up for
  * stable_ms, and not sooner than pause_ms after the last change.
  *
  *        host down for lease_ms (first_ms when it was never up) -> PROBE -> silent -> FALL_BACK

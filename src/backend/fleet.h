@@ -33,9 +33,9 @@ struct fleet_options {
 struct fleet;
 
 /*
- * One model. `server.phase` is STOPPED while nobody reported it, and DRAINING from the moment that a
- * stop was asked for. Owned by the fleet; a removed one is gone from fleet_find at once, and freed
- * when active and queued are 0.
+ * One model. `server.phase` is STOPPED while nobody reported it, and DRAINING from the moment that
+ * a stop was asked for. Owned by the fleet; a removed one is gone from fleet_find at once, and
+ * freed when active and queued are 0.
  */
 struct fleet_model {
 	struct list link;     /* in the fleet's order: the registry's */
@@ -88,8 +88,8 @@ const struct err *fleet_link_error(const struct fleet *f);
 
 /*
  * Start, stop or restart of these models (none: all enabled, or all that run). A stop first takes
- * them out of the routes (is_draining), waits until `active` is 0 or drain_ms is over, and then asks
- * the agent. on_reply exactly once. Logs as link_follow_logs.
+ * them out of the routes (is_draining), waits until `active` is 0 or drain_ms is over, and then
+ * asks the agent. on_reply exactly once. Logs as link_follow_logs.
  */
 void fleet_ask(struct fleet *f, const struct link_request *request, link_reply_fn *on_reply,
 	       void *user);

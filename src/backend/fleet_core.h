@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the files of the fleet share, and nobody else: fleet.c (models, registry, life), fleet_side.c
- * (links, keys, auto) and fleet_ask.c (stops that drain).
+ * What the files of the fleet share, and nobody else: fleet.c (models, registry, life),
+ * fleet_side.c (links, keys, auto) and fleet_ask.c (stops that drain).
  *
  * A side is one link; what it reports of a model is kept per side, and the model that everybody
  * sees is made from the registry and the report of the side that routes (fleet_refresh). Whatever
@@ -95,8 +95,8 @@ bool fleet_look(struct fleet *f);
 void fleet_send(struct fleet *f, int side, const struct link_request *r, link_reply_fn *on_reply,
 		void *user);
 void fleet_release(struct fleet *f);
-void fleet_on_ignored(void *fleet, const struct link_reply *reply); /* for fleet_send */
-void fleet_sweep(struct fleet *f, bool all);			    /* frees models that are gone */
+void fleet_on_ignored(void *user, const struct link_reply *reply); /* for fleet_send */
+void fleet_sweep(struct fleet *f, bool all);			   /* frees models that are gone */
 
 /* fleet_side.c */
 int fleet_open_sides(struct fleet *f, struct err *err);

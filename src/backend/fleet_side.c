@@ -367,10 +367,10 @@ static void forget_report(struct side *s, struct entry *e)
 static void on_removed(void *user, const char *id)
 {
 	struct side *s = user;
-	struct entry *e = fleet_entry(s->fleet, id);
 
 	fleet_look(s->fleet);
-	e = fleet_entry(s->fleet, id);
+	struct entry *e = fleet_entry(s->fleet, id);
+
 	if (e != NULL) {
 		forget_report(s, e);
 	}

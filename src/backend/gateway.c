@@ -380,7 +380,10 @@ static void free_closed(struct gateway *g)
 	}
 }
 
-/* A start that is refused (no memory, say) leaves the model as it was: its waiters hear of it here. */
+/*
+ * A start that is refused (no memory, say) leaves the model as it was: its waiters hear of it
+ * here.
+ */
 static void on_start_reply(void *user, const struct link_reply *reply)
 {
 	struct start *start = user;

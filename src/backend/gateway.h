@@ -2,9 +2,9 @@
 /*
  * The gateway: OpenAI's and Anthropic's endpoints in front of the engines.
  *
- * One request: route by path -> authenticate -> read the bounded body -> find its model -> wait until
- * that is ready (starting it when it is enabled; in order, bounded, with a deadline) -> relay with
- * the engine's own key -> account. A request that has reached an engine is never sent twice.
+ * One request: route by path -> authenticate -> read the bounded body -> find its model -> wait
+ * until that is ready (starting it when it is enabled; in order, bounded, with a deadline) -> relay
+ * with the engine's own key -> account. A request that has reached an engine is never sent twice.
  */
 #ifndef BACKEND_GATEWAY_H
 #define BACKEND_GATEWAY_H

@@ -416,9 +416,10 @@ void metrics_close(struct metrics *m)
 	if (m == NULL) {
 		return;
 	}
-	while (m->fetches != NULL) {
-		client_fetch_cancel(m->fetches->request);
-		forget_fetch(m->fetches);
+	for (struct fetch *f = m->fetches, *next; f != NULL; f = next) {
+		next = f->next;
+		client_fetch_cancel(f->request);
+		free(f);
 	}
 	answer_all(m);
 	for (size_t i = 0; i < m->count; i++) {

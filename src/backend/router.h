@@ -12,7 +12,10 @@
 /* ROUTE_MODELS lists models; ROUTE_JSON has its model in a JSON body; ROUTE_FORM in a multipart. */
 enum route_kind { ROUTE_MODELS, ROUTE_JSON, ROUTE_FORM };
 
-/* X(path, method, kind, dialect); other paths do not exist, engine control endpoints least of all. */
+/*
+ * X(path, method, kind, dialect); other paths do not exist, engine control endpoints least of
+ * all.
+ */
 #define ROUTE_TABLE(X) \
 	X("/v1/models", GET, MODELS, OPENAI) \
 	X("/v1/chat/completions", POST, JSON, OPENAI) \
@@ -53,7 +56,8 @@ struct routing {
 
 /*
  * The top-level members of a JSON body. ERR_INVALID: it is not JSON, or `model` or `stream` stand
- * twice or are of another type, or a member is there that reaches into the engine (files, adapters).
+ * twice or are of another type, or a member is there that reaches into the engine (files,
+ * adapters).
  */
 int routing_read_json(struct span body, struct routing *ret_routing, struct err *err);
 /* The `model` field of a multipart/form-data body; content_type names the boundary. */

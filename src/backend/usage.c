@@ -220,7 +220,9 @@ static const char *column_text(sqlite3_stmt *s, int column)
 	return text != NULL ? (const char *)text : "";
 }
 
-/* The columns of a row as members: names in order, a letter each as in run, plus b for a boolean. */
+/*
+ * The columns of a row as members: names in order, a letter each as in run, plus b for a boolean.
+ */
 static void write_row(struct json_writer *w, sqlite3_stmt *s, const char *const *names,
 		      const char *kinds)
 {

@@ -50,7 +50,10 @@ bool json_to_i64(const struct json_value *v, int64_t *ret); /* integers only: 4.
 bool json_to_double(const struct json_value *v, double *ret);
 bool json_to_span(const struct json_value *v, struct span *ret);
 
-/* Shortcuts for members: the value or the fallback. Strings are NUL-terminated, owned by the json. */
+/*
+ * Shortcuts for members: the value or the fallback. Strings are NUL-terminated, owned by the
+ * json.
+ */
 bool json_bool_at(const struct json_value *object, const char *key, bool fallback);
 int64_t json_i64_at(const struct json_value *object, const char *key, int64_t fallback);
 double json_double_at(const struct json_value *object, const char *key, double fallback);

@@ -46,8 +46,8 @@ static int read_secret(const char *path, char ret_text[SECRET_TEXT_BYTES], struc
 }
 
 /*
- * Written beside it and linked there, which fails when somebody else was first. The name beside it is
- * random: processes of two containers may have the same pid.
+ * Written beside it and linked there, which fails when somebody else was first. The name beside it
+ * is random: processes of two containers may have the same pid.
  */
 static int make_secret(const char *path, struct err *err)
 {

@@ -13,7 +13,9 @@
 #include "conf/options.h"
 #include "os/paths.h"
 
-/* Where the files lie that came with this program: beside it, in an installation or a build tree. */
+/*
+ * Where the files lie that came with this program: beside it, in an installation or a build tree.
+ */
 struct layout {
 	char *program; /* ronzal itself */
 	char *libexec; /* folder of ronzal-shim, ronzal-gate, ronzal-fetch and the scripts */

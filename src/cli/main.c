@@ -339,11 +339,12 @@ static int run(struct cli *cli, const char *const *argv, struct err *err)
 	name = strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 ? "help" : name;
 	name = strcmp(name, "--version") == 0 ? "version" : name;
 	const struct command *command = command_named(name);
-	int status = command != NULL ? 0 : unknown_command(name, err);
 
-	if (status == 0) {
-		status = paths_init(&cli->paths, err);
+	if (command == NULL) {
+		return unknown_command(name, err);
 	}
+	int status = paths_init(&cli->paths, err);
+
 	if (status == 0) {
 		status = layout_init(&cli->layout, err);
 	}

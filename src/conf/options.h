@@ -31,7 +31,8 @@
 	T(listen, "127.0.0.1", "ports", \
 	  "numeric address of our HTTP listeners; any other than loopback needs keys") \
 	B(published_on_loopback, false, "ports", \
-	  "in a container whose ports are published on the host's loopback address only: what comes " \
+	  "in a container whose ports are published on the host's loopback address only: what " \
+	  "comes " \
 	  "from its gateway comes from this machine") \
 	T(allowed_hosts, "", "ports", \
 	  "names, besides localhost and the compose services, by which clients may call us; ','") \

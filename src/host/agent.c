@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The agent owns everything on this page: the lock, two listeners, the sessions, one supervisor a
- * model, the orders that sessions gave, the catalog, the lease of the one controller, and the scout.
+ * model, the orders that sessions gave, the catalog, the lease of the one controller, and the
+ * scout.
  *
  * Start: lock -> scan for shims and adopt them -> read the registry -> open the sessions. A request
  * that starts something reads the registry again first, so it waits in `wishes` for that read.

@@ -14,7 +14,8 @@
  *                                             TERM ─1.5 s─> TERM ─1.5 s─> KILL, KILL, ...
  *
  * STOPPING remembers in `then` what follows: STOPPED, STARTING (a restart, or a start that came
- * during the stop), BACKOFF (it did not load in time) or FAILED (it is not ours, or not on the GPU).
+ * during the stop), BACKOFF (it did not load in time) or FAILED (it is not ours, or not on the
+ * GPU).
  */
 #include "host/fsm.h"
 

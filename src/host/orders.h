@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A request that takes time: start, stop, restart or reload, for one session. It waits for the
- * registry to be read (ticket), is granted, and is answered once the last of its models got there or
- * failed. Orders outlive their session (a start goes on when the asker has left); then nobody is
+ * registry to be read (ticket), is granted, and is answered once the last of its models got there
+ * or failed. Orders outlive their session (a start goes on when the asker has left); then nobody is
  * answered.
  */
 #ifndef HOST_ORDERS_H

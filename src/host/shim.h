@@ -32,7 +32,8 @@
  *
  * Without an agent for the length of the lease, or on SIGTERM, SIGINT or SIGHUP, the shim ends the
  * engine: TERM, again at SHIM_TERM_AGAIN_MS, KILL at SHIM_KILL_MS; then it removes its files and
- * exits. A gap of more than SHIM_SLEEP_GAP_MS in its clock (the machine slept) starts the lease anew.
+ * exits. A gap of more than SHIM_SLEEP_GAP_MS in its clock (the machine slept) starts the lease
+ * anew.
  */
 #ifndef HOST_SHIM_H
 #define HOST_SHIM_H
@@ -90,9 +91,9 @@ struct shim_message {
 int shim_encode(const struct shim_message *m, struct buf *out);
 
 /*
- * Reads one line (without '\n'). Its text is unescaped into `text`, which is emptied first and whose
- * limit must be SHIM_LINE_MAX_BYTES. ERR_NOT_FOUND for a verb that is not known (skip the line),
- * ERR_PROTOCOL for anything that is not as above (end the connection).
+ * Reads one line (without '\n'). Its text is unescaped into `text`, which is emptied first and
+ * whose limit must be SHIM_LINE_MAX_BYTES. ERR_NOT_FOUND for a verb that is not known (skip the
+ * line), ERR_PROTOCOL for anything that is not as above (end the connection).
  */
 int shim_decode(struct span line, struct buf *text, struct shim_message *ret_message,
 		struct err *err);
@@ -121,12 +122,12 @@ char *shim_path(const char *run_folder, uint16_t port, const char *suffix);
 bool shim_port_of(const char *file_name, const char *suffix, uint16_t *ret_port);
 
 /*
- * Takes the lock of a port for as long as the descriptor *ret_fd is open, ends what a dead shim left
- * there (KILL to the process group of the engine in its .id) and removes its files. ERR_BUSY with
- * the holder's pid and model while a shim lives; ERR_TIMEOUT, with the lock and all files as they
- * were, when the old engine is not gone after wait_ms. The shim begins with it; an agent that finds
- * a socket on which nobody listens uses it with a wait of 0, later again if need be, and gives the
- * lock back with shim_unlock.
+ * Takes the lock of a port for as long as the descriptor *ret_fd is open, ends what a dead shim
+ * left there (KILL to the process group of the engine in its .id) and removes its files. ERR_BUSY
+ * with the holder's pid and model while a shim lives; ERR_TIMEOUT, with the lock and all files as
+ * they were, when the old engine is not gone after wait_ms. The shim begins with it; an agent that
+ * finds a socket on which nobody listens uses it with a wait of 0, later again if need be, and
+ * gives the lock back with shim_unlock.
  */
 #define SHIM_ORPHAN_WAIT_MS 5000 /* the shim's own: the memory of a large model takes its time */
 int shim_lock(const char *run_folder, uint16_t port, int wait_ms, int *ret_fd, struct err *err);

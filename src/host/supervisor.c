@@ -401,6 +401,7 @@ static void spawn(struct supervisor *s)
 	struct preflight *p = s->preflight;
 	char *log_path = mem_printf("%s/%s.log", shared->options->paths->logs, s->server.id);
 
+	ENSURE(p != NULL);
 	s->server.port = p->port;
 	s->server.starts++;
 	s->server.receipt = (struct receipt){ .layers_offloaded = -1, .layers_total = -1 };
@@ -648,7 +649,8 @@ bool supervisor_set_model(struct supervisor *s, const struct model *model)
 			s->server.port = model->port;
 		}
 	}
-	return memcmp(&before, &s->server, sizeof(before)) != 0;
+	return before.enabled != s->server.enabled || before.port != s->server.port ||
+	       strcmp(before.name, s->server.name) != 0;
 }
 
 const struct model *supervisor_model(const struct supervisor *s)

@@ -28,7 +28,10 @@ struct supervisor_shared {
 	struct client *http;
 	const char *const *engine_env; /* NULL-terminated */
 
-	/* What the engine can do, as last asked; engine_is_known is false while it is being asked. */
+	/*
+	 * What the engine can do, as last asked; engine_is_known is false while it is being
+	 * asked.
+	 */
 	bool engine_is_known;
 	struct engine_stamp engine_stamp;
 	struct engine_abilities abilities;

@@ -291,7 +291,7 @@ static void ask(struct call *c, const struct wire_request *r)
 static void on_body(void *user, struct exchange *x, struct span body)
 {
 	struct call *c = user;
-	struct wire_request r;
+	struct wire_request r = { .verb = c->verb };
 	struct err err = { 0 };
 	int status;
 
@@ -393,7 +393,8 @@ static void on_leave_timeout(struct timer *t)
 	if (link_is_up(h->link)) {
 		log_warn("the agent did not confirm the stop in time; its lease ends what runs");
 	} else {
-		log_warn("no agent is connected, so nothing is stopped now; its lease ends what runs");
+		log_warn("no agent is connected, so nothing is stopped now; its lease ends what "
+			 "runs");
 	}
 	leave(h);
 }

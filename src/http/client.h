@@ -49,8 +49,8 @@ struct client_callbacks {
 	void (*on_piece)(void *user, const struct client_piece *piece);
 	/*
 	 * No (complete) answer: why, with the address and the phase in the sentence. `sent`: bytes
-	 * of the request had left, so that it may have had its effect. ERR_UNAVAILABLE: no connection;
-	 * ERR_TIMEOUT; ERR_CLOSED: ended early; ERR_PROTOCOL: not HTTP as it must be.
+	 * of the request had left, so that it may have had its effect. ERR_UNAVAILABLE: no
+	 * connection; ERR_TIMEOUT; ERR_CLOSED: ended early; ERR_PROTOCOL: not HTTP as it must be.
 	 */
 	void (*on_fail)(void *user, const struct err *why, bool sent);
 	/* Streamed bodies: there is a connection, or all that was kept is gone: send (more). */

@@ -18,14 +18,15 @@ static struct span host_name(struct span host)
 	for (size_t i = is_v6; i + is_v6 < name.len; i++) {
 		char c = name.ptr[i];
 
-		if (!(c >= '0' && c <= '9') && !(c >= 'a' && c <= 'z') &&
-		    !(c >= 'A' && c <= 'Z') && (c == '\0' || strchr(extra, c) == NULL)) {
+		if (!(c >= '0' && c <= '9') && !(c >= 'a' && c <= 'z') && !(c >= 'A' && c <= 'Z') &&
+		    (c == '\0' || strchr(extra, c) == NULL)) {
 			return (struct span){ host.ptr, 0 };
 		}
 	}
 	struct span rest = span_from(host, name.len);
 
-	if (rest.len > 0 && (rest.ptr[0] != ':' || span_to_u64(span_from(rest, 1), 65535, &port) != 0)) {
+	if (rest.len > 0 &&
+	    (rest.ptr[0] != ':' || span_to_u64(span_from(rest, 1), 65535, &port) != 0)) {
 		name.len = 0;
 	}
 	return name;
@@ -62,12 +63,14 @@ int policy_target(struct span target, struct span host, struct policy_target *re
 		struct span authority = { rest.ptr, span_find_char(rest, '/') };
 
 		if (!equal_nocase(authority, host)) {
-			return err_set(err, ERR_INVALID, "the target's host differs from the Host field");
+			return err_set(err, ERR_INVALID,
+				       "the target's host differs from the Host field");
 		}
 		target = span_from(rest, authority.len);
 	}
 	if (target.len == 0 || target.ptr[0] != '/' || span_find_char(target, '#') < target.len) {
-		return err_set(err, ERR_INVALID, "the target must begin with '/' and have no fragment");
+		return err_set(err, ERR_INVALID,
+			       "the target must begin with '/' and have no fragment");
 	}
 	struct span rest = target;
 
@@ -121,8 +124,9 @@ int policy_path(struct span raw, char *ret_path, struct err *err)
 			i += 2;
 		}
 		if ((unsigned char)c < 0x20 || c == 0x7f || c == '\\' || (is_encoded && c == '/')) {
-			return err_set(err, ERR_INVALID,
-				       "the path holds a control byte, a backslash or an encoded slash");
+			return err_set(
+				err, ERR_INVALID,
+				"the path holds a control byte, a backslash or an encoded slash");
 		}
 		ret_path[len++] = c;
 	}

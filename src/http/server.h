@@ -59,8 +59,9 @@ struct http_server_options {
 	 */
 	const char *const *origins;
 	/*
-	 * Numeric address whose connections count as made on this machine, besides loopback: that of a
-	 * container's gateway, where our port is published on the host's loopback address. NULL: none.
+	 * Numeric address whose connections count as made on this machine, besides loopback: that
+	 * of a container's gateway, where our port is published on the host's loopback address.
+	 * NULL: none.
 	 */
 	const char *local_peer;
 	/* Limits in milliseconds; 0: the default above. */

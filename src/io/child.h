@@ -38,7 +38,9 @@ struct child_options {
 
 struct child;
 
-/* NULL and an err when the program cannot be run: a failed exec never looks like a started child. */
+/*
+ * NULL and an err when the program cannot be run: a failed exec never looks like a started child.
+ */
 struct child *child_start(struct loop *loop, const struct child_options *options, struct err *err);
 
 pid_t child_pid(const struct child *c); /* 0 once it has exited */

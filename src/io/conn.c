@@ -395,8 +395,10 @@ void conn_close_gracefully(struct conn *c, uint64_t timeout_ms)
 	if (c == NULL || c->closing) {
 		return;
 	}
-	/* Input is read and thrown away until the peer closes: a close with unread input is a reset,
-	 * and a reset can destroy what the peer has not read yet. */
+	/*
+	 * Input is read and thrown away until the peer closes: closing with unread input is a
+	 * reset, and a reset can destroy what the peer has not read yet.
+	 */
 	conn_set_callbacks(c, &none, NULL);
 	c->draining_to_close = true;
 	timer_stop(&c->timer);

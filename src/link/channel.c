@@ -21,7 +21,13 @@
 
 #define CHANNEL_OUT_MAX_BYTES (4 * WIRE_LINE_MAX_BYTES)
 
-enum channel_state { CHANNEL_WAITING, CHANNEL_DIALING, CHANNEL_GREETING, CHANNEL_UP, CHANNEL_CLOSED };
+enum channel_state {
+	CHANNEL_WAITING,
+	CHANNEL_DIALING,
+	CHANNEL_GREETING,
+	CHANNEL_UP,
+	CHANNEL_CLOSED
+};
 
 struct waiting {
 	struct list link;
@@ -98,8 +104,7 @@ static void answer(struct channel *ch, const struct wire_event *e)
 				    .results = e->reply.results,
 				    .count = e->reply.result_count };
 
-	LIST_FOR_EACH(it, next, &ch->asked)
-	{
+	LIST_FOR_EACH (it, next, &ch->asked) {
 		struct waiting *w = LIST_ITEM(it, struct waiting, link);
 
 		if (w->seq == e->reply.seq) {
@@ -135,8 +140,8 @@ static void say(struct channel *ch, const struct wire_request *r)
 static void say_hello(struct channel *ch)
 {
 	struct wire_request r = { .verb = VERB_HELLO,
-			     .version = WIRE_VERSION,
-			     .version_min = WIRE_VERSION_MIN };
+				  .version = WIRE_VERSION,
+				  .version_min = WIRE_VERSION_MIN };
 
 	span_copy(span_of(ch->controller), r.controller, sizeof(r.controller));
 	span_copy(span_of(ch->who), r.who, sizeof(r.who));
@@ -146,10 +151,10 @@ static void say_hello(struct channel *ch)
 static void say_followed(struct channel *ch)
 {
 	struct wire_request r = { .verb = VERB_SUBSCRIBE,
-			     .ids = (const char *const *)ch->followed,
-			     .id_count = ch->followed_count,
-			     .none = ch->followed_count == 0,
-			     .tail = ch->tail };
+				  .ids = (const char *const *)ch->followed,
+				  .id_count = ch->followed_count,
+				  .none = ch->followed_count == 0,
+				  .tail = ch->tail };
 
 	if (ch->followed != NULL) {
 		say(ch, &r);
@@ -269,8 +274,10 @@ static void on_data(void *user, struct span data)
 	}
 	if (status != 0 ||
 	    (ch->state == CHANNEL_GREETING && ch->noise_bytes > WIRE_NOISE_MAX_BYTES)) {
-		err_set(&err, ERR_PROTOCOL, "%s: what answers there is not ronzal: more than %d bytes "
-			"of other output", ch->peer, WIRE_NOISE_MAX_BYTES);
+		err_set(&err, ERR_PROTOCOL,
+			"%s: what answers there is not ronzal: more than %d bytes "
+			"of other output",
+			ch->peer, WIRE_NOISE_MAX_BYTES);
 		lose(ch, &err);
 	}
 }
@@ -408,11 +415,11 @@ static void channel_send(struct link *link, const struct link_request *request,
 	struct channel *ch = channel_of(link);
 	struct waiting *w = mem_alloc(sizeof(*w));
 	struct wire_request r = { .verb = request->verb,
-			     .seq = ++ch->seq,
-			     .ids = request->ids,
-			     .id_count = request->count,
-			     .drain_ms = request->drain_ms,
-			     .deadline_ms = request->deadline_ms };
+				  .seq = ++ch->seq,
+				  .ids = request->ids,
+				  .id_count = request->count,
+				  .drain_ms = request->drain_ms,
+				  .deadline_ms = request->deadline_ms };
 
 	*w = (struct waiting){ .seq = r.seq, .on_reply = on_reply, .user = user };
 	if (ch->state != CHANNEL_UP) {

@@ -27,8 +27,8 @@ struct channel_transport {
 	void (*hang_up)(void *transport); /* conns are closed already; end what carried them */
 	void (*destroy)(void *transport); /* the last call */
 	/*
-	 * Once the stream has ended the transport may say why, by channel_failed, for so long; then the
-	 * channel says only that it has ended. 0: it has nothing to add.
+	 * Once the stream has ended the transport may say why, by channel_failed, for so long; then
+	 * the channel says only that it has ended. 0: it has nothing to add.
 	 */
 	uint32_t explain_ms;
 };

@@ -349,8 +349,8 @@ static void on_fail(void *user, const struct err *cause, bool sent)
 	(void)sent;
 	l->stream = NULL;
 	if (l->state != HOSTAPI_CLOSED) {
-		err_set(&why, ERR_UNAVAILABLE,
-			"the Host API at %s does not answer: %s", l->url, cause->text);
+		err_set(&why, ERR_UNAVAILABLE, "the Host API at %s does not answer: %s", l->url,
+			cause->text);
 		lose(l, &why);
 	}
 }

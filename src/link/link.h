@@ -32,14 +32,14 @@ struct link_callbacks {
 };
 
 struct link_request {
-	enum verb verb; /* START, STOP, RESTART, CREDENTIALS, RELOAD, SHUTDOWN */
+	enum verb verb;		/* START, STOP, RESTART, CREDENTIALS, RELOAD, SHUTDOWN */
 	const char *const *ids; /* borrowed during the call */
 	size_t count;		/* 0: all enabled (start), all running (stop) */
 	uint32_t drain_ms;	/* stop, restart */
 	uint32_t deadline_ms;
 };
 
-struct link_reply { /* start, restart, stop: once every model got there or failed */
+struct link_reply {	/* start, restart, stop: once every model got there or failed */
 	struct err err; /* code 0: done; else why the request as a whole failed */
 	const struct wire_result *results;
 	size_t count;

@@ -12,9 +12,8 @@ enum memory_pressure { MEMORY_NORMAL, MEMORY_WARN, MEMORY_CRITICAL };
 
 struct memory {
 	uint64_t total_bytes;
-	uint64_t available_bytes; /* without swapping */
-	uint64_t
-		gpu_wired_limit_bytes; /* what a GPU with unified memory may wire; 0: no such limit */
+	uint64_t available_bytes;	/* without swapping */
+	uint64_t gpu_wired_limit_bytes; /* what a GPU may wire of unified memory; 0: no limit */
 	enum memory_pressure pressure;
 };
 

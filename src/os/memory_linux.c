@@ -12,7 +12,9 @@
 #define WARN_BELOW_PERCENT 10 /* of the total still available */
 #define CRITICAL_BELOW_PERCENT 4
 
-/* One number out of CGROUP_ROOT/PATH/FILE, `field` NULL for the whole text; 0 when there is none. */
+/*
+ * One number out of CGROUP_ROOT/PATH/FILE, `field` NULL for the whole text; 0 when there is none.
+ */
 static uint64_t cgroup_number(struct span cgroup, const char *file, const char *field)
 {
 	char path[FS_PATH_MAX_BYTES];

@@ -50,7 +50,9 @@ static int read_available(uint64_t *ret_bytes)
 	return 0;
 }
 
-/* iogpu.wired_limit_mb is 0 as long as nobody has set it; without unified memory it is not there. */
+/*
+ * iogpu.wired_limit_mb is 0 as long as nobody has set it; without unified memory it is not there.
+ */
 static uint64_t gpu_limit(uint64_t total_bytes)
 {
 	uint64_t limit_mib;

@@ -13,8 +13,8 @@
 int net_docker_bridge(char *address, size_t room);
 
 /*
- * Inside a container: the address of its default gateway, from which connections come that were made
- * to a port published on the host. 0 and a numeric IPv4 address; -ENOENT when there is none.
+ * Inside a container: the address of its default gateway, from which connections come that were
+ * made to a port published on the host. 0 and a numeric IPv4 address; -ENOENT when there is none.
  */
 int net_default_gateway(char *address, size_t room);
 

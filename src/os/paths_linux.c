@@ -5,7 +5,9 @@
 #include "base/mem.h"
 #include "os/paths.h"
 
-/* $VARIABLE/ronzal, or HOME/FALLBACK/ronzal; relative values do not count (XDG base directories). */
+/*
+ * $VARIABLE/ronzal, or HOME/FALLBACK/ronzal; relative values do not count (XDG base directories).
+ */
 static char *xdg(const char *variable, const char *home, const char *fallback)
 {
 	const char *value = getenv(variable);

@@ -2,7 +2,8 @@
 /*
  * Processes of this machine. A pid alone names nothing, because pids are used again: a process is a
  * pid and the moment it started (struct proc). Sources: Linux /proc and pidfd_open(2); macOS
- * libproc (proc_pidinfo, proc_pid_rusage; its own proc_name is why ours is proc_name_of) and kqueue.
+ * libproc (proc_pidinfo, proc_pid_rusage; its own proc_name is why ours is proc_name_of) and
+ * kqueue.
  */
 #ifndef OS_PROC_H
 #define OS_PROC_H
@@ -26,8 +27,9 @@ bool proc_is_alive(struct proc p);
 /* Signals exactly that process: -ESRCH when it is gone or the pid belongs to another one. */
 int proc_signal(struct proc p, int signum);
 /*
- * The same for the whole process group that p leads. p itself may already be gone: then the group is
- * what its pid still names, and -ESRCH when that is nothing or the pid belongs to another process.
+ * The same for the whole process group that p leads. p itself may already be gone: then the group
+ * is what its pid still names, and -ESRCH when that is nothing or the pid belongs to another
+ * process.
  */
 int proc_signal_group(struct proc p, int signum);
 

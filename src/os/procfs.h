@@ -39,7 +39,10 @@ bool procfs_read_limit(struct span text, uint64_t *ret_bytes);
 /* memory.stat: "inactive_file 4096". */
 bool procfs_read_field(struct span text, const char *name, uint64_t *ret_value);
 
-/* /proc/net/route: the gateway of the first default route, in network byte order as it stands there. */
+/*
+ * /proc/net/route: the gateway of the first default route, in network byte order as it stands
+ * there.
+ */
 bool procfs_read_gateway(struct span text, uint32_t *ret_address);
 
 #endif

@@ -10,15 +10,18 @@
 #define WIRE_SSH_START "start-metal-servers"
 #define WIRE_SSH_STOP "stop-metal-servers"
 
-/* The script behind each, beside the gate, and the exit codes that ssh hands back (its own: 255). */
+/*
+ * The script behind each, beside the gate, and the exit codes that ssh hands back (its own: 255).
+ */
 #define WIRE_SSH_START_SCRIPT "start-host-llama-servers.sh"
 #define WIRE_SSH_STOP_SCRIPT "stop-host-llama-servers.sh"
 #define WIRE_EXIT_REFUSED 4 /* ERR_DENIED: the command is neither of the two */
 #define WIRE_EXIT_BROKEN 14 /* ERR_IO: the installed copy is damaged */
 
 /*
- * Set-up and doctor send variables with this value, which no program minds, and the gate refuses and
- * names the one that arrived: an sshd with `AcceptEnv *` runs BASH_ENV before any forced command.
+ * Set-up and doctor send variables with this value, which no program minds, and the gate refuses
+ * and names the one that arrived: an sshd with `AcceptEnv *` runs BASH_ENV before any forced
+ * command.
  */
 #define WIRE_SSH_CANARY "/nonexistent/ronzal-canary"
 

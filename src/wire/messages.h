@@ -55,8 +55,8 @@ struct wire_request {
 	char controller[WIRE_CONTROLLER_MAX_BYTES]; /* hello; "": a visitor, who holds no lease */
 	char who[WIRE_CONTROLLER_MAX_BYTES];	    /* hello: shown to people ("backend") */
 	/*
-	 * hello: WIRE_ONCE_START or WIRE_ONCE_STOP: no dialogue; do this with every model, report, and
-	 * say bye with the exit code. "": a dialogue.
+	 * hello: WIRE_ONCE_START or WIRE_ONCE_STOP: no dialogue; do this with every model, report,
+	 * and say bye with the exit code. "": a dialogue.
 	 */
 	char once[WIRE_ONCE_MAX_BYTES];
 	const char *const *ids;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A chunked body against llhttp: what ours accepts, llhttp accepts with the same bytes and the same
- * end, if it has neither extensions nor trailers. (These we drop; only that they cannot hide the end
- * of a line matters, so their grammar is not ours to judge.)
+ * end, if it has neither extensions nor trailers. (These we drop; only that they cannot hide the
+ * end of a line matters, so their grammar is not ours to judge.)
  */
 #include <llhttp.h>
 

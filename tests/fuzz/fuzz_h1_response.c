@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A whole response, head and body: pieces lie in the input, in order, and their number of bytes does
- * not depend on how the input is cut.
+ * A whole response, head and body: pieces lie in the input, in order, and their number of bytes
+ * does not depend on how the input is cut.
  */
 #include <stdlib.h>
 

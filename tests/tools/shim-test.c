@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * shim-test SHIM [CASE...]: drives a real ronzal-shim with real processes as engines and says "ok NAME" or
- * "not ok NAME: why" for each case. Every case runs in a process of its own with its own folder;
- * whatever it leaves behind is found by the shims' identity files and ended.
+ * shim-test SHIM [CASE...]: drives a real ronzal-shim with real processes as engines and says "ok
+ * NAME" or "not ok NAME: why" for each case. Every case runs in a process of its own with its own
+ * folder; whatever it leaves behind is found by the shims' identity files and ended.
  * RONZAL_TEST_ENGINE and RONZAL_TEST_MODEL name a llama-server and a model file for the last case.
  */
 #include <arpa/inet.h>

@@ -334,8 +334,8 @@ static unsigned send(struct world *w, const struct fsm_event *event)
 
 static void random_event(struct world *w)
 {
-	static const enum fsm_event_type always[] = { FSM_START,  FSM_STOP,    FSM_RESTART,
-						      FSM_TIMER,  FSM_WOKE,    FSM_PROVED,
+	static const enum fsm_event_type always[] = { FSM_START,   FSM_STOP,	 FSM_RESTART,
+						      FSM_TIMER,   FSM_WOKE,	 FSM_PROVED,
 						      FSM_DRAINED, FSM_DISPROVED };
 	struct fsm_event e = { .drain_ms = draw(w, 2) ? draw(w, 10000) : 0,
 			       .deadline_ms = draw(w, 2) ? draw(w, 10000) : 0,

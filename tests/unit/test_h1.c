@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Heads and bodies without sockets: what is taken, what is refused, and that cuts change nothing. */
+/*
+ * Heads and bodies without sockets: what is taken, what is refused, and that cuts change nothing.
+ */
 #include <stdlib.h>
 
 #include "http_samples.h"

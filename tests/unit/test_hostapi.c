@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Host API and the backend's link to it, together on one loop over loopback. In place of ssh a shell
- * script plays the agent's side of the channel as it would arrive through ssh; its behaviour is
- * chosen by a file, so that the next life of the "ssh" can be another.
+ * Host API and the backend's link to it, together on one loop over loopback. In place of ssh a
+ * shell script plays the agent's side of the channel as it would arrive through ssh; its behaviour
+ * is chosen by a file, so that the next life of the "ssh" can be another.
  */
 #include <signal.h>
 #include <stdio.h>

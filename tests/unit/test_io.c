@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The loop on real sockets and processes; each test ends with loop_destroy, which checks handles. */
+/*
+ * The loop on real sockets and processes; each test ends with loop_destroy, which checks handles.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

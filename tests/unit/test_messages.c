@@ -24,8 +24,12 @@ static struct span line_of(const struct buf *b)
 static void requests_come_back_as_they_went(void **state)
 {
 	static const char *const ids[] = { "qwen3-4b", "gpt-oss-20b" };
-	struct wire_request out = { .verb = VERB_STOP, .seq = 7, .ids = ids, .id_count = 2,
-			       .drain_ms = 3000, .deadline_ms = 7000 };
+	struct wire_request out = { .verb = VERB_STOP,
+				    .seq = 7,
+				    .ids = ids,
+				    .id_count = 2,
+				    .drain_ms = 3000,
+				    .deadline_ms = 7000 };
 	struct wire_request in;
 	struct buf b;
 
@@ -45,8 +49,12 @@ static void requests_come_back_as_they_went(void **state)
 
 static void hello_names_the_controller_and_the_one_shot_form(void **state)
 {
-	struct wire_request out = { .verb = VERB_HELLO, .version = 1, .version_min = 1,
-			       .controller = "c-1", .who = "backend", .once = WIRE_ONCE_STOP };
+	struct wire_request out = { .verb = VERB_HELLO,
+				    .version = 1,
+				    .version_min = 1,
+				    .controller = "c-1",
+				    .who = "backend",
+				    .once = WIRE_ONCE_STOP };
 	struct wire_request in;
 	struct buf b;
 
@@ -96,11 +104,12 @@ static void every_verb_and_event_has_its_own_type(void **state)
 
 static void a_reply_carries_results_and_credentials(void **state)
 {
-	struct wire_result results[2] = { { .id = "a", .port = 8080, .key = "secret",
-				       .address = "127.0.0.1" },
-				     { .id = "b" } };
-	struct wire_event in, out = { .type = EVENT_REPLY,
-				 .reply = { .seq = 9, .results = results, .result_count = 2 } };
+	struct wire_result results[2] = {
+		{ .id = "a", .port = 8080, .key = "secret", .address = "127.0.0.1" }, { .id = "b" }
+	};
+	struct wire_event in,
+		out = { .type = EVENT_REPLY,
+			.reply = { .seq = 9, .results = results, .result_count = 2 } };
 	struct buf b;
 
 	(void)state;
@@ -123,9 +132,9 @@ static void a_reply_carries_results_and_credentials(void **state)
 static void a_reply_that_is_too_long_loses_results_not_its_frame(void **state)
 {
 	struct wire_result *results = mem_alloc(WIRE_IDS_MAX * sizeof(*results));
-	struct wire_event in, out = { .type = EVENT_REPLY,
-				 .reply = { .seq = 1, .results = results,
-					    .result_count = WIRE_IDS_MAX } };
+	struct wire_event in,
+		out = { .type = EVENT_REPLY,
+			.reply = { .seq = 1, .results = results, .result_count = WIRE_IDS_MAX } };
 	struct buf b;
 
 	(void)state;
@@ -148,10 +157,11 @@ static void a_newer_side_may_add_members(void **state)
 	struct wire_request in;
 
 	(void)state;
-	assert_int_equal(wire_request_decode(SPAN_LIT("{\"type\":\"start\",\"seq\":3,\"colour\":[1],"
-						 "\"models\":[\"m\"]}"),
-					&in, NULL),
-			 0);
+	assert_int_equal(
+		wire_request_decode(SPAN_LIT("{\"type\":\"start\",\"seq\":3,\"colour\":[1],"
+					     "\"models\":[\"m\"]}"),
+				    &in, NULL),
+		0);
 	assert_int_equal(in.seq, 3);
 	assert_int_equal(in.id_count, 1);
 	wire_request_finish(&in);
@@ -198,7 +208,8 @@ static void bad_lines_are_refused_with_the_member_named(void **state)
 		struct wire_request in;
 		struct err err = { 0 };
 
-		assert_int_equal(wire_request_decode(span_of(cases[i].line), &in, &err), cases[i].code);
+		assert_int_equal(wire_request_decode(span_of(cases[i].line), &in, &err),
+				 cases[i].code);
 		assert_non_null(strstr(err.text, cases[i].says));
 	}
 }

@@ -327,7 +327,8 @@ static void all_faults_of_a_file_are_said_at_once(void **state)
 		"models.a.port: 1 is outside 8080..8099",
 		"models.a.ctx_size: -1 is outside 0..16777216",
 		"models.b: the name is taken (upper and lower case are the same)",
-		("models[3]: its id must be 1 to 128 letters, digits, '.', '_' and '-', the first a "
+		("models[3]: its id must be 1 to 128 letters, digits, '.', '_' and '-', the first "
+		 "a "
 		 "letter or digit"),
 		"models.c: must be an object, is a list",
 	};
