@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Relayed requests: a raw client, the proxy, and an upstream that obeys a script. */
+/* What the relay's hooks and back-pressure do; test_http_proxy.c has the rest of it. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -51,13 +51,6 @@ static bool on_fail(void *user, struct exchange *x, const struct err *why, bool 
 	return r->takes_back;
 }
 
-static void on_broken(void *user, const struct err *why, struct buf *last)
-{
-	(void)user;
-	(void)why;
-	buf_add_text(last, "event: error\n\n");
-}
-
 static void on_done(void *user, const struct proxy_result *result)
 {
 	struct relay *r = user;
@@ -81,7 +74,7 @@ static void relay_start(struct relay *r, const char *answer)
 	static const char *const pass[] = { "Accept", NULL };
 	static const struct h1_field added[] = { { SPAN_INIT("X-Key"), SPAN_INIT("secret") } };
 	static const struct h1_field marks[] = { { SPAN_INIT("X-Mark"), SPAN_INIT("us") } };
-	static const struct proxy_hooks hooks = { on_head, on_body, on_fail, on_broken, on_done };
+	static const struct proxy_hooks hooks = { on_head, on_body, on_fail, NULL, on_done };
 
 	*r = (struct relay){ .rig.on_request = relay_request };
 	rig_start(&r->rig, &(struct http_server_options){ .send_ms = 2000 });
@@ -147,62 +140,6 @@ static void the_request_is_rebuilt_and_the_answer_stripped(void **state)
 	relay_finish(&r);
 }
 
-static void sixteen_relayed_requests_use_one_connection_in_order(void **state)
-{
-	struct relay r;
-	struct buf request;
-
-	(void)state;
-	relay_start(&r,
-		    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n");
-	buf_init(&request, 100000);
-	for (int i = 0; i < 16; i++) {
-		buf_printf(&request, "GET /%d HTTP/1.1\r\nHost: a\r\n%s\r\n", i,
-			   i == 15 ? "Connection: close\r\n" : "");
-	}
-	char *got = rig_talk(&r.rig, buf_span(&request), 100000);
-	const char *at = buf_text(&r.up.got);
-
-	for (int i = 0; i < 16; i++) {
-		char line[32];
-
-		snprintf(line, sizeof(line), "GET /%d HTTP", i);
-		at = strstr(at, line);
-		assert_non_null(at);
-	}
-	assert_int_equal(r.dones, 16);
-	assert_int_equal(r.up.requests, 16);
-	assert_int_equal(r.up.conns, 1);
-	assert_true(span_has_suffix(span_of(got), "0\r\n\r\n"));
-	free(got);
-	buf_finish(&request);
-	relay_finish(&r);
-}
-
-static void an_upstream_that_dies_in_mid_stream_ends_uncleanly(void **state)
-{
-	struct relay r;
-
-	(void)state;
-	relay_start(&r, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-			"6\r\nevent1\r\n6\r\nevent2\r\n");
-	for (int i = 0; i < 2; i++) {
-		r.up.closes = i == 0;
-		r.up.resets = i == 1;
-		r.up.step = 5;
-		char *got = rig_talk(&r.rig, SPAN_LIT(GET_LAST), 1000);
-
-		assert_non_null(strstr(got, "event: error\n\n"));
-		assert_false(span_has_suffix(span_of(got), "0\r\n\r\n"));
-		assert_int_equal(r.dones, i + 1);
-		assert_int_equal(r.result.status, 200);
-		assert_int_not_equal(r.result.err.code, 0);
-		free(got);
-	}
-	assert_int_equal(r.seen_bytes, 24);
-	relay_finish(&r);
-}
-
 static void a_length_cut_short_shows(void **state)
 {
 	struct relay r;
@@ -215,22 +152,6 @@ static void a_length_cut_short_shows(void **state)
 	assert_non_null(strstr(got, "Content-Length: 10\r\n"));
 	assert_true(span_has_suffix(span_of(got), "\r\n\r\nhello"));
 	assert_int_equal(r.result.err.code, ERR_CLOSED);
-	free(got);
-	relay_finish(&r);
-}
-
-static void bad_answers_become_502(void **state)
-{
-	struct relay r;
-
-	(void)state;
-	relay_start(&r, "HTTP/1.1 200 OK\r\nContent-Length: 5, 5\r\n\r\nhello");
-	char *got = rig_talk(&r.rig, SPAN_LIT(GET_LAST), 1000);
-
-	assert_memory_equal(got, "HTTP/1.1 502 ", 13);
-	assert_int_equal(r.fails, 1);
-	assert_int_equal(r.dones, 1);
-	assert_int_equal(r.result.err.code, ERR_PROTOCOL);
 	free(got);
 	relay_finish(&r);
 }
@@ -249,34 +170,6 @@ static void a_failed_exchange_can_be_taken_back(void **state)
 	assert_int_equal(r.fails, 1);
 	assert_int_equal(r.dones, 0);
 	free(got);
-	relay_finish(&r);
-}
-
-static void a_client_that_leaves_closes_the_upstream(void **state)
-{
-	struct relay r;
-	struct raw raw;
-
-	(void)state;
-	relay_start(&r, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n6\r\nevent1\r\n");
-	for (int i = 0; i < 2; i++) {
-		raw_start(&raw, &r.rig, SPAN_LIT("GET /x HTTP/1.1\r\nHost: a\r\n\r\n"), 1000);
-		raw_wait(&raw, "event1");
-		uint64_t before_us = loop_now_us();
-
-		if (i == 0) {
-			conn_close(raw.conn);
-		} else {
-			conn_abort(raw.conn);
-		}
-		raw.conn = NULL;
-		while (r.dones == i && loop_now_us() - before_us < 1000000) {
-			rig_run(&r.rig, 5);
-		}
-		assert_true(loop_now_us() - before_us < 100000);
-		assert_int_equal(r.result.err.code, ERR_CANCELED);
-		raw_finish(&raw);
-	}
 	relay_finish(&r);
 }
 
@@ -326,7 +219,7 @@ static void a_large_upload_is_streamed(void **state)
 	struct buf request;
 
 	(void)state;
-	relay_start(&r, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+	relay_start(&r, ""); /* an early answer would end the upload */
 	buf_init(&request, 2 * size);
 	buf_printf(&request, "POST /up HTTP/1.1\r\nHost: a\r\nContent-Length: %zu\r\n\r\n", size);
 	size_t head = request.len;
@@ -337,7 +230,7 @@ static void a_large_upload_is_streamed(void **state)
 	struct raw raw;
 
 	raw_start(&raw, &r.rig, buf_span(&request), request.len);
-	while (r.up.got.len < size) {
+	for (int i = 0; i < 200 && r.up.got.len <= size; i++) {
 		rig_run(&r.rig, 10);
 	}
 	rig_run(&r.rig, 50);
@@ -350,24 +243,6 @@ static void a_large_upload_is_streamed(void **state)
 	raw_finish(&raw);
 	rig_run(&r.rig, 5);
 	buf_finish(&request);
-	relay_finish(&r);
-}
-
-static void an_upload_over_the_limit_gets_413(void **state)
-{
-	struct relay r;
-
-	(void)state;
-	relay_start(&r, "");
-	r.options.body_max_bytes = 10;
-	char *got = rig_talk(&r.rig,
-			     SPAN_LIT("POST /up HTTP/1.1\r\nHost: a\r\n"
-				      "Content-Length: 11\r\n\r\nhello world"),
-			     1000);
-
-	assert_memory_equal(got, "HTTP/1.1 413 ", 13);
-	assert_int_equal(r.dones, 1);
-	free(got);
 	relay_finish(&r);
 }
 
@@ -393,15 +268,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_request_is_rebuilt_and_the_answer_stripped),
-		cmocka_unit_test(sixteen_relayed_requests_use_one_connection_in_order),
-		cmocka_unit_test(an_upstream_that_dies_in_mid_stream_ends_uncleanly),
 		cmocka_unit_test(a_length_cut_short_shows),
-		cmocka_unit_test(bad_answers_become_502),
 		cmocka_unit_test(a_failed_exchange_can_be_taken_back),
-		cmocka_unit_test(a_client_that_leaves_closes_the_upstream),
 		cmocka_unit_test(a_slow_reader_slows_the_upstream_and_gets_every_byte),
 		cmocka_unit_test(a_large_upload_is_streamed),
-		cmocka_unit_test(an_upload_over_the_limit_gets_413),
 		cmocka_unit_test(stopping_ends_a_stream_with_its_last_words),
 	};
 
