@@ -4,11 +4,7 @@
  * model, the orders that sessions gave, the catalog, the lease of the one controller, and the
  * scout.
  *
- * Start: lock -> scan for shims and adopt them -> read the registry -> open the sessions. A request
- * that starts something reads the registry again first, so it waits in `wishes` for that read.
- *
- * Lease: FREE -> HELD (session) -> ORPHANED (timer) -> FREE, and then what that controller started
- * is stopped; back in time it is HELD again.
+ * Start: lock -> scan for shims and adopt them -> read the registry -> open the sessions.
  *
  * Nothing is destroyed inside a supervisor's or a session's callback: `sweep` does that from the
  * loop.

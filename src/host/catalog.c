@@ -6,6 +6,7 @@
  */
 #include "host/catalog.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -107,7 +108,9 @@ static void tell(struct catalog *c, const struct reading *r)
 	char error[sizeof(c->error)] = "";
 	const struct registry *now = r->has_new ? &r->registry : &c->registry;
 
-	if (r->err.code != 0) {
+	if (r->err.code == -ENOENT && now->count == 0) {
+		log_debug("no registry yet at %s", c->path);
+	} else if (r->err.code != 0) {
 		snprintf(error, sizeof(error), "%s%s", r->err.text,
 			 now->count > 0 ? "; the last good registry stays in force" : "");
 	} else if (now->problem_count > 0) {

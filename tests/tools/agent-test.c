@@ -2,8 +2,8 @@
 /*
  * agent-test BUILD_FOLDER DEMO_MODEL [CASE...]: drives a real `ronzal agent` over its sockets and
  * says "ok NAME", "skip NAME: why" or "not ok NAME: why" for each case. Engines are the scripted
- * fake-engine, except where a case says real: those want RONZAL_TEST_ENGINE. RONZAL_TEST_FULL=1 runs
- * the long forms. Every case runs in a process of its own, with a folder and an agent of its own.
+ * fake-engine; one case wants a real one in RONZAL_TEST_ENGINE. RONZAL_TEST_FULL=1 runs the long
+ * forms. Every case runs in a process of its own, with a folder and an agent of its own.
  */
 #define _XOPEN_SOURCE 700 /* realpath: glibc hides it from POSIX.1-2008 alone */
 

@@ -25,8 +25,8 @@
  *   events N             of a stream (10), event_delay_ms N apart (20)
  *   die_in_event N       die of SIGKILL after so many events
  *   stall_in_event N     send nothing more after so many events
- *   grandchild 1         leave a child behind that holds stdout and ignores TERM; its pid is written
- *                        to MODEL.grandchild
+ *   grandchild 1         leave a child behind that holds stdout and ignores TERM; its pid is in
+ *                        MODEL.grandchild
  */
 #include <arpa/inet.h>
 #include <errno.h>
