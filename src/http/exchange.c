@@ -86,11 +86,6 @@ bool exchange_peer_is_local(const struct exchange *x)
 	return span_is(span_split(&rest, ':'), local_peer);
 }
 
-void exchange_peer_text(const struct exchange *x, char *text, size_t room)
-{
-	conn_peer_text(x->sc->conn, text, room);
-}
-
 void exchange_watch(struct exchange *x, const struct exchange_callbacks *callbacks, void *user)
 {
 	x->callbacks = callbacks;

@@ -93,7 +93,6 @@ void http_server_close(struct http_server *s);
 const struct request *exchange_request(const struct exchange *x);
 /* Whether the client is on this machine: loopback, or options.local_peer. */
 bool exchange_peer_is_local(const struct exchange *x);
-void exchange_peer_text(const struct exchange *x, char *text, size_t room);
 
 struct exchange_callbacks {
 	/* See the top; may be NULL for a handler that answers at once. */

@@ -269,11 +269,6 @@ int sse_send(struct sse_stream *s, const char *type, struct span data)
 	return status;
 }
 
-size_t sse_room(const struct sse_stream *s)
-{
-	return exchange_room(s->x);
-}
-
 void sse_end(struct sse_stream *s)
 {
 	if (exchange_end(s->x, SPAN_LIT("")) == ERR_FULL) {

@@ -57,7 +57,6 @@ struct sse_callbacks {
 struct sse_stream *sse_start(struct loop *loop, struct exchange *x, uint64_t heartbeat_ms,
 			     const struct sse_callbacks *callbacks, void *user);
 int sse_send(struct sse_stream *s, const char *type, struct span data); /* 0 or ERR_FULL */
-size_t sse_room(const struct sse_stream *s);
 void sse_end(struct sse_stream *s); /* a clean end; no on_close */
 
 #endif

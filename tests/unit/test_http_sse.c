@@ -178,7 +178,6 @@ static void a_stream_beats_is_bounded_and_ends(void **state)
 	while (sse_send(l.stream, "big", (struct span){ big, sizeof(big) }) == 0) {
 		assert_true(++sent < 5000);
 	}
-	assert_true(sse_room(l.stream) < sizeof(big) + 100);
 	conn_resume(raw.conn);
 	while (l.drains == 0) {
 		rig_run(&l.rig, 10);
