@@ -31,7 +31,6 @@ extern char **environ;
 #define AGENT_SESSIONS_MAX 64 /* on each socket */
 #define AGENT_MEASURE_MS 5000 /* memory of engines, while somebody looks */
 #define AGENT_MEASURE_FIRST_MS 500
-#define AGENT_RESERVE_PART 20 /* of main memory, 1/20 is never given to engines */
 #define AGENT_HISTORY_MS 1000 /* changes within that time are written once */
 #define AGENT_HISTORY_MAX_BYTES (8u << 20)
 #define AGENT_ADOPT_MS 5000 /* sessions wait no longer for adoptions to be decided */

@@ -14,6 +14,8 @@
 #include "host/supervisor.h"
 #include "io/timer.h"
 
+#define AGENT_RESERVE_PART 20 /* of main memory, 1/20 is never given to engines */
+
 #define AGENT_STOP_DRAIN_MS 3000 /* one-shot stop, end of a lease, agent_leave(AGENT_STOP) */
 
 struct lease {

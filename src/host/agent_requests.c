@@ -245,6 +245,21 @@ static void one_shot(struct agent *a, struct session *s, const struct wire_reque
 	take_order(a, s, &r, true);
 }
 
+/* What all engines together may take: as configured, else the devices' memory, else most of main. */
+static uint64_t memory_budget(const struct agent *a, const struct memory *memory)
+{
+	uint64_t devices = 0;
+
+	for (int i = 0; i < a->shared.abilities.device_count; i++) {
+		devices += a->shared.abilities.devices[i].total_bytes;
+	}
+	if (a->options.memory_budget_bytes > 0) {
+		return a->options.memory_budget_bytes;
+	}
+	return devices > 0 ? devices
+			   : memory->total_bytes - memory->total_bytes / AGENT_RESERVE_PART;
+}
+
 static void fill_host(void *agent, struct host_info *h)
 {
 	const struct agent *a = agent;
@@ -263,7 +278,7 @@ static void fill_host(void *agent, struct host_info *h)
 	memcpy(h->devices, shared->abilities.devices, sizeof(h->devices));
 	h->memory_total_bytes = memory.total_bytes;
 	h->memory_available_bytes = memory.available_bytes;
-	h->memory_budget_bytes = a->options.memory_budget_bytes;
+	h->memory_budget_bytes = memory_budget(a, &memory);
 }
 
 static void on_request(void *agent, struct session *s, const struct wire_request *r)
