@@ -221,117 +221,109 @@ static void foreign_protocols_are_told_so(void **state)
 
 /* Host, Origin, path */
 
+static const struct {
+	const char *line, *fields;
+	int status;
+	const char *told; /* what /path says it got */
+} claims[] = {
+	/* Host */
+	{ "GET /path HTTP/1.1", "Host: localhost:8000\r\n", 200, "[/path][]" },
+	{ "GET /path HTTP/1.1", "Host: LOCALHOST\r\n", 200, NULL },
+	{ "GET /path HTTP/1.1", "Host: [::1]:8000\r\n", 200, NULL },
+	{ "GET /path HTTP/1.1", "", 400, NULL },
+	{ "GET /path HTTP/1.1", "Host:\r\n", 400, NULL },
+	{ "GET /path HTTP/1.1", "Host: localhost\r\nHost: localhost\r\n", 400, NULL },
+	{ "GET /path HTTP/1.1", "Host: localhost, localhost\r\n", 400, NULL },
+	{ "GET /path HTTP/1.1", "Host: localhost:x\r\n", 400, NULL },
+	{ "GET /path HTTP/1.1", "Host: localhost:65536\r\n", 400, NULL },
+	{ "GET /path HTTP/1.1", "Host: localhost/x?\r\n", 400, NULL },
+	{ "GET /path HTTP/1.1", "Host: me@localhost\r\n", 400, NULL },
+	{ "GET /path HTTP/1.1", "Host: [::1\r\n", 400, NULL },
+	{ "GET /path HTTP/1.1", "Host: []\r\n", 400, NULL },
+	{ "GET /path HTTP/1.1", "Host: [\r\n", 400, NULL },
+	{ "GET /path HTTP/1.1", "Host: [::1]x\r\n", 400, NULL },
+	{ "GET /path HTTP/1.1", "Host: evil.com\r\n", 403, NULL },
+	{ "GET /path HTTP/1.1", "Host: 127.0.0.1.evil.com\r\n", 403, NULL },
+	{ "GET /path HTTP/1.1", "Host: localhost.\r\n", 403, NULL },
+	{ "GET /path HTTP/1.1", "Host: localhos\r\n", 403, NULL },
+	{ "GET /path HTTP/1.1", "Host: rebind.127.0.0.1.nip.io:8000\r\n", 403, NULL },
+	{ "GET /path HTTP/1.0", "", 403, NULL },
+	/* Absolute form */
+	{ "GET http://localhost/path?a HTTP/1.1", "Host: localhost\r\n", 200, "[/path][a]" },
+	{ "GET http://evil.com/path HTTP/1.1", "Host: localhost\r\n", 400, NULL },
+	{ "GET http://localhost:1/path HTTP/1.1", "Host: localhost\r\n", 400, NULL },
+	{ "GET http://localhost HTTP/1.1", "Host: localhost\r\n", 400, NULL },
+	{ "GET http:///path HTTP/1.1", "Host: localhost\r\n", 400, NULL },
+	{ "GET https://localhost/path HTTP/1.1", "Host: localhost\r\n", 400, NULL },
+	{ "OPTIONS * HTTP/1.1", "Host: localhost\r\n", 400, NULL },
+	/* Origin */
+	{ "GET /path HTTP/1.1", "Host: localhost:80\r\nOrigin: http://localhost:80\r\n", 200,
+	  NULL },
+	{ "GET /path HTTP/1.1", "Host: localhost\r\nOrigin: http://page:5173\r\n", 200, NULL },
+	{ "POST /path HTTP/1.1", "Host: localhost\r\nOrigin: http://evil.com\r\n", 403, NULL },
+	{ "POST /path HTTP/1.1", "Host: localhost\r\nOrigin: null\r\n", 403, NULL },
+	{ "POST /path HTTP/1.1", "Host: localhost\r\nOrigin:\r\n", 403, NULL },
+	{ "POST /path HTTP/1.1", "Host: localhost\r\nOrigin: https://localhost\r\n", 403, NULL },
+	{ "POST /path HTTP/1.1", "Host: localhost:80\r\nOrigin: http://localhost:81\r\n", 403,
+	  NULL },
+	{ "POST /path HTTP/1.1", "Host: localhost\r\nOrigin: http://page:51730\r\n", 403, NULL },
+	{ "POST /path HTTP/1.1",
+	  "Host: localhost\r\nOrigin: http://localhost\r\nOrigin: http://evil.com\r\n", 403, NULL },
+	{ "POST /path HTTP/1.1",
+	  "Host: localhost\r\nContent-Type: text/plain\r\nOrigin: http://evil.com\r\n", 403, NULL },
+	{ "OPTIONS /path HTTP/1.1",
+	  "Host: localhost\r\nOrigin: http://evil.com\r\nAccess-Control-Request-Method: "
+	  "POST\r\n",
+	  403, NULL },
+	/* Path: one decoded value, or none */
+	{ "GET /path/a%20b%c3%a9;c HTTP/1.1", "Host: localhost\r\n", 200,
+	  "[/path/a b\xc3\xa9;c][]" },
+	{ "GET /path/%2561 HTTP/1.1", "Host: localhost\r\n", 200, "[/path/%61][]" },
+	{ "GET /path?a/../b%2f HTTP/1.1", "Host: localhost\r\n", 200, "[/path][a/../b%2f]" },
+	{ "GET /path/ HTTP/1.1", "Host: localhost\r\n", 200, "[/path/][]" },
+	{ "GET //path HTTP/1.1", "Host: localhost\r\n", 400, NULL },
+	{ "GET /path//x HTTP/1.1", "Host: localhost\r\n", 400, NULL },
+	{ "GET /v1/../path HTTP/1.1", "Host: localhost\r\n", 400, NULL },
+	{ "GET /path/.. HTTP/1.1", "Host: localhost\r\n", 400, NULL },
+	{ "GET /./path HTTP/1.1", "Host: localhost\r\n", 400, NULL },
+	{ "GET /v1/%2e%2e/path HTTP/1.1", "Host: localhost\r\n", 400, NULL },
+	{ "GET /v1/.%2E/path HTTP/1.1", "Host: localhost\r\n", 400, NULL },
+	{ "GET /path%2fx HTTP/1.1", "Host: localhost\r\n", 400, NULL },
+	{ "GET /path\\x HTTP/1.1", "Host: localhost\r\n", 400, NULL },
+	{ "GET /path%5cx HTTP/1.1", "Host: localhost\r\n", 400, NULL },
+	{ "GET /path%00 HTTP/1.1", "Host: localhost\r\n", 400, NULL },
+	{ "GET /path%0d%0aX:1 HTTP/1.1", "Host: localhost\r\n", 400, NULL },
+	{ "GET /path%7f HTTP/1.1", "Host: localhost\r\n", 400, NULL },
+	{ "GET /path%c0%ae HTTP/1.1", "Host: localhost\r\n", 400, NULL },
+	{ "GET /path%ff HTTP/1.1", "Host: localhost\r\n", 400, NULL },
+	{ "GET /path%4 HTTP/1.1", "Host: localhost\r\n", 400, NULL },
+	{ "GET /path%zz HTTP/1.1", "Host: localhost\r\n", 400, NULL },
+	{ "GET /path#x HTTP/1.1", "Host: localhost\r\n", 400, NULL },
+	{ "GET path HTTP/1.1", "Host: localhost\r\n", 400, NULL },
+	/* Expectations */
+	{ "GET /path HTTP/1.1", "Host: localhost\r\nExpect: 200-maybe\r\n", 417, NULL },
+	{ "GET /path HTTP/1.1", "Host: localhost\r\nExpect: 100-continue, x\r\n", 417, NULL },
+	{ "GET /path HTTP/1.1", "Host: localhost\r\nExpect: 100-continue\r\nExpect: x\r\n", 417,
+	  NULL },
+};
+
 static void host_origin_and_path_are_checked_before_any_handler(void **state)
 {
 	static const char *const hosts[] = { "localhost", "127.0.0.1", "[::1]", NULL };
 	static const char *const origins[] = { "http://page:5173", NULL };
-	static const struct {
-		const char *line, *fields;
-		int status;
-		const char *told; /* what /path says it got */
-	} rows[] = {
-		/* Host */
-		{ "GET /path HTTP/1.1", "Host: localhost:8000\r\n", 200, "[/path][]" },
-		{ "GET /path HTTP/1.1", "Host: LOCALHOST\r\n", 200, NULL },
-		{ "GET /path HTTP/1.1", "Host: [::1]:8000\r\n", 200, NULL },
-		{ "GET /path HTTP/1.1", "", 400, NULL },
-		{ "GET /path HTTP/1.1", "Host:\r\n", 400, NULL },
-		{ "GET /path HTTP/1.1", "Host: localhost\r\nHost: localhost\r\n", 400, NULL },
-		{ "GET /path HTTP/1.1", "Host: localhost, localhost\r\n", 400, NULL },
-		{ "GET /path HTTP/1.1", "Host: localhost:x\r\n", 400, NULL },
-		{ "GET /path HTTP/1.1", "Host: localhost:65536\r\n", 400, NULL },
-		{ "GET /path HTTP/1.1", "Host: localhost/x?\r\n", 400, NULL },
-		{ "GET /path HTTP/1.1", "Host: me@localhost\r\n", 400, NULL },
-		{ "GET /path HTTP/1.1", "Host: [::1\r\n", 400, NULL },
-		{ "GET /path HTTP/1.1", "Host: []\r\n", 400, NULL },
-		{ "GET /path HTTP/1.1", "Host: [\r\n", 400, NULL },
-		{ "GET /path HTTP/1.1", "Host: [::1]x\r\n", 400, NULL },
-		{ "GET /path HTTP/1.1", "Host: evil.com\r\n", 403, NULL },
-		{ "GET /path HTTP/1.1", "Host: 127.0.0.1.evil.com\r\n", 403, NULL },
-		{ "GET /path HTTP/1.1", "Host: localhost.\r\n", 403, NULL },
-		{ "GET /path HTTP/1.1", "Host: localhos\r\n", 403, NULL },
-		{ "GET /path HTTP/1.1", "Host: rebind.127.0.0.1.nip.io:8000\r\n", 403, NULL },
-		{ "GET /path HTTP/1.0", "", 403, NULL },
-		/* Absolute form */
-		{ "GET http://localhost/path?a HTTP/1.1", "Host: localhost\r\n", 200,
-		  "[/path][a]" },
-		{ "GET http://evil.com/path HTTP/1.1", "Host: localhost\r\n", 400, NULL },
-		{ "GET http://localhost:1/path HTTP/1.1", "Host: localhost\r\n", 400, NULL },
-		{ "GET http://localhost HTTP/1.1", "Host: localhost\r\n", 400, NULL },
-		{ "GET http:///path HTTP/1.1", "Host: localhost\r\n", 400, NULL },
-		{ "GET https://localhost/path HTTP/1.1", "Host: localhost\r\n", 400, NULL },
-		{ "OPTIONS * HTTP/1.1", "Host: localhost\r\n", 400, NULL },
-		/* Origin */
-		{ "GET /path HTTP/1.1", "Host: localhost:80\r\nOrigin: http://localhost:80\r\n",
-		  200, NULL },
-		{ "GET /path HTTP/1.1", "Host: localhost\r\nOrigin: http://page:5173\r\n", 200,
-		  NULL },
-		{ "POST /path HTTP/1.1", "Host: localhost\r\nOrigin: http://evil.com\r\n", 403,
-		  NULL },
-		{ "POST /path HTTP/1.1", "Host: localhost\r\nOrigin: null\r\n", 403, NULL },
-		{ "POST /path HTTP/1.1", "Host: localhost\r\nOrigin:\r\n", 403, NULL },
-		{ "POST /path HTTP/1.1", "Host: localhost\r\nOrigin: https://localhost\r\n", 403,
-		  NULL },
-		{ "POST /path HTTP/1.1", "Host: localhost:80\r\nOrigin: http://localhost:81\r\n",
-		  403, NULL },
-		{ "POST /path HTTP/1.1", "Host: localhost\r\nOrigin: http://page:51730\r\n", 403,
-		  NULL },
-		{ "POST /path HTTP/1.1",
-		  "Host: localhost\r\nOrigin: http://localhost\r\nOrigin: http://evil.com\r\n", 403,
-		  NULL },
-		{ "POST /path HTTP/1.1",
-		  "Host: localhost\r\nContent-Type: text/plain\r\nOrigin: http://evil.com\r\n", 403,
-		  NULL },
-		{ "OPTIONS /path HTTP/1.1",
-		  "Host: localhost\r\nOrigin: http://evil.com\r\nAccess-Control-Request-Method: "
-		  "POST\r\n",
-		  403, NULL },
-		/* Path: one decoded value, or none */
-		{ "GET /path/a%20b%c3%a9;c HTTP/1.1", "Host: localhost\r\n", 200,
-		  "[/path/a b\xc3\xa9;c][]" },
-		{ "GET /path/%2561 HTTP/1.1", "Host: localhost\r\n", 200, "[/path/%61][]" },
-		{ "GET /path?a/../b%2f HTTP/1.1", "Host: localhost\r\n", 200,
-		  "[/path][a/../b%2f]" },
-		{ "GET /path/ HTTP/1.1", "Host: localhost\r\n", 200, "[/path/][]" },
-		{ "GET //path HTTP/1.1", "Host: localhost\r\n", 400, NULL },
-		{ "GET /path//x HTTP/1.1", "Host: localhost\r\n", 400, NULL },
-		{ "GET /v1/../path HTTP/1.1", "Host: localhost\r\n", 400, NULL },
-		{ "GET /path/.. HTTP/1.1", "Host: localhost\r\n", 400, NULL },
-		{ "GET /./path HTTP/1.1", "Host: localhost\r\n", 400, NULL },
-		{ "GET /v1/%2e%2e/path HTTP/1.1", "Host: localhost\r\n", 400, NULL },
-		{ "GET /v1/.%2E/path HTTP/1.1", "Host: localhost\r\n", 400, NULL },
-		{ "GET /path%2fx HTTP/1.1", "Host: localhost\r\n", 400, NULL },
-		{ "GET /path\\x HTTP/1.1", "Host: localhost\r\n", 400, NULL },
-		{ "GET /path%5cx HTTP/1.1", "Host: localhost\r\n", 400, NULL },
-		{ "GET /path%00 HTTP/1.1", "Host: localhost\r\n", 400, NULL },
-		{ "GET /path%0d%0aX:1 HTTP/1.1", "Host: localhost\r\n", 400, NULL },
-		{ "GET /path%7f HTTP/1.1", "Host: localhost\r\n", 400, NULL },
-		{ "GET /path%c0%ae HTTP/1.1", "Host: localhost\r\n", 400, NULL },
-		{ "GET /path%ff HTTP/1.1", "Host: localhost\r\n", 400, NULL },
-		{ "GET /path%4 HTTP/1.1", "Host: localhost\r\n", 400, NULL },
-		{ "GET /path%zz HTTP/1.1", "Host: localhost\r\n", 400, NULL },
-		{ "GET /path#x HTTP/1.1", "Host: localhost\r\n", 400, NULL },
-		{ "GET path HTTP/1.1", "Host: localhost\r\n", 400, NULL },
-		/* Expectations */
-		{ "GET /path HTTP/1.1", "Host: localhost\r\nExpect: 200-maybe\r\n", 417, NULL },
-		{ "GET /path HTTP/1.1", "Host: localhost\r\nExpect: 100-continue, x\r\n", 417,
-		  NULL },
-		{ "GET /path HTTP/1.1", "Host: localhost\r\nExpect: 100-continue\r\nExpect: x\r\n",
-		  417, NULL },
-	};
 	struct scene s;
 	struct peer p;
 
 	(void)state;
 	scene_open(&s, &(struct http_server_options){ .hosts = hosts, .origins = origins });
-	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-		char *text = mem_printf("%s\r\n%s" END, rows[i].line, rows[i].fields);
+	for (size_t i = 0; i < ARRAY_LEN(claims); i++) {
+		char *text = mem_printf("%s\r\n%s" END, claims[i].line, claims[i].fields);
 		int status = ask(&s, &p, span_of(text));
 
-		if (status != rows[i].status || s.requests != (status == 200) ||
-		    (rows[i].told != NULL && !peer_has(&p, rows[i].told))) {
-			fail_msg("%s %s: %d instead of %d, %zu requests: %s", rows[i].line,
-				 rows[i].fields, status, rows[i].status, s.requests,
+		if (status != claims[i].status || s.requests != (status == 200) ||
+		    (claims[i].told != NULL && !peer_has(&p, claims[i].told))) {
+			fail_msg("%s %s: %d instead of %d, %zu requests: %s", claims[i].line,
+				 claims[i].fields, status, claims[i].status, s.requests,
 				 buf_text(&p.got));
 		}
 		s.requests = 0;
