@@ -16,6 +16,7 @@
 #define OK_2 OK "Content-Length: 2\r\n\r\nok"
 #define OK_CHUNKED OK "Transfer-Encoding: chunked\r\n\r\n"
 #define SOON_MS 100
+#define FLOOD_MAX_BYTES (64u << 20)
 #define SHORT_MS 120
 #define CLOCK_MS 10 /* by which the loop's clock may be behind */
 
@@ -564,12 +565,12 @@ static void pipelined_requests_are_relayed_in_order(void **state)
 	scene_close(&s);
 }
 
-/* As much as the system takes, for a while. */
+/* As much as the system takes, for a while, up to FLOOD_MAX_BYTES. */
 static size_t flood(struct scene *s, struct peer *p, const char *bytes, size_t len)
 {
 	size_t total = 0;
 
-	for (int misses = 0; misses < 10;) {
+	for (int misses = 0; misses < 10 && total < FLOOD_MAX_BYTES;) {
 		ssize_t sent = send(p->fd, bytes, len, MSG_NOSIGNAL);
 
 		misses = sent > 0 ? 0 : misses + 1;
