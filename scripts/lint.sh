@@ -256,7 +256,18 @@ rule_documents() {
 		echo "docs/options.md is stale: $BUILD/ronzal help options --markdown >docs/options.md"
 }
 
-quick='spdx layout columns limits total includes doors banned platform leftovers mutable headers shell documents'
+# The management API's routes and its description name the same things.
+rule_routes() {
+	sed -n 's/^\tX(\([A-Z]*\), "\([^"]*\)".*/\1 \2/p' src/backend/manage.h | sort >"$work/routes"
+	awk '/^paths:/ { on = 1 } /^components:/ { on = 0 }
+		on && /^  \// { path = $1; sub(/:$/, "", path) }
+		on && /^    (get|put|post|delete):$/ { method = $1; sub(/:$/, "", method); print toupper(method), path }
+		' docs/openapi.yaml | sort >"$work/described"
+	comm -23 "$work/routes" "$work/described" | sed 's/$/: is a route, and not in docs\/openapi.yaml/'
+	comm -13 "$work/routes" "$work/described" | sed 's/$/: is in docs\/openapi.yaml, and no route/'
+}
+
+quick='spdx layout columns limits total includes doors banned platform leftovers mutable headers shell documents routes'
 case ${1:-} in
 --quick) set -- $quick ;;
 '') set -- $quick warnings tidy ;;

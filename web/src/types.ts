@@ -147,12 +147,11 @@ export interface Estimate {
 	weights_bytes: number;
 	kv_bytes: number;
 	compute_bytes: number;
-	prompt_cache_bytes: number;
+	other_bytes: number;
 	device_bytes: number;
 	host_bytes: number;
 	free_bytes: number;
 	fits: boolean;
-	source: "formula" | "llama-fit-params";
 	why: string;
 	suggestions: { text: string; settings: Settings | null }[];
 }
@@ -222,8 +221,7 @@ export interface Key {
 	id: string;
 	name: string;
 	models: string[];
-	created_unix_ms: number;
-	last_used_unix_ms: number;
+	made_unix_ms: number;
 }
 
 export interface Pull {

@@ -267,12 +267,11 @@ function estimate(settings: { ctx_size?: number | null }) {
 		weights_bytes: 2.4 * GIB,
 		kv_bytes: kv,
 		compute_bytes: 0.6 * GIB,
-		prompt_cache_bytes: 0.5 * GIB,
+		other_bytes: 0.5 * GIB,
 		device_bytes: total,
 		host_bytes: 0,
 		free_bytes: 30 * GIB,
 		fits,
-		source: "formula",
 		why: fits ? "" : `It needs ${(total / GIB).toFixed(1)} GiB, 30.0 GiB are free.`,
 		suggestions: fits
 			? []
@@ -331,8 +330,7 @@ export async function startFixture(
 			id: "k1",
 			name: "my-app",
 			models: [],
-			created_unix_ms: Date.now() - 9e8,
-			last_used_unix_ms: Date.now() - 61_000,
+			made_unix_ms: Date.now() - 9e8,
 		},
 	];
 	const write = (to: ServerResponse, event: string, data: unknown) =>
@@ -442,8 +440,7 @@ export async function startFixture(
 				id: `k${keys.length + 1}`,
 				name: String(body["name"]),
 				models: [],
-				created_unix_ms: Date.now(),
-				last_used_unix_ms: 0,
+				made_unix_ms: Date.now(),
 			};
 			keys.push(key);
 			json(response, { key, secret: "rz-3f0c9d1e7b5a4426" }, 201);

@@ -138,7 +138,7 @@ const PARTS = [
 	["weights", "weights_bytes"],
 	["KV cache", "kv_bytes"],
 	["compute", "compute_bytes"],
-	["prompt cache", "prompt_cache_bytes"],
+	["other", "other_bytes"],
 ] as const;
 
 interface SumProps {
@@ -174,7 +174,7 @@ function Sum({ estimate: e, onUse }: SumProps) {
 			</p>
 			<p class={e.fits ? "fits" : "fits not"}>
 				<Mark tone={e.fits ? "good" : "bad"} />
-				{e.fits ? `Fits. By ${e.source}.` : e.why}
+				{e.fits ? "Fits." : e.why}
 			</p>
 			{e.suggestions.map(({ text, settings }) => (
 				<p key={text} class="suggestion">

@@ -57,7 +57,6 @@ function KeyTable({ list }: { list: Key[] }) {
 						<th scope="col">Name</th>
 						<th scope="col">Models</th>
 						<th scope="col">Made</th>
-						<th scope="col">Last used</th>
 						<th scope="col">
 							<span class="sr">Revoke</span>
 						</th>
@@ -68,8 +67,7 @@ function KeyTable({ list }: { list: Key[] }) {
 						<tr key={k.id}>
 							<td>{k.name}</td>
 							<td>{k.models.length === 0 ? "all" : k.models.join(", ")}</td>
-							<td>{moment(k.created_unix_ms)}</td>
-							<td>{k.last_used_unix_ms ? moment(k.last_used_unix_ms) : "never"}</td>
+							<td>{moment(k.made_unix_ms)}</td>
 							<td>
 								<Revoke named={k} />
 							</td>
