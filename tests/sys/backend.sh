@@ -1,0 +1,258 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+#
+# `ronzal backend` with its own agent and the real llama-server: the management API by curl.
+set -u
+
+cd "$(dirname "$0")/../.." || exit 1
+build=${BUILD:-build}
+engine=$(scripts/engine.sh --find 2>/dev/null) || {
+	echo 'skip backend: there is no llama-server (scripts/engine.sh installs it)'
+	exit 0
+}
+command -v curl >/dev/null 2>&1 || { echo 'skip backend: curl is not installed' && exit 0; }
+
+T=$(mktemp -d) || exit 1
+pid=
+finish() {
+	[ -z "$pid" ] || { kill "$pid" 2>/dev/null && wait "$pid" 2>/dev/null; }
+	rm -rf "$T"
+}
+trap finish EXIT
+trap 'exit 1' HUP INT TERM
+
+B=http://127.0.0.1:19820
+export RONZAL_HOME="$T/home" RONZAL_BACKEND_PORT=19820 RONZAL_ENGINE="$engine"
+export RONZAL_ENGINE_PORT_MIN=19830 RONZAL_ENGINE_PORT_MAX=19839 RONZAL_MODEL_ROOTS="$PWD/demo"
+unset USE_EXTERNAL_SERVERS
+
+get() { # PATH CURL-OPTIONS...
+	path=$1
+	shift
+	curl -sS -m 30 "$@" "$B$path"
+}
+put() { # PATH JSON
+	get "$1" -X PUT -H 'Content-Type: application/json' -d "$2"
+}
+post() { # PATH [JSON]
+	get "$1" -X POST ${2:+-H 'Content-Type: application/json' -d "$2"}
+}
+code() { # PATH CURL-OPTIONS...
+	get "$@" -o /dev/null -w '%{http_code}'
+}
+phase() { # MODEL
+	get /api/models/servers | grep -o "\"id\":\"$1\"[^}]*\"phase\":\"[a-z]*\"" |
+		sed 's/.*"phase":"//; s/"//'
+}
+until_true() { # SECONDS COMMAND...
+	tries=$(($1 * 20))
+	shift
+	while [ $tries -gt 0 ]; do
+		"$@" >/dev/null 2>&1 && return
+		tries=$((tries - 1))
+		sleep 0.05
+	done
+	return 1
+}
+has() { # TEXT FILE-OR-NOTHING
+	grep -q -- "$1" ${2:+"$2"}
+}
+check() { # NAME COMMAND...
+	name=$1
+	shift
+	if "$@"; then
+		echo "ok $name"
+	else
+		echo "not ok $name"
+		tail -5 "$T/log" | sed 's/^/# /'
+	fi
+}
+start_backend() {
+	"$build/ronzal" backend >>"$T/log" 2>&1 &
+	pid=$!
+	until_true 10 get /health && until_true 10 up
+}
+up() { get /api/host | has '"state":"up"'; }
+
+is_up_with_an_agent_of_its_own() {
+	start_backend && get /api/host | has '"mode":"false"' && get /api/host | has '"gpu_help":{'
+}
+
+answers_ready_only_when_a_model_could_serve() {
+	[ "$(code /ready)" = 503 ] && post /api/models/rescan | has '"added":\["' || return 1
+	MODEL=$(get /api/models/registry | sed 's/^{"models":{"\([^"]*\)".*/\1/')
+	get /api/models/registry | has '"architecture":"llama"' || return 1
+	put "/api/models/$MODEL/enabled" '{"enabled":true}' | has '"enabled":true' || return 1
+	until_true 5 ready
+}
+ready() { [ "$(code /ready)" = 200 ]; }
+
+starts_all_and_waits_for_each() {
+	post '/api/models/servers/start-all?wait=60' >"$T/out"
+	has '"ok":true,"phase":"ready"' "$T/out" && get /api/models/servers | has '"ready_servers":1'
+}
+
+stream() { # TOKENS OUTPUT
+	get /v1/chat/completions -N -o "$2" -d "{\"model\":\"$MODEL\",\"stream\":true,\"ignore_eos\":true,
+		\"max_tokens\":$1,\"messages\":[{\"role\":\"user\",\"content\":\"hello\"}]}" 2>/dev/null
+}
+
+lets_a_stream_end_before_a_stop() {
+	stream 100 "$T/stream" &
+	reader=$!
+	until_true 10 has data "$T/stream" || return 1
+	post "/api/models/servers/$MODEL/stop?drain_ms=20000" | has '"phase":"draining"' || return 1
+	wait $reader && has '^data: \[DONE\]' "$T/stream" || return 1
+	until_true 10 is_phase stopped
+}
+is_phase() { [ "$(phase "$MODEL")" = "$1" ]; }
+
+ends_a_stream_with_an_error_when_the_drain_is_over() {
+	post "/api/models/servers/$MODEL/start?wait=60" | has '"phase":"ready"' || return 1
+	stream 900 "$T/cut" &
+	reader=$!
+	until_true 10 has data "$T/cut" || return 1
+	post "/api/models/servers/$MODEL/stop?wait=20&drain_ms=0" | has '"phase":"stopped"' || return 1
+	wait $reader
+	has '"error"' "$T/cut" && ! has '^data: \[DONE\]' "$T/cut"
+}
+
+says_that_new_settings_need_a_restart() {
+	post "/api/models/servers/$MODEL/start?wait=60" >/dev/null
+	put "/api/models/$MODEL/runtime-settings" '{"ctx_size":512}' |
+		has '"restart_needed":true' || return 1
+	post "/api/models/servers/$MODEL/restart?wait=60" | has '"phase":"ready"' || return 1
+	get /api/models/servers >"$T/out"
+	has '"restart_needed":false' "$T/out" && has '"context_tokens":512' "$T/out"
+}
+
+notices_a_change_of_the_registry_by_the_command_line() {
+	"$build/ronzal" set "$MODEL" ctx_size=1024 >/dev/null || return 1
+	until_true 5 restart_needed
+}
+restart_needed() { get /api/models/servers | has '"restart_needed":true'; }
+
+refuses_settings_with_their_bounds() {
+	put "/api/models/$MODEL/runtime-settings" '{"parallel":65}' | has 'parallel.*64' &&
+		put "/api/models/$MODEL/runtime-settings" '{"tools":"all"}' | has 'no setting' &&
+		put "/api/models/$MODEL/port" '{"port":1}' | has 'outside 19830..19839' &&
+		post "/api/models/$MODEL/estimate" '{"ctx_size":256}' | has '"fits":true'
+}
+
+keeps_strangers_out_without_a_trace() {
+	[ "$(code /api/host -H 'Host: evil.com')" = 403 ] &&
+		[ "$(code /api/host -H 'Host: 127.0.0.1.evil.com')" = 403 ] &&
+		[ "$(code /api/host -H 'Origin: null')" = 403 ] &&
+		[ "$(code /api/host -H 'Authorization: Bearer x')" = 401 ] &&
+		[ "$(code "/api/models/$MODEL/enabled" -X PUT -H 'Content-Type: text/plain' \
+			-d '{"enabled":false}')" = 403 ] &&
+		[ "$(code /api//host)" != 200 ] && [ "$(code '/api/models/../host' --path-as-is)" = 400 ] &&
+		[ "$(code /api/models/servers/stop-all -X POST -H 'Origin: http://evil.com')" = 403 ] &&
+		get /api/models/registry | has '"enabled":true' && is_phase ready
+}
+
+opens_to_the_management_token() {
+	token=$(cat "$RONZAL_HOME/state/management.token")
+	[ "$(code /api/host -H "Authorization: Bearer $token")" = 200 ] &&
+		[ "$(code /api/host -H "Authorization: Bearer ${token%?}")" = 401 ]
+}
+
+makes_and_revokes_keys() {
+	secret=$(post /api/keys '{"name":"notes"}' | sed 's/.*"secret":"\([^"]*\)".*/\1/')
+	[ "$(code /v1/models -H "Authorization: Bearer $secret")" = 200 ] || return 1
+	[ "$(code /api/host -H "Authorization: Bearer $secret")" = 401 ] || return 1
+	[ "$(code /api/keys/notes -X DELETE)" = 204 ] || return 1
+	until_true 5 is_revoked
+}
+is_revoked() { [ "$(code /v1/models -H "Authorization: Bearer $secret")" = 401 ]; }
+
+tells_events_from_a_full_picture_on() {
+	get /api/events -N -m 20 >"$T/events" 2>/dev/null &
+	reader=$!
+	until_true 5 has 'event: synced' "$T/events" || return 1
+	put "/api/models/$MODEL/enabled" '{"enabled":true}' >/dev/null
+	post "/api/models/servers/$MODEL/restart?wait=60" >/dev/null
+	stream 20 "$T/out"
+	sleep 1.2
+	kill $reader
+	for event in hello host server synced registry traffic request; do
+		has "^event: $event\$" "$T/events" || { echo "# no event $event" && return 1; }
+	done
+	has '"phase":"loading"' "$T/events" && has '"phase":"done"' "$T/events"
+}
+
+follows_a_log_for_two_readers() {
+	get "/api/models/servers/$MODEL/logs?tail=5" -N -m 20 >"$T/log1" 2>/dev/null &
+	first=$!
+	until_true 5 has 'event: synced' "$T/log1" || return 1
+	get "/api/models/servers/$MODEL/logs?tail=5" -N -m 20 >"$T/log2" 2>/dev/null &
+	second=$!
+	until_true 5 has 'event: synced' "$T/log2" || return 1
+	before=$(grep -c '^event: log' "$T/log1")
+	post "/api/models/servers/$MODEL/restart?wait=60" >/dev/null
+	until_true 5 has 'layers on the CPU' "$T/log2"
+	status=$?
+	kill $first $second
+	[ "$before" = 5 ] && [ $status = 0 ] && has 'layers on the CPU' "$T/log1" &&
+		get "/api/models/servers/$MODEL/logs?follow=false&tail=2" >"$T/out" &&
+		[ "$(wc -l <"$T/out")" = 2 ]
+}
+
+keeps_what_was_used() {
+	sleep 0.7
+	get "/api/requests?limit=1" | has '"model_id":"'"$MODEL"'".*"generated_tokens":20' &&
+		get "/api/usage?step=minute" | has '"errors":[1-9]' &&
+		get "/api/models/$MODEL/history" | has '"verdict":"cpu"' &&
+		get /metrics | has '^ronzal_'
+}
+
+is_small_and_quiet_when_idle() {
+	rss=$(sed -n 's/^VmRSS:[^0-9]*\([0-9]*\).*/\1/p' "/proc/$pid/status")
+	turns() { sed -n 's/^voluntary_ctxt_switches:[^0-9]*//p' "/proc/$pid/status"; }
+	sleep 3 # what the requests before this one left to do
+	before=$(turns)
+	sleep 5
+	woken=$(($(turns) - before))
+	echo "# resident: $rss KiB; woken $woken times in 5 s"
+	[ "$rss" -lt 10240 ] && [ $woken -le 5 ]
+}
+
+ends_all_within_8_s_of_a_signal() {
+	stream 900 "$T/last" &
+	reader=$!
+	until_true 10 has data "$T/last" || return 1
+	engine_pid=$(get /api/models/servers | sed 's/.*"pid":\([0-9]*\).*/\1/')
+	begin=$(date +%s%N)
+	kill "$pid"
+	wait "$pid"
+	status=$?
+	took=$((($(date +%s%N) - begin) / 1000000))
+	wait $reader
+	pid=
+	echo "# took $took ms"
+	[ $status = 0 ] && [ $took -lt 8000 ] && ! kill -0 "$engine_pid" 2>/dev/null
+}
+
+lives_without_its_usage_database() {
+	rm -f "$RONZAL_HOME"/state/usage.db*
+	echo 'no database' >"$RONZAL_HOME/state/usage.db"
+	start_backend && [ "$(code /api/usage)" = 500 ] && get /api/usage | has 'usage.db' &&
+		post '/api/models/servers/start-all?wait=60' | has '"phase":"ready"' &&
+		stream 5 "$T/out" && has 'DONE' "$T/out"
+}
+
+refuses_an_unknown_mode() {
+	USE_EXTERNAL_SERVERS=maybe "$build/ronzal" backend >"$T/out" 2>&1
+	[ $? = 2 ] && has '"maybe"' "$T/out"
+}
+
+for name in is_up_with_an_agent_of_its_own answers_ready_only_when_a_model_could_serve \
+	starts_all_and_waits_for_each lets_a_stream_end_before_a_stop \
+	ends_a_stream_with_an_error_when_the_drain_is_over says_that_new_settings_need_a_restart \
+	notices_a_change_of_the_registry_by_the_command_line refuses_settings_with_their_bounds \
+	keeps_strangers_out_without_a_trace opens_to_the_management_token makes_and_revokes_keys \
+	follows_a_log_for_two_readers tells_events_from_a_full_picture_on keeps_what_was_used \
+	is_small_and_quiet_when_idle ends_all_within_8_s_of_a_signal lives_without_its_usage_database \
+	refuses_an_unknown_mode; do
+	check $name $name
+done
