@@ -24,8 +24,7 @@ struct agent_run {
 	bool stop_on_exit;
 };
 
-/* Numeric addresses for engines: what `bind` says. free with cli_list_free. */
-static char **bind_addresses(const struct config *c)
+char **cli_bind_addresses(const struct config *c)
 {
 	char bridge[64];
 
@@ -42,8 +41,7 @@ static char **bind_addresses(const struct config *c)
 	return list;
 }
 
-/* The configured engine, else the one that scripts/engine.sh installs, else NULL: PATH decides. */
-static char *engine_path(const struct config *c)
+char *cli_engine_path(const struct config *c)
 {
 	const char *data = getenv("XDG_DATA_HOME");
 	const char *home = getenv("HOME");
@@ -112,10 +110,10 @@ int command_agent(struct cli *cli, struct args *args, struct err *err)
 	}
 	gethostname(host_name, sizeof(host_name) - 1);
 	char *registry = cli_registry_path(cli);
-	char *engine = engine_path(c);
+	char *engine = cli_engine_path(c);
 	char *shim = fs_join(cli->layout.libexec, "ronzal-shim");
 	char **roots = cli_model_roots(cli);
-	char **addresses = bind_addresses(c);
+	char **addresses = cli_bind_addresses(c);
 	char **flags = cli_list(c->engine_flags, ' ');
 
 	options.paths = &cli->paths;

@@ -32,8 +32,9 @@ struct cli {
 	struct paths paths;
 	struct layout layout;
 	const char *const *environment;
-	bool json;  /* --json */
-	bool quiet; /* --quiet */
+	struct err conf_err; /* what is wrong with the options; only `ronzal doctor` runs then */
+	bool json;	     /* --json */
+	bool quiet;	     /* --quiet */
 };
 
 #define ARGS_MAX 256
@@ -77,6 +78,7 @@ int command_keys(struct cli *cli, struct args *args, struct err *err);
 int command_frontend(struct cli *cli, struct args *args, struct err *err);
 int command_hostapi(struct cli *cli, struct args *args, struct err *err);
 int command_health(struct cli *cli, struct args *args, struct err *err);
+int command_doctor(struct cli *cli, struct args *args, struct err *err);
 int command_service(struct cli *cli, struct args *args, struct err *err);
 
 /* Starts an agent that is nobody's child, its output in the logs folder; it comes up later. */
@@ -92,6 +94,10 @@ char **cli_allowed_hosts(const struct cli *cli);
 char *cli_token_path(const struct cli *cli);
 /* For http_server_options.local_peer; NULL: loopback alone is this machine. free() it. */
 char *cli_local_peer(const struct cli *cli);
+/* Numeric addresses for engines: what `bind` says; free with cli_list_free. */
+char **cli_bind_addresses(const struct config *c);
+/* The configured engine, else the one that scripts/engine.sh installs, else NULL: PATH decides. */
+char *cli_engine_path(const struct config *c);
 /* Cuts text at `sep` into a NULL-terminated list, empty words left out. */
 char **cli_list(const char *text, char sep);
 void cli_list_free(char **list);

@@ -7,15 +7,15 @@
 
 #include "base/mem.h"
 #include "cli/cli.h"
-#include "http/client.h"
+#include "cli/health.h"
 
 #define HEALTH_MS 3000
-#define HEALTH_BODY_MAX_BYTES 65536
 
 struct health {
 	struct loop *loop;
 	struct client *client;
-	uint16_t port;
+	const struct client_address *to;
+	struct buf *body; /* NULL: not wanted */
 	struct err err;
 };
 
@@ -26,8 +26,10 @@ static void on_reply(void *user, const struct client_reply *reply)
 	if (reply->err.code != 0) {
 		h->err = reply->err;
 	} else if (reply->status != 200) {
-		err_set(&h->err, ERR_UNAVAILABLE, "/health on port %u answered %d", h->port,
+		err_set(&h->err, ERR_UNAVAILABLE, "/health on port %u answered %d", h->to->port,
 			reply->status);
+	} else if (h->body != NULL) {
+		buf_add_span(h->body, reply->body);
 	}
 	loop_stop(h->loop);
 }
@@ -50,22 +52,14 @@ static int part_port(const struct config *c, const char *part, uint16_t *ret_por
 	return err_set(err, ERR_NOT_FOUND, "'%s' is not backend, frontend or hostapi", part);
 }
 
-int command_health(struct cli *cli, struct args *args, struct err *err)
+int health_ask(const struct client_address *to, struct buf *body, struct err *err)
 {
-	struct health h = { .loop = NULL };
-	int status = args_check(args, 1, 1, err);
+	struct health h = { .loop = loop_create(), .to = to, .body = body };
 
-	if (status == 0) {
-		status = part_port(&cli->config, args->items[0], &h.port, err);
-	}
-	if (status != 0) {
-		return status;
-	}
-	h.loop = loop_create();
 	h.client = client_create(h.loop);
 	client_fetch(h.client,
 		     &(struct client_options){
-			     .to = { .host = "127.0.0.1", .port = h.port },
+			     .to = *to,
 			     .method = H1_GET,
 			     .target = SPAN_LIT("/health"),
 			     .connect_ms = HEALTH_MS,
@@ -77,4 +71,15 @@ int command_health(struct cli *cli, struct args *args, struct err *err)
 	client_close(h.client);
 	loop_destroy(h.loop);
 	return h.err.code == 0 ? 0 : err_set(err, h.err.code, "%s", h.err.text);
+}
+
+int command_health(struct cli *cli, struct args *args, struct err *err)
+{
+	struct client_address to = { .host = "127.0.0.1" };
+	int status = args_check(args, 1, 1, err);
+
+	if (status == 0) {
+		status = part_port(&cli->config, args->items[0], &to.port, err);
+	}
+	return status != 0 ? status : health_ask(&to, NULL, err);
 }

@@ -71,6 +71,11 @@ static const struct command commands[] = {
 	  .help = "\"ronzal set MODEL\" alone lists what can be set. Takes effect at the next "
 		  "start.\n",
 	  .run = command_set },
+	{ .name = "doctor",
+	  .summary = "What is wrong on this machine or in this container, and how to mend it",
+	  .help = "Changes nothing. The exit code is 1 when something failed, 0 with warnings "
+		  "alone.\n",
+	  .run = command_doctor },
 	{ .name = "keys",
 	  .words = "[list | add NAME [MODEL...] | revoke NAME | token]",
 	  .summary = "API keys for the gateway; the management token",
@@ -350,6 +355,10 @@ static int run(struct cli *cli, const char *const *argv, struct err *err)
 	}
 	if (status == 0) {
 		status = read_options(cli, err);
+		if (status != 0 && command->run == command_doctor) {
+			cli->conf_err = *err; /* it says so beside the other findings */
+			status = 0;
+		}
 	}
 	if (status == 0 && argv[0] != NULL) {
 		status = sort_words(cli, argv + 1, &args, &help, err);

@@ -183,6 +183,19 @@ static int make_key(struct preflight *p)
 	return p->err.code;
 }
 
+int preflight_check_files(const struct preflight_options *options, const struct model *model,
+			  struct preflight *ret_found)
+{
+	*ret_found = (struct preflight){ .options = *options,
+					 .file_path = model->file_path,
+					 .mmproj_file = model->mmproj_path };
+	int status = check_model(ret_found);
+
+	ret_found->file_path = NULL;
+	ret_found->mmproj_file = NULL;
+	return status;
+}
+
 static void preflight_work(void *arg)
 {
 	struct preflight *p = arg;

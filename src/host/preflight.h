@@ -61,6 +61,13 @@ struct preflight *preflight_start(struct loop *loop, const struct preflight_opti
 /* Allowed at any time: before done it cancels. Removes no file. NULL is fine. */
 void preflight_close(struct preflight *p);
 
+/*
+ * Only that the model and its projector are readable GGUF files inside a model root: fills the paths,
+ * err and next_step. Nothing to close. Blocks.
+ */
+int preflight_check_files(const struct preflight_options *options, const struct model *model,
+			  struct preflight *ret_found);
+
 /* Where llama-server is: 0, or ERR_NO_ENGINE with what to install. Blocks. */
 int preflight_find_engine(const char *engine_path, char ret_path[FS_PATH_MAX_BYTES],
 			  struct engine_stamp *ret_stamp, struct err *err);

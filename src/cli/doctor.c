@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * `ronzal doctor`: finds what is wrong and says how to mend it. The same on the host and in a
+ * container; rows that make no sense at a place are left out there.
+ */
+#include "cli/doctor.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "cli/term.h"
+#include "engine/launch.h"
+#include "host/preflight.h"
+#include "host/scout.h"
+#include "io/child.h"
+
+#define OUT_MAX_BYTES (1u << 20)
+#define SETUP_MAX_BYTES 65536
+#define SETUP_NAME_AT 6 /* columns of the script's lines: "ok    key        text" */
+#define SETUP_TEXT_AT 17
+
+static const char *const level_names[] = { "ok", "warn", "fail" };
+
+static struct finding *add_finding(struct doctor *d, enum level level)
+{
+	ENSURE(d->count < DOCTOR_FINDINGS_MAX);
+	struct finding *f = &d->findings[d->count];
+
+	*f = (struct finding){ .level = level };
+	span_copy(span_of(d->name), f->name, sizeof(f->name));
+	d->counts[level]++;
+	d->count += d->count + 1 < DOCTOR_FINDINGS_MAX; /* the last place is written over */
+	return f;
+}
+
+void doctor_say(struct doctor *d, enum level level, const char *fix, const char *format, ...)
+{
+	struct finding *f = add_finding(d, level);
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(f->why, sizeof(f->why), format, args);
+	va_end(args);
+	span_copy(span_of(fix), f->fix, sizeof(f->fix));
+}
+
+/* The set-up script */
+
+struct setup_run {
+	struct loop *loop;
+	struct buf text;
+	struct conn *out;
+	struct child *child;
+};
+
+static void on_setup_text(void *user, struct span data)
+{
+	buf_add_span(&((struct setup_run *)user)->text, data);
+}
+
+static void on_setup_end(void *user, int status)
+{
+	(void)status;
+	loop_stop(((struct setup_run *)user)->loop);
+}
+
+static const struct conn_callbacks setup_callbacks = { .on_data = on_setup_text,
+						       .on_end = on_setup_end };
+
+/* What the script says of things that are well is one row; its failures are rows of their own. */
+static void read_setup(struct doctor *d, struct span text)
+{
+	char name[sizeof(d->findings->name)];
+	size_t fails = d->counts[LEVEL_FAIL];
+	struct finding *last = NULL;
+
+	while (text.ptr != NULL) {
+		struct span line = span_split(&text, '\n');
+		size_t fix = span_find(line, "fix: ");
+
+		if (span_has_prefix(line, "FAIL ") && line.len > SETUP_TEXT_AT) {
+			struct span what = { line.ptr + SETUP_NAME_AT,
+					     SETUP_TEXT_AT - SETUP_NAME_AT };
+
+			last = add_finding(d, LEVEL_FAIL);
+			span_copy(span_trim(what), name, sizeof(name));
+			snprintf(last->name, sizeof(last->name), "ssh %.27s", name);
+			span_copy(span_from(line, SETUP_TEXT_AT), last->why, sizeof(last->why));
+		} else if (last != NULL && fix < line.len) {
+			span_copy(span_from(line, fix + 5), last->fix, sizeof(last->fix));
+		}
+	}
+	if (d->counts[LEVEL_FAIL] == fails) {
+		doctor_say(d, LEVEL_OK, "", "as set up: key, its line, host key, both commands");
+	}
+}
+
+void doctor_run_setup(struct doctor *d, const char *script)
+{
+	const char *const argv[] = { "sh", script, "--check", NULL };
+	struct setup_run run = { .loop = loop_create() };
+	struct err err = { 0 };
+
+	buf_init(&run.text, SETUP_MAX_BYTES);
+	run.child = child_start(run.loop,
+				&(struct child_options){
+					.argv = argv,
+					.stdio = { CHILD_NULL, CHILD_PIPE, CHILD_NULL },
+				},
+				&err);
+	if (run.child == NULL) {
+		doctor_say(d, LEVEL_WARN, "", "%s", err.text);
+	} else {
+		run.out = child_take_pipe(run.child, 1);
+		conn_start(run.out, &setup_callbacks, &run);
+		loop_run(run.loop);
+		conn_close(run.out);
+		child_close(run.child);
+		read_setup(d, buf_span(&run.text));
+	}
+	loop_destroy(run.loop);
+	buf_finish(&run.text);
+}
+
+/* Facts */
+
+struct scouting {
+	struct doctor *doctor;
+	struct loop *loop;
+};
+
+static void on_scouted(void *user, const struct engine_abilities *abilities, const struct err *err)
+{
+	struct scouting *s = user;
+
+	s->doctor->engine = *abilities;
+	s->doctor->engine_err = *err;
+	loop_stop(s->loop);
+}
+
+static void learn_engine(struct doctor *d)
+{
+	const char *library = d->cli->config.engine_library_path;
+	char *wanted = cli_engine_path(&d->cli->config);
+	struct scouting scouting = { .doctor = d, .loop = loop_create() };
+	char path[FS_PATH_MAX_BYTES];
+	struct engine_stamp stamp;
+	char **environment = NULL;
+
+	if (preflight_find_engine(wanted, path, &stamp, &d->engine_err) == 0) {
+		span_copy(span_of(path), d->engine_path, sizeof(d->engine_path));
+		environment =
+			launch_environment(d->cli->environment, library[0] != '\0' ? library : NULL,
+					   &d->engine_err);
+	}
+	if (environment != NULL) {
+		struct scout *scout =
+			scout_start(scouting.loop, path, (const char *const *)environment,
+				    on_scouted, &scouting);
+
+		loop_run(scouting.loop);
+		scout_close(scout);
+	}
+	loop_destroy(scouting.loop);
+	free(environment);
+	free(wanted);
+}
+
+/* Where another machine or container has the agent, this one's lack of it is no fault. */
+static bool is_without_agent(const struct config *c)
+{
+	return strcmp(c->use_external_servers, "true") == 0 || c->ssh_config[0] != '\0' ||
+	       c->backend_url[0] != '\0';
+}
+
+static void learn(struct doctor *d, bool has_agent)
+{
+	const struct config *c = &d->cli->config;
+	char *path = cli_registry_path(d->cli);
+
+	d->roots = cli_model_roots(d->cli);
+	registry_load(&d->registry, path, (uint16_t)c->engine_port_min,
+		      (uint16_t)c->engine_port_max, &d->registry_err);
+	free(path);
+	if (has_agent) {
+		learn_engine(d);
+		visit_open(&d->visit, d->cli, &d->agent_err);
+	}
+}
+
+/* Output */
+
+static void print_text(const struct doctor *d, struct buf *out)
+{
+	static const enum term_color colors[] = { TERM_GREEN, TERM_YELLOW, TERM_RED };
+
+	for (size_t i = 0; i < d->count; i++) {
+		const struct finding *f = &d->findings[i];
+
+		buf_printf(out, "%s%-5s%s %-13s %s\n", term_color(colors[f->level]),
+			   f->level == LEVEL_FAIL ? "FAIL" : level_names[f->level],
+			   term_color(TERM_PLAIN), f->name, f->why);
+		if (f->fix[0] != '\0') {
+			buf_printf(out, "                    fix: %s\n", f->fix);
+		}
+	}
+	buf_printf(out, "%zu failed, %zu warning%s, %zu ok\n", d->counts[LEVEL_FAIL],
+		   d->counts[LEVEL_WARN], d->counts[LEVEL_WARN] == 1 ? "" : "s",
+		   d->counts[LEVEL_OK]);
+}
+
+static void print_json(const struct doctor *d, struct buf *out)
+{
+	struct json_writer w;
+
+	jsonw_init(&w, out);
+	jsonw_object(&w);
+	for (int i = 0; i < LEVEL_COUNT; i++) {
+		jsonw_member_u64(&w, level_names[i], d->counts[i]);
+	}
+	jsonw_key(&w, "findings");
+	jsonw_array(&w);
+	for (size_t i = 0; i < d->count; i++) {
+		const struct finding *f = &d->findings[i];
+
+		jsonw_object(&w);
+		jsonw_member_text(&w, "name", f->name);
+		jsonw_member_text(&w, "level", level_names[f->level]);
+		jsonw_member_text(&w, "why", f->why);
+		jsonw_member_text(&w, "fix", f->fix);
+		jsonw_end(&w);
+	}
+	jsonw_end_all(&w);
+	buf_add_char(out, '\n');
+}
+
+int command_doctor(struct cli *cli, struct args *args, struct err *err)
+{
+	struct doctor d = { .cli = cli };
+	bool has_agent = !is_without_agent(&cli->config);
+	struct buf out;
+	int status = args_check(args, 0, 0, err);
+
+	if (status != 0) {
+		return status;
+	}
+	d.findings = mem_alloc(DOCTOR_FINDINGS_MAX * sizeof(*d.findings));
+	learn(&d, has_agent);
+	for (size_t i = 0; i < doctor_check_count; i++) {
+		const struct check *check = &doctor_checks[i];
+
+		d.name = check->name;
+		if (check->where == ANYWHERE || (check->where == WITH_AGENT) == has_agent) {
+			check->look(&d);
+		}
+	}
+	buf_init(&out, OUT_MAX_BYTES);
+	(cli->json ? print_json : print_text)(&d, &out);
+	term_print(&out);
+	buf_finish(&out);
+	visit_close(&d.visit);
+	registry_finish(&d.registry);
+	cli_list_free(d.roots);
+	free(d.findings);
+	return d.counts[LEVEL_FAIL] > 0 ? ERR_UNHEALTHY : 0;
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What `ronzal doctor` knows, and the row that is one check. doctor.c learns the facts, runs the
+ * rows of doctor_checks.c in order and prints what they found; a check looks, says, and changes
+ * nothing.
+ */
+#ifndef CLI_DOCTOR_H
+#define CLI_DOCTOR_H
+
+#include "cli/visit.h"
+#include "engine/probe.h"
+#include "model/registry.h"
+
+#define DOCTOR_FINDINGS_MAX 256
+
+enum level { LEVEL_OK, LEVEL_WARN, LEVEL_FAIL, LEVEL_COUNT };
+
+struct finding {
+	char name[32];
+	enum level level;
+	char why[512];
+	char fix[256]; /* "": nothing to do */
+};
+
+struct doctor {
+	const struct cli *cli;
+	const char *name; /* of the check that runs */
+	struct finding *findings;
+	size_t count, counts[LEVEL_COUNT];
+	/* facts */
+	char **roots; /* folders of models */
+	struct visit visit;
+	struct err agent_err; /* code 0: the visit is open */
+	struct registry registry;
+	struct err registry_err; /* code 0: it was read */
+	char engine_path[512];
+	struct engine_abilities engine;
+	struct err engine_err; /* code 0: abilities are known */
+};
+
+/* Adds a finding of the check that runs; fix may be "". */
+void doctor_say(struct doctor *d, enum level level, const char *fix, const char *format, ...)
+	__attribute__((format(printf, 4, 5)));
+/* Runs the set-up script in its looking mode and adds what it finds. */
+void doctor_run_setup(struct doctor *d, const char *script);
+
+enum where { ANYWHERE, WITH_AGENT, WITHOUT_AGENT };
+
+struct check {
+	const char *name;
+	enum where where;
+	void (*look)(struct doctor *d);
+};
+
+extern const struct check doctor_checks[];
+extern const size_t doctor_check_count;
+
+#endif

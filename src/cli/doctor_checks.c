@@ -1,0 +1,638 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The checks of `ronzal doctor`, in the order in which they are said: programs and settings first,
+ * then files, then what runs, then the ways between containers and host.
+ */
+#include <errno.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/fs.h"
+#include "base/mem.h"
+#include "cli/doctor.h"
+#include "cli/health.h"
+#include "cli/term.h"
+#include "engine/receipt.h"
+#include "host/preflight.h"
+#include "link/hostapi.h"
+#include "model/gguf.h"
+#include "model/memory.h"
+#include "os/memory.h"
+#include "os/net.h"
+#include "os/port.h"
+
+#define DISK_FAIL_BYTES (64ull << 20)
+#define DISK_WARN_BYTES (1ull << 30)
+#define CLOCK_SLACK_S 120
+
+static size_t troubles(const struct doctor *d)
+{
+	return d->counts[LEVEL_WARN] + d->counts[LEVEL_FAIL];
+}
+
+/* Whether nothing but ok was said since there were `before` troubles. */
+static bool is_clean(const struct doctor *d, size_t before)
+{
+	return troubles(d) == before;
+}
+
+static const struct server *server_of(const struct doctor *d, const char *id)
+{
+	return d->agent_err.code == 0 ? visit_find(&d->visit, id) : NULL;
+}
+
+static bool is_running(const struct server *s)
+{
+	return s != NULL && server_phase_is_running(s->phase);
+}
+
+static void look_at_options(struct doctor *d)
+{
+	const struct config *c = &d->cli->config;
+	const char *mode = c->use_external_servers;
+
+	if (d->cli->conf_err.code != 0) {
+		doctor_say(d, LEVEL_FAIL, "mend that line; all options: ronzal help options", "%s",
+			   d->cli->conf_err.text);
+	} else if (strcmp(mode, "true") != 0 && strcmp(mode, "false") != 0 &&
+		   strcmp(mode, "auto") != 0) {
+		doctor_say(d, LEVEL_FAIL, "set USE_EXTERNAL_SERVERS to one of these",
+			   "use_external_servers is \"%s\", none of true, false, auto", mode);
+	} else if (c->engine_port_min > c->engine_port_max) {
+		doctor_say(d, LEVEL_FAIL, "swap engine_port_min and engine_port_max in host.conf",
+			   "no port lies in %u..%u", c->engine_port_min, c->engine_port_max);
+	} else {
+		doctor_say(d, LEVEL_OK, "", "%s/host.conf, environment and flags are valid",
+			   d->cli->paths.config);
+	}
+}
+
+static void look_at_programs(struct doctor *d)
+{
+	char *shim = fs_join(d->cli->layout.libexec, "ronzal-shim");
+
+	if (access(shim, X_OK) != 0) {
+		doctor_say(d, LEVEL_FAIL, "make build, or install again",
+			   "%s is missing or cannot be run", shim);
+	} else {
+		doctor_say(d, LEVEL_OK, "", "%s", d->cli->layout.libexec);
+	}
+	free(shim);
+}
+
+static void look_at_engine(struct doctor *d)
+{
+	if (d->engine_err.code != 0) {
+		doctor_say(d, LEVEL_FAIL, "scripts/engine.sh, or engine = PATH in host.conf", "%s",
+			   d->engine_err.text);
+	} else {
+		doctor_say(d, LEVEL_OK, "", "%s at %s", d->engine.version, d->engine_path);
+	}
+}
+
+static void look_at_devices(struct doctor *d)
+{
+	static const char *const drivers[] = { "/dev/nvidiactl", "/dev/kfd" };
+	char size[32];
+
+	for (int i = 0; i < d->engine.device_count; i++) {
+		const struct host_device *v = &d->engine.devices[i];
+
+		term_bytes(v->free_bytes, size, sizeof(size));
+		doctor_say(d, LEVEL_OK, "", "%s: %s, %s free", v->id, v->name, size);
+	}
+	for (size_t i = 0; d->engine_err.code == 0 && d->engine.device_count == 0; i++) {
+		if (i == ARRAY_LEN(drivers)) {
+			doctor_say(d, LEVEL_OK, "", "no GPU: models run on the CPU");
+			return;
+		}
+		if (access(drivers[i], F_OK) == 0) {
+			doctor_say(d, LEVEL_WARN,
+				   "install llama.cpp with a GPU back end (Debian: "
+				   "libggml0-backend-vulkan)",
+				   "%s is there, but llama-server lists no GPU", drivers[i]);
+			return;
+		}
+	}
+}
+
+static void look_at_agent(struct doctor *d)
+{
+	const struct host_info *h = &d->visit.host;
+
+	if (d->agent_err.code != 0) {
+		doctor_say(d, LEVEL_FAIL, "ronzal service install", "%s", d->agent_err.text);
+	} else if (h->engine_error[0] != '\0') {
+		doctor_say(d, LEVEL_FAIL, "mend the engine, then: ronzal service install", "%s",
+			   h->engine_error);
+	} else if (d->engine_err.code == 0 && d->engine.device_count > 0 && h->engine[0] != '\0' &&
+		   h->device_count == 0) {
+		doctor_say(d, LEVEL_FAIL,
+			   "ronzal service install   (starts it in your login session)",
+			   "sees no GPU, although llama-server lists %s here: it runs in a session "
+			   "without one",
+			   d->engine.devices[0].id);
+	} else if (d->engine_err.code == 0 && h->engine_path[0] != '\0' &&
+		   strcmp(h->engine_path, d->engine_path) != 0) {
+		doctor_say(d, LEVEL_WARN,
+			   "engine = PATH in host.conf, then: ronzal service install",
+			   "uses %s, which is not what is set here: %s", h->engine_path,
+			   d->engine_path);
+	} else {
+		doctor_say(d, LEVEL_OK, "", "answers, %zu models known", d->visit.count);
+	}
+}
+
+static void look_at_registry(struct doctor *d)
+{
+	char *path = cli_registry_path(d->cli);
+	size_t before = troubles(d);
+
+	if (d->registry_err.code == -ENOENT) {
+		doctor_say(d, LEVEL_WARN, "ronzal models scan", "there is none yet: %s", path);
+	} else if (d->registry_err.code != 0) {
+		doctor_say(d, LEVEL_FAIL, "put the last good copy back, or: ronzal models scan",
+			   "%s", d->registry_err.text);
+	}
+	for (size_t i = 0; i < d->registry.problem_count && i < REGISTRY_PROBLEMS_MAX; i++) {
+		doctor_say(d, LEVEL_FAIL, "mend it there, or: ronzal set MODEL KEY=VALUE", "%s",
+			   d->registry.problems[i].text);
+	}
+	if (is_clean(d, before)) {
+		doctor_say(d, LEVEL_OK, "", "%s, %zu models", path, d->registry.count);
+	}
+	free(path);
+}
+
+static void look_at_models(struct doctor *d)
+{
+	struct preflight_options options = { .model_roots = (const char *const *)d->roots };
+	struct preflight found;
+	size_t before = troubles(d);
+
+	for (size_t i = 0; i < d->registry.count; i++) {
+		const struct model *m = &d->registry.models[i];
+
+		if (preflight_check_files(&options, m, &found) != 0) {
+			doctor_say(d, m->enabled ? LEVEL_FAIL : LEVEL_WARN, found.next_step,
+				   "%s: %s", m->id, found.err.text);
+		}
+	}
+	if (is_clean(d, before) && d->registry.count > 0) {
+		doctor_say(d, LEVEL_OK, "", "all files are there and are GGUF");
+	}
+}
+
+static void look_at_port(struct doctor *d, uint16_t port, const char *what, const char *fix)
+{
+	struct port_holder holder;
+
+	if (port_holder_of(port, &holder) == 0) {
+		doctor_say(d, LEVEL_FAIL, fix, "%u (%s) is taken by %s (pid %d)", port, what,
+			   holder.name, (int)holder.pid);
+	}
+}
+
+/* Whether the port is held by one of us, or by Docker on behalf of us. */
+static bool is_ours(uint16_t port)
+{
+	static const char *const ours[] = { "ronzal", "docker", "com.docker", "rootlessport", "?" };
+	struct port_holder holder;
+
+	if (port_holder_of(port, &holder) != 0) {
+		return true;
+	}
+	for (size_t i = 0; i < ARRAY_LEN(ours); i++) {
+		if (span_has_prefix(span_of(holder.name), ours[i])) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static void look_at_ports(struct doctor *d)
+{
+	const struct config *c = &d->cli->config;
+	const struct {
+		uint32_t port;
+		const char *name;
+	} ours[] = { { c->backend_port, "backend_port" },
+		     { c->frontend_port, "frontend_port" },
+		     { c->hostapi_port, "hostapi_port" } };
+	size_t before = troubles(d);
+	char fix[192];
+
+	for (size_t i = 0; i < ARRAY_LEN(ours); i++) {
+		if (!is_ours((uint16_t)ours[i].port)) {
+			snprintf(fix, sizeof(fix), "free the port, or choose another %s",
+				 ours[i].name);
+			look_at_port(d, (uint16_t)ours[i].port, ours[i].name, fix);
+		}
+	}
+	for (size_t i = 0; i < d->registry.count; i++) {
+		const struct model *m = &d->registry.models[i];
+
+		if (m->enabled && !is_running(server_of(d, m->id))) {
+			snprintf(fix, sizeof(fix), "free the port, or: ronzal set %s port=NUMBER",
+				 m->id);
+			look_at_port(d, m->port, m->id, fix);
+		}
+	}
+	if (is_clean(d, before)) {
+		doctor_say(d, LEVEL_OK, "", "free, or held by what belongs there");
+	}
+}
+
+/* Whether a model that does not run would fit now. */
+static void look_at_fit(struct doctor *d, const struct model *m, const struct memory *memory)
+{
+	struct preflight_options options = { .model_roots = (const char *const *)d->roots };
+	uint64_t budget = (uint64_t)d->cli->config.memory_budget_mib << 20, bytes;
+	struct memory_machine machine = {
+		.host_free_bytes = memory->available_bytes,
+		.is_unified = memory->gpu_wired_limit_bytes > 0,
+		.budget_free_bytes = budget > 0 ? budget : UINT64_MAX,
+	};
+	struct memory_decision decision;
+	struct preflight found;
+	struct gguf gguf = { 0 };
+	struct err err;
+
+	for (int i = 0; i < d->engine.device_count; i++) {
+		machine.device_free_bytes += d->engine.devices[i].free_bytes;
+	}
+	if (preflight_check_files(&options, m, &found) == 0 &&
+	    gguf_read_path(&gguf, found.model_path, &bytes, &err) == 0) {
+		struct memory_model model = { .id = m->id,
+					      .gguf = &gguf,
+					      .settings = m->settings,
+					      .cache_ram_mib = d->cli->config.cache_ram_mib };
+
+		memory_decide(&model, &machine, &decision);
+		if (!decision.fits) {
+			doctor_say(d, LEVEL_FAIL,
+				   decision.suggestion_count > 0
+					   ? decision.suggestions[0]
+					   : "ronzal models disable it, or get a smaller one",
+				   "%s: %s", m->id, decision.sentence);
+		}
+	}
+	gguf_finish(&gguf);
+}
+
+static void look_at_memory(struct doctor *d)
+{
+	struct memory memory;
+	size_t before = troubles(d);
+	char available[32], total[32];
+
+	if (memory_read(&memory) != 0) {
+		doctor_say(d, LEVEL_WARN, "", "the system does not tell");
+		return;
+	}
+	if (memory.pressure != MEMORY_NORMAL) {
+		doctor_say(d, memory.pressure == MEMORY_CRITICAL ? LEVEL_FAIL : LEVEL_WARN,
+			   "stop a model, or close other programs",
+			   "the system says that memory is short");
+	}
+	for (size_t i = 0; i < d->registry.count; i++) {
+		const struct model *m = &d->registry.models[i];
+
+		if (m->enabled && !is_running(server_of(d, m->id))) {
+			look_at_fit(d, m, &memory);
+		}
+	}
+	if (is_clean(d, before)) {
+		term_bytes(memory.available_bytes, available, sizeof(available));
+		term_bytes(memory.total_bytes, total, sizeof(total));
+		doctor_say(d, LEVEL_OK, "", "%s of %s available", available, total);
+	}
+}
+
+static void look_at_disk(struct doctor *d)
+{
+	const char *const folders[] = { d->cli->paths.state, d->cli->paths.logs };
+	uint64_t least = UINT64_MAX;
+	const char *where = folders[0];
+	char text[32];
+
+	for (size_t i = 0; i < ARRAY_LEN(folders); i++) {
+		struct statvfs s;
+
+		if (statvfs(folders[i], &s) == 0 && (uint64_t)s.f_bavail * s.f_frsize < least) {
+			least = (uint64_t)s.f_bavail * s.f_frsize;
+			where = folders[i];
+		}
+	}
+	term_bytes(least, text, sizeof(text));
+	if (least < DISK_WARN_BYTES) {
+		doctor_say(d, least < DISK_FAIL_BYTES ? LEVEL_FAIL : LEVEL_WARN,
+			   "make room: logs and the registry are written there", "%s free at %s",
+			   text, where);
+	} else {
+		doctor_say(d, LEVEL_OK, "", "%s free at %s", text, where);
+	}
+}
+
+static void look_at_secrets(struct doctor *d)
+{
+	static const char *const names[] = { "management.token", "host-api.secret", "keys.json" };
+	size_t before = troubles(d);
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		char *path = fs_join(d->cli->paths.state, names[i]);
+		char *fix = mem_printf("chmod 600 %s", path);
+		struct stat st;
+
+		if (stat(path, &st) == 0 && (st.st_mode & 077) != 0) {
+			doctor_say(d, LEVEL_FAIL, fix, "%s is open to others (mode %o)", path,
+				   (unsigned)st.st_mode & 0777);
+		}
+		free(fix);
+		free(path);
+	}
+	if (is_clean(d, before)) {
+		doctor_say(d, LEVEL_OK, "", "only their owner can read them");
+	}
+}
+
+static void look_at_clock(struct doctor *d)
+{
+	char *registry = cli_registry_path(d->cli);
+	const char *const files[] = { d->cli->layout.program, registry };
+	time_t now = time(NULL);
+	size_t before = troubles(d);
+
+	for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+		struct stat st;
+
+		if (stat(files[i], &st) == 0 && st.st_mtime > now + CLOCK_SLACK_S) {
+			doctor_say(d, LEVEL_WARN, "set this machine's clock",
+				   "the clock is %lld s behind the last change of %s",
+				   (long long)(st.st_mtime - now), files[i]);
+		}
+	}
+	if (is_clean(d, before)) {
+		doctor_say(d, LEVEL_OK, "", "not behind our own files");
+	}
+	free(registry);
+}
+
+/* 0 when a socket could be bound to the numeric address, else -errno or a getaddrinfo code. */
+static int try_address(const char *address)
+{
+	struct addrinfo hints = { .ai_flags = AI_NUMERICHOST, .ai_socktype = SOCK_STREAM };
+	struct addrinfo *found;
+	int status = -EINVAL;
+
+	if (getaddrinfo(address, NULL, &hints, &found) != 0) {
+		return status;
+	}
+	int fd = socket(found->ai_family, SOCK_STREAM, 0);
+
+	status = fd >= 0 && bind(fd, found->ai_addr, found->ai_addrlen) == 0 ? 0 : -errno;
+	if (fd >= 0) {
+		close(fd);
+	}
+	freeaddrinfo(found);
+	return status;
+}
+
+static bool has_setup(const struct doctor *d)
+{
+	char *folder = fs_join(d->cli->paths.config, "ssh");
+	bool is_there = fs_is_folder(folder);
+
+	free(folder);
+	return is_there;
+}
+
+static void look_at_bind(struct doctor *d)
+{
+	char **addresses = cli_bind_addresses(&d->cli->config);
+	size_t before = troubles(d);
+	char bridge[64];
+	bool reaches = net_docker_bridge(bridge, sizeof(bridge)) != 0 || !has_setup(d);
+
+	for (char **a = addresses; *a != NULL; a++) {
+		bool is_any = strcmp(*a, "0.0.0.0") == 0 || strcmp(*a, "::") == 0;
+		int status = try_address(*a);
+
+		reaches = reaches || is_any || strcmp(*a, bridge) == 0;
+		if (status != 0) {
+			doctor_say(d, LEVEL_FAIL, "bind = auto in host.conf",
+				   "engines cannot listen on %s: %s", *a, err_sentence(status));
+		} else if (is_any) {
+			doctor_say(d, LEVEL_WARN, "bind = auto in host.conf",
+				   "engines listen on %s: the whole network reaches them, only "
+				   "their keys protect them",
+				   *a);
+		}
+	}
+	if (!reaches && is_clean(d, before)) {
+		doctor_say(d, LEVEL_WARN, "bind = auto in host.conf",
+			   "engines listen on %s; containers reach %s", d->cli->config.bind,
+			   bridge);
+	}
+	if (is_clean(d, before)) {
+		doctor_say(d, LEVEL_OK, "", "engines may listen on what bind = %s says",
+			   d->cli->config.bind);
+	}
+	cli_list_free(addresses);
+}
+
+/* What runs */
+
+static void look_at_servers(struct doctor *d)
+{
+	size_t before = troubles(d), running = 0;
+	char fix[160];
+
+	for (size_t i = 0; i < d->visit.count; i++) {
+		const struct server *s = &d->visit.servers[i];
+
+		running += is_running(s);
+		if (s->phase == SERVER_FAILED || s->phase == SERVER_BACKOFF) {
+			bool is_here = strcmp(s->next_step, "ronzal doctor") == 0;
+
+			snprintf(fix, sizeof(fix), "ronzal logs %s", s->id);
+			doctor_say(d, LEVEL_FAIL,
+				   is_here || s->next_step[0] == '\0' ? fix : s->next_step,
+				   "%s: %s", s->id, s->error);
+		}
+	}
+	if (is_clean(d, before) && d->agent_err.code == 0) {
+		doctor_say(d, LEVEL_OK, "", "%zu running, none failed", running);
+	}
+}
+
+static void look_at_receipts(struct doctor *d)
+{
+	char text[256], fix[192];
+
+	for (size_t i = 0; i < d->visit.count; i++) {
+		const struct server *s = &d->visit.servers[i];
+
+		if (s->phase != SERVER_READY) {
+			continue;
+		}
+		receipt_print(&s->receipt, text, sizeof(text));
+		snprintf(fix, sizeof(fix), "ronzal show %s   (the evidence); see device above",
+			 s->id);
+		doctor_say(d,
+			   s->receipt.wanted		       ? LEVEL_OK
+			   : s->receipt.verdict == RECEIPT_CPU ? LEVEL_FAIL
+							       : LEVEL_WARN,
+			   s->receipt.wanted ? "" : fix, "%s: %s", s->id,
+			   span_has_prefix(span_of(text), "ronzal: ") ? text + 8 : text);
+	}
+}
+
+static void look_at_reach(struct doctor *d)
+{
+	size_t before = troubles(d), asked = 0;
+	char fix[160];
+
+	for (size_t i = 0; i < d->visit.count; i++) {
+		const struct server *s = &d->visit.servers[i];
+		struct client_address to = { .host = "127.0.0.1", .port = s->port };
+		struct err err;
+
+		if (s->phase != SERVER_READY) {
+			continue;
+		}
+		asked++;
+		if (health_ask(&to, NULL, &err) != 0) {
+			snprintf(fix, sizeof(fix), "ronzal restart %s", s->id);
+			doctor_say(d, LEVEL_FAIL, fix, "%s does not answer: %s", s->id, err.text);
+		}
+	}
+	if (is_clean(d, before) && asked > 0) {
+		doctor_say(d, LEVEL_OK, "", "every ready server answers");
+	}
+}
+
+/* Between containers and host */
+
+static void look_at_setup(struct doctor *d)
+{
+	char *script = fs_join(d->cli->layout.scripts, "setup-ssh-automation.sh");
+
+	if (!has_setup(d)) {
+		doctor_say(d, LEVEL_OK, "", "no key for containers was set up");
+	} else if (fs_is_file(script)) {
+		doctor_run_setup(d, script);
+	} else {
+		doctor_say(d, LEVEL_WARN,
+			   "in the checkout: ./scripts/setup-ssh-automation.sh --check",
+			   "set-up's script is not beside this program: the key is not checked");
+	}
+	free(script);
+}
+
+/* Whether the host's engines are, or may be, used from here. */
+static bool wants_host(const struct doctor *d)
+{
+	const char *mode = d->cli->config.use_external_servers;
+
+	return strcmp(mode, "true") == 0 || strcmp(mode, "auto") == 0;
+}
+
+static void look_at_host_api(struct doctor *d)
+{
+	const char *url = d->cli->config.host_api_url;
+	struct client_address to = { .port = 0 };
+	struct err err = { 0 };
+	struct json *json = NULL;
+	struct buf body;
+	char *host = NULL;
+
+	if (!wants_host(d)) {
+		return;
+	}
+	buf_init(&body, HEALTH_BODY_MAX_BYTES);
+	if (hostapi_url_parse(url, &host, &to.port, &err) == 0) {
+		to.host = host;
+		health_ask(&to, &body, &err);
+		json = err.code == 0 ? json_parse(buf_span(&body), &err) : NULL;
+	}
+	const char *agent = json_text_at(json_root(json), "agent", "?");
+
+	if (err.code != 0) {
+		doctor_say(d, LEVEL_FAIL, "docker-compose ps; docker-compose logs host-api",
+			   "External server not running: %s: %s", url, err.text);
+	} else if (strcmp(agent, "connected") != 0) {
+		doctor_say(d, LEVEL_FAIL, "on the host: ronzal doctor", "%s answers, but: %s", url,
+			   agent);
+	} else {
+		doctor_say(d, LEVEL_OK, "", "%s answers and has the host's agent", url);
+	}
+	json_destroy(json);
+	buf_finish(&body);
+	free(host);
+}
+
+static void look_at_engine_host(struct doctor *d)
+{
+	const char *host = d->cli->config.engine_host;
+	struct addrinfo *found = NULL;
+	size_t reached = 0, asked = 0;
+	struct err err = { 0 };
+
+	if (!wants_host(d)) {
+		return;
+	}
+	if (getaddrinfo(host, NULL, &(struct addrinfo){ .ai_socktype = SOCK_STREAM }, &found) !=
+	    0) {
+		doctor_say(d, LEVEL_FAIL,
+			   "extra_hosts: host.docker.internal:host-gateway in docker-compose.yml",
+			   "the name %s is not known here", host);
+		return;
+	}
+	freeaddrinfo(found);
+	for (size_t i = 0; i < d->registry.count; i++) {
+		const struct model *m = &d->registry.models[i];
+		struct client_address to = { .host = host, .port = m->port };
+
+		if (m->enabled) {
+			asked++;
+			reached += health_ask(&to, NULL, &err) == 0;
+		}
+	}
+	if (reached < asked) {
+		doctor_say(d, LEVEL_WARN, "start them; on the host: bind = auto, and ronzal doctor",
+			   "%zu of %zu enabled engines do not answer at %s: %s", asked - reached,
+			   asked, host, err.text);
+	} else {
+		doctor_say(d, LEVEL_OK, "", "%s is known, %zu engines answer there", host, reached);
+	}
+}
+
+const struct check doctor_checks[] = {
+	{ "options", ANYWHERE, look_at_options },
+	{ "programs", WITH_AGENT, look_at_programs },
+	{ "engine", WITH_AGENT, look_at_engine },
+	{ "device", WITH_AGENT, look_at_devices },
+	{ "agent", WITH_AGENT, look_at_agent },
+	{ "registry", WITH_AGENT, look_at_registry },
+	{ "models", WITH_AGENT, look_at_models },
+	{ "ports", WITH_AGENT, look_at_ports },
+	{ "memory", WITH_AGENT, look_at_memory },
+	{ "disk", ANYWHERE, look_at_disk },
+	{ "secrets", ANYWHERE, look_at_secrets },
+	{ "clock", ANYWHERE, look_at_clock },
+	{ "bind", WITH_AGENT, look_at_bind },
+	{ "servers", WITH_AGENT, look_at_servers },
+	{ "gpu use", WITH_AGENT, look_at_receipts },
+	{ "reach", WITH_AGENT, look_at_reach },
+	{ "ssh", WITH_AGENT, look_at_setup },
+	{ "host api", ANYWHERE, look_at_host_api },
+	{ "engine host", ANYWHERE, look_at_engine_host },
+};
+const size_t doctor_check_count = ARRAY_LEN(doctor_checks);
