@@ -15,7 +15,7 @@
 #
 # Environment: RONZAL_HOME   one folder for everything of ronzal instead of the usual places
 #              RONZAL_MODELS     folder of GGUF files, the containers' /models (~/models)
-#              RONZAL_SSH_PORT   port of this machine's sshd (22)
+#              RONZAL_SSH_PORT   port of this machine's sshd (as before, or 22)
 set -u
 umask 077
 
@@ -62,7 +62,6 @@ find_places() {
 	checkout=$(cd "$here/.." && pwd)
 	system=$(uname)
 	user=$(id -un)
-	port=${RONZAL_SSH_PORT:-22}
 	if [ -n "${RONZAL_HOME:-}" ]; then
 		libexec=$RONZAL_HOME/libexec state=$RONZAL_HOME/state config=$RONZAL_HOME/config
 		logs=$RONZAL_HOME/logs gate_logs=$RONZAL_HOME/logs models=$RONZAL_HOME/models
@@ -80,6 +79,8 @@ find_places() {
 				"RONZAL_HOME=$HOME/.ronzal $0"
 	fi
 	ssh_folder=$config/ssh
+	port=${RONZAL_SSH_PORT:-$(sed -n 's/^[[:space:]]*Port //p' "$ssh_folder/config" 2>/dev/null)}
+	port=${port:-22}
 	registry=$state/registry
 	authorized=$HOME/.ssh/authorized_keys
 	env_file=$checkout/.env
@@ -386,8 +387,11 @@ written by you alone (chmod go-w ~ ~/.ssh $authorized); its log says more" ;;
 	# Only a hello: it starts nothing. Whoever falls silent at once would not hear the answer.
 	# The canaries are variables that no program minds.
 	hello='{"type":"hello","version":1,"version_min":1,"controller":"","who":"set-up"}'
-	said=$({ echo "$hello"; sleep 1; } |
-		connect $VERB -o "SetEnv BASH_ENV=$CANARY ZDOTDIR=$CANARY RONZAL_CANARY=$CANARY" 2>&1)
+	for wait_s in 1 6; do # the longer one for a busy machine
+		said=$({ echo "$hello"; sleep $wait_s; } |
+			connect $VERB -o "SetEnv BASH_ENV=$CANARY ZDOTDIR=$CANARY RONZAL_CANARY=$CANARY" 2>&1)
+		case $said in *canary* | *'"hello"'*) break ;; esac
+	done
 	case $said in
 	*canary*)
 		[ "$1" = check ] || others_lines "$(our_key)" | put_authorized
