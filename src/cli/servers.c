@@ -139,7 +139,12 @@ static int run_verb(struct cli *cli, struct args *args, enum verb verb, struct e
 		return status;
 	}
 	buf_init(&d.out, OUT_MAX_BYTES);
-	status = choose(&s, args, verb, &d, err);
+	if (verb != VERB_STOP) { /* models that were registered since the agent last looked */
+		status = visit_ask(&s, &(struct link_request){ .verb = VERB_RELOAD }, err);
+	}
+	if (status == 0) {
+		status = choose(&s, args, verb, &d, err);
+	}
 	if (status == 0 && d.count == 0) {
 		puts(verb == VERB_START ? "No model is enabled. See them: ronzal models"
 					: "Nothing runs.");
