@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Each model is a topic with the number of its last change; topics stand in that order. A reader has
- * seen all up to a number: what comes behind it is what it has to be told (pump), however often it
- * changed in between.
+ * Each model is a topic with the number of its last change; topics stand in that order. A reader
+ * has seen all up to a number: what comes behind it is what it has to be told (pump), however often
+ * it changed in between.
  */
 #include "backend/events.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * GET /api/events: every change as it comes, to any number of pages. A reader gets the full picture
- * first. One that is slow gets each server's last state only; when something was left out for it that
- * is no state (a request, a removal) it is told so by `lagged`, and gets a full picture again.
+ * first. One that is slow gets each server's last state only; when something was left out for it
+ * that is no state (a request, a removal) it is told so by `lagged`, and gets a full picture again.
  *
  * Nothing is counted or written while nobody reads; requests are shown up to a rate, of which a
  * person could not follow more.

@@ -262,8 +262,7 @@ static int set_port(struct registry *r, struct model *m, struct span value, stru
 	uint64_t port;
 
 	if (span_to_u64(value, INT32_MAX, &port) != 0) {
-		return err_set(err, ERR_INVALID, "port: \"%.*s\" is not a number",
-			       SPAN_ARG(value));
+		return err_set(err, ERR_INVALID, "port: \"%.*s\" is not a number", SPAN_ARG(value));
 	}
 	return registry_set_port(r, m, (int64_t)port, err);
 }

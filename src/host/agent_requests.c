@@ -245,7 +245,7 @@ static void one_shot(struct agent *a, struct session *s, const struct wire_reque
 	take_order(a, s, &r, true);
 }
 
-/* What all engines together may take: as configured, else the devices' memory, else most of main. */
+/* What all engines together may take: as configured, else the devices' memory, else main memory. */
 static uint64_t memory_budget(const struct agent *a, const struct memory *memory)
 {
 	uint64_t devices = 0;

@@ -24,10 +24,11 @@ no_keys() {
 	for image in ronzal ronzal-cpu; do
 		mkdir -p "$T/layers/$image"
 		docker save $image | tar -x -C "$T/layers/$image" || return 1
-		for layer in $(find "$T/layers/$image" -type f); do
+		find "$T/layers/$image" -type f >"$T/layer-files"
+		while read -r layer; do
 			tar -tf "$layer" >>"$T/names" 2>/dev/null && tar -xOf "$layer" 2>/dev/null |
 				grep -aqE '^-----BEGIN [A-Z ]*PRIVATE KEY-----$' && { echo "a private key in $image"; return 1; }
-		done
+		done <"$T/layer-files"
 		docker history --no-trunc $image | grep -i 'secret=\|password=\|token=' && return 1
 	done
 	grep -E '(^|/)(id_[a-z0-9]+|authorized_keys|known_hosts|host\.conf|\.env|[a-z.-]*secret|[a-z.]*\.token)$' \
