@@ -288,8 +288,10 @@ struct fleet_state fleet_state(const struct fleet *f)
 	bool has_host = f->sides[SIDE_HOST].link != NULL;
 	const struct side *s = &f->sides[has_host ? SIDE_HOST : SIDE_LOCAL];
 
-	return (struct fleet_state){ s->state, s->since_unix_ms,
-				     has_host && f->route == SIDE_LOCAL };
+	bool is_fallback = has_host && f->route == SIDE_LOCAL;
+
+	return (struct fleet_state){ s->state, s->since_unix_ms, is_fallback,
+				     is_fallback ? link_error(s->link) : &f->link_err };
 }
 
 /* Life */

@@ -79,7 +79,8 @@ enum fleet_link { FLEET_CONNECTING, FLEET_UP, FLEET_DOWN, FLEET_BUSY };
 struct fleet_state {
 	enum fleet_link link; /* AUTO: the host's */
 	int64_t since_unix_ms;
-	bool is_fallback; /* AUTO: the CPU answers in place of the host */
+	bool is_fallback;      /* AUTO: the CPU answers in place of the host */
+	const struct err *why; /* code 0: it is up */
 };
 struct fleet_state fleet_state(const struct fleet *f);
 

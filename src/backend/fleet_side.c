@@ -74,6 +74,21 @@ static void on_credentials_due(struct timer *t)
 
 /* Auto: which side routes */
 
+static void note_link_error(struct fleet *f)
+{
+	struct side *s = &f->sides[f->route];
+
+	f->link_err = *link_error(s->link);
+	if (f->route == SIDE_HOST && f->link_err.code != 0) {
+		struct err why = f->link_err;
+
+		err_set(&f->link_err, ERR_UNAVAILABLE,
+			"External server not running: %s\nCheck the Host API: lsof -i :9090 and "
+			"curl http://localhost:9090/health",
+			why.text);
+	}
+}
+
 static void choose_event(struct fleet *f, enum choose_event event);
 
 static void probe_ended(struct fleet *f)
@@ -150,6 +165,7 @@ static void start_same(struct fleet *f, int from, int to, link_reply_fn *on_repl
 static void set_route(struct fleet *f, int side)
 {
 	f->route = side;
+	note_link_error(f);
 	log_warn(side == SIDE_HOST ? "the host is back: its engines answer again"
 				   : "the host is away: engines run here, on the CPU");
 	LIST_FOR_EACH (it, next, &f->models) {
@@ -218,21 +234,6 @@ static void on_choose_due(struct timer *t)
 }
 
 /* From the links */
-
-static void note_link_error(struct fleet *f)
-{
-	struct side *s = &f->sides[f->route];
-
-	f->link_err = *link_error(s->link);
-	if (f->route == SIDE_HOST && f->link_err.code != 0) {
-		struct err why = f->link_err;
-
-		err_set(&f->link_err, ERR_UNAVAILABLE,
-			"External server not running: %s\nCheck the Host API: lsof -i :9090 and "
-			"curl http://localhost:9090/health",
-			why.text);
-	}
-}
 
 static void set_state(struct side *s, enum fleet_link state)
 {

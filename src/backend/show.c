@@ -76,7 +76,6 @@ void show_host(struct json_writer *w, const struct show_host *h)
 {
 	static const char *const modes[] = { "native", "false", "true", "auto" };
 	static const char *const links[] = { "connecting", "up", "down", "busy" };
-	const struct err *why = fleet_link_error(h->fleet);
 	struct fleet_state state = fleet_state(h->fleet);
 
 	jsonw_object(w);
@@ -86,7 +85,7 @@ void show_host(struct json_writer *w, const struct show_host *h)
 	jsonw_object(w);
 	jsonw_member_text(w, "state", links[state.link]);
 	jsonw_member_i64(w, "since_unix_ms", state.since_unix_ms);
-	show_error(w, "error", why->code, why->code != 0 ? why->text : "");
+	show_error(w, "error", state.why->code, state.why->code != 0 ? state.why->text : "");
 	jsonw_end(w);
 	jsonw_member_bool(w, "fallback", state.is_fallback);
 	jsonw_member_i64(w, "lease_s",
