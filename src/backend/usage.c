@@ -97,11 +97,23 @@ static int say(sqlite3 *db, const char *what, struct err *err)
 
 /* Statements */
 
+/* The statement of this text, kept by the database once it was prepared. */
+static int prepared(sqlite3 *db, const char *sql, sqlite3_stmt **ret_statement)
+{
+	for (sqlite3_stmt *s = NULL; (s = sqlite3_next_stmt(db, s)) != NULL;) {
+		if (strcmp(sqlite3_sql(s), sql) == 0) {
+			*ret_statement = s;
+			return SQLITE_OK;
+		}
+	}
+	return sqlite3_prepare_v3(db, sql, -1, SQLITE_PREPARE_PERSISTENT, ret_statement, NULL);
+}
+
 /* One letter a parameter: i int64_t, t text, d double, n int64_t or null when negative. */
 static int run(sqlite3 *db, const char *sql, struct err *err, const char *kinds, ...)
 {
 	sqlite3_stmt *statement = NULL;
-	int status = sqlite3_prepare_v2(db, sql, -1, &statement, NULL);
+	int status = prepared(db, sql, &statement);
 	va_list args;
 
 	va_start(args, kinds);
@@ -123,7 +135,7 @@ static int run(sqlite3 *db, const char *sql, struct err *err, const char *kinds,
 	if (status == SQLITE_OK) {
 		status = sqlite3_step(statement);
 	}
-	sqlite3_finalize(statement);
+	sqlite3_reset(statement);
 	return status == SQLITE_DONE || status == SQLITE_ROW ? 0 : say(db, "writing", err);
 }
 
@@ -341,6 +353,9 @@ static void work(void *arg)
 
 static void destroy(struct usage *u)
 {
+	for (sqlite3_stmt *s; (s = sqlite3_next_stmt(u->db, NULL)) != NULL;) {
+		sqlite3_finalize(s);
+	}
 	sqlite3_close(u->db);
 	free(u->accounts);
 	free(u->starts);

@@ -72,18 +72,29 @@ const struct request *exchange_request(const struct exchange *x)
 	return &x->request;
 }
 
-bool exchange_peer_is_local(const struct exchange *x)
+static bool peer_is_local(const struct server_conn *sc)
 {
-	const char *local_peer = x->sc->server->options.local_peer;
+	const char *local_peer = sc->server->options.local_peer;
 	char text[PEER_TEXT_BYTES];
 
-	if (conn_peer_is_loopback(x->sc->conn) || local_peer == NULL) {
-		return conn_peer_is_loopback(x->sc->conn);
+	if (conn_peer_is_loopback(sc->conn) || local_peer == NULL) {
+		return conn_peer_is_loopback(sc->conn);
 	}
-	conn_peer_text(x->sc->conn, text, sizeof(text)); /* "172.18.0.1:53210" */
+	conn_peer_text(sc->conn, text, sizeof(text)); /* "172.18.0.1:53210" */
 	struct span rest = span_of(text);
 
 	return span_is(span_split(&rest, ':'), local_peer);
+}
+
+bool exchange_peer_is_local(const struct exchange *x)
+{
+	struct server_conn *sc = x->sc;
+
+	if (!sc->knows_local) {
+		sc->is_local = peer_is_local(sc);
+		sc->knows_local = true;
+	}
+	return sc->is_local;
 }
 
 void exchange_watch(struct exchange *x, const struct exchange_callbacks *callbacks, void *user)

@@ -51,6 +51,7 @@ struct server_conn {
 	bool is_taking;	     /* take_input is on the stack */
 	bool is_deferred;    /* on_take_ahead will come */
 	bool is_lingering, is_dropped;
+	bool is_local, knows_local; /* the peer, asked once */
 };
 
 enum body_want {
