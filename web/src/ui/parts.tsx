@@ -250,10 +250,17 @@ export function Facts({ rows }: { rows: [string, ComponentChildren][] }) {
 	);
 }
 
-export function Empty({ title, children }: { title: string; children?: ComponentChildren }) {
+interface EmptyProps {
+	title: string;
+	isWholeView?: boolean; // then its title is the view's
+	children?: ComponentChildren;
+}
+
+export function Empty({ title, isWholeView = false, children }: EmptyProps) {
+	const Title = isWholeView ? "h1" : "strong";
 	return (
 		<div class="empty">
-			<strong>{title}</strong>
+			<Title>{title}</Title>
 			{children}
 		</div>
 	);

@@ -251,7 +251,7 @@ export function ModelView({ id }: { id: string }) {
 	if (!entry) {
 		const title = synced.value ? `There is no model ${id}.` : "Waiting for the backend …";
 		return (
-			<Empty title={title}>
+			<Empty title={title} isWholeView>
 				<a href={path.fleet}>Back to the fleet</a>
 			</Empty>
 		);
