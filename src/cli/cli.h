@@ -92,6 +92,8 @@ char **cli_model_roots(const struct cli *cli);
 char **cli_allowed_hosts(const struct cli *cli);
 /* File of the token that opens the management API; free() it. */
 char *cli_token_path(const struct cli *cli);
+/* The folder of the built page: the option's, else beside the program. Not to be freed. */
+const char *cli_web_root(const struct cli *cli);
 /* For http_server_options.local_peer; NULL: loopback alone is this machine. free() it. */
 char *cli_local_peer(const struct cli *cli);
 /* Numeric addresses for engines: what `bind` says; free with cli_list_free. */

@@ -87,7 +87,7 @@ int command_frontend(struct cli *cli, struct args *args, struct err *err)
 			.port = (uint16_t)c->frontend_port,
 			.hosts = (const char *const *)hosts,
 			.origins = (const char *const *)origins,
-			.web_root = c->web_root[0] != '\0' ? c->web_root : cli->layout.web,
+			.web_root = cli_web_root(cli),
 			.backend_host = backend_host,
 			.backend_port = backend_port,
 			.token = token,

@@ -127,6 +127,11 @@ char **cli_allowed_hosts(const struct cli *cli)
 	return list;
 }
 
+const char *cli_web_root(const struct cli *cli)
+{
+	return cli->config.web_root[0] != '\0' ? cli->config.web_root : cli->layout.web;
+}
+
 char *cli_token_path(const struct cli *cli)
 {
 	return fs_join(cli->paths.state, "management.token");

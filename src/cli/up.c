@@ -365,7 +365,7 @@ static int run_parts(struct up *up, struct err *err)
 {
 	int status = part_bring_up(&up->backend, err);
 
-	if (status == 0 && !up->leaving && fs_is_folder(up->cli->layout.web)) {
+	if (status == 0 && !up->leaving && fs_is_folder(cli_web_root(up->cli))) {
 		status = part_bring_up(&up->frontend, err);
 	}
 	if (status == 0 && !up->leaving) {
