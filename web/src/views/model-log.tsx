@@ -123,12 +123,11 @@ function Lines({ lines, find, following, onFollowing }: LinesProps) {
 		return () => observer.disconnect();
 	}, []);
 	useEffect(() => {
-		if (following) {
-			box.current!.scrollTop = box.current!.scrollHeight;
+		if (following && box.current) {
+			box.current.scrollTop = box.current.scrollHeight;
 		}
 	}, [lines, following, height]);
-	const onScroll = () => {
-		const element = box.current!;
+	const onScroll = ({ currentTarget: element }: { currentTarget: HTMLElement }) => {
 		setTop(element.scrollTop);
 		const end = element.scrollHeight - element.scrollTop - element.clientHeight < LINE_PX * 2;
 		if (end !== following) {
