@@ -2,13 +2,10 @@
 //
 // Calls of the management API. Every failure becomes an ApiError: a sentence and a next step.
 import type {
-	Bench,
 	Bucket,
 	Estimate,
 	Key,
 	Model,
-	Offer,
-	Pull,
 	Registry,
 	Request,
 	Result,
@@ -133,15 +130,9 @@ export const api = {
 			"GET",
 			`/api/usage${query({ step, since_unix_ms: since, model: id })}`,
 		),
-	bench: (id: string) => call<{ results: Bench[] }>("GET", `/api/bench${query({ model: id })}`),
 
 	keys: () => call<{ keys: Key[] }>("GET", "/api/keys"),
 	addKey: (name: string, models: string[]) =>
 		call<{ key: Key; secret: string }>("POST", "/api/keys", { name, models }),
 	revokeKey: (id: string) => call<void>("DELETE", `/api/keys/${encodeURIComponent(id)}`),
-
-	offers: (repository: string) =>
-		call<{ offers: Offer[] }>("GET", `/api/models/pull/offers${query({ repository })}`),
-	pull: (source: string) => call<Pull>("POST", "/api/models/pull", { source }),
-	cancelPull: (id: string) => call<void>("DELETE", `/api/models/pull/${encodeURIComponent(id)}`),
 };

@@ -12,7 +12,7 @@
 import { batch, computed, signal, type Signal } from "@preact/signals";
 import { api } from "./api.ts";
 import { openStream } from "./stream.ts";
-import type { Host, Model, Pull, Registry, Request, Server, Traffic } from "./types.ts";
+import type { Host, Model, Registry, Request, Server, Traffic } from "./types.ts";
 
 const HIDDEN_FLUSH_MS = 1_000;
 export const SPEEDS_KEPT = 60;
@@ -36,7 +36,6 @@ export const order = signal<string[]>([]);
 export const synced = signal(false);
 export const registry = signal<Registry | null>(null);
 export const requests = signal<Request[]>([]); // newest first, in flight and lately ended
-export const pulls = signal<Pull[]>([]);
 export const totalSpeeds = signal<number[]>([]);
 export const now = signal(Date.now());
 
@@ -151,11 +150,6 @@ function putRequest(request: Request): void {
 	requests.value = rest.slice(0, REQUESTS_KEPT);
 }
 
-function putPull(pull: Pull): void {
-	const rest = pulls.value.filter((other) => other.id !== pull.id);
-	pulls.value = [...rest, pull];
-}
-
 function apply([name, data]: Message): void {
 	switch (name) {
 		case "hello":
@@ -185,9 +179,6 @@ function apply([name, data]: Message): void {
 		case "request":
 			putRequest(data as Request);
 			break;
-		case "pull":
-			putPull(data as Pull);
-			break;
 		case "synced":
 			endPicture();
 			break;
@@ -200,7 +191,6 @@ function apply([name, data]: Message): void {
 // Requests in flight before are either named again or over without our having seen their end.
 function hello({ instance: current }: { instance: string }): void {
 	requests.value = requests.value.filter((r) => r.phase === "done");
-	pulls.value = [];
 	if (instance !== "" && instance !== current) {
 		requests.value = [];
 	}
@@ -267,7 +257,6 @@ const EVENTS = [
 	"progress",
 	"traffic",
 	"request",
-	"pull",
 	"synced",
 	"lagged",
 ];

@@ -204,44 +204,11 @@ export interface Bucket {
 	first_token_ms_mean: number | null;
 }
 
-export interface Bench {
-	model_id: string;
-	at_unix_ms: number;
-	machine: string;
-	rows: {
-		mode: string;
-		first_start_ms: number;
-		next_start_ms: number;
-		prompt: { tokens: number; tokens_per_second: number }[];
-		generation_tokens_per_second: number;
-	}[];
-}
-
 export interface Key {
 	id: string;
 	name: string;
 	models: string[];
 	made_unix_ms: number;
-}
-
-export interface Pull {
-	id: string;
-	source: string;
-	state: "waiting" | "downloading" | "checking" | "done" | "failed" | "canceled";
-	received_bytes: number;
-	total_bytes: number;
-	bytes_per_second: number;
-	eta_ms: number;
-	model_id: string;
-	error: string;
-	next_step: string;
-}
-
-export interface Offer {
-	quantization: string;
-	file_bytes: number;
-	memory_bytes: number;
-	verdict: "fits" | "tight" | "too-large";
 }
 
 export interface Result {

@@ -376,53 +376,6 @@ export async function startFixture(
 			]!;
 			return { step_ms: step, buckets: buckets(step) };
 		},
-		"/api/bench": () => ({
-			results: [
-				{
-					model_id: "qwen3-4b",
-					at_unix_ms: Date.now() - 9e7,
-					machine: "Apple M4 Pro, 64 GiB",
-					rows: [
-						{
-							mode: "cpu",
-							first_start_ms: 6200,
-							next_start_ms: 1900,
-							prompt: [{ tokens: 512, tokens_per_second: 92 }],
-							generation_tokens_per_second: 11.3,
-						},
-						{
-							mode: "gpu (MTL0)",
-							first_start_ms: 3400,
-							next_start_ms: 1100,
-							prompt: [{ tokens: 512, tokens_per_second: 841 }],
-							generation_tokens_per_second: 61.2,
-						},
-					],
-				},
-			],
-		}),
-		"/api/models/pull/offers": () => ({
-			offers: [
-				{
-					quantization: "Q4_K_M",
-					file_bytes: 2.5e9,
-					memory_bytes: 5 * GIB,
-					verdict: "fits",
-				},
-				{
-					quantization: "Q8_0",
-					file_bytes: 4.3e9,
-					memory_bytes: 48 * GIB,
-					verdict: "tight",
-				},
-				{
-					quantization: "BF16",
-					file_bytes: 8e9,
-					memory_bytes: 90 * GIB,
-					verdict: "too-large",
-				},
-			],
-		}),
 	};
 
 	async function post(

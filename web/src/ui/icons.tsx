@@ -16,7 +16,6 @@ const PATHS = {
 	down: "M8 2.5v8M4.5 7.5L8 11l3.5-3.5M3 13.5h10",
 	send: "M8 13V3.5M3.8 7.5L8 3.2l4.2 4.3",
 	scan: "M2.5 5.5v-3h3M10.5 2.5h3v3M13.5 10.5v3h-3M5.5 13.5h-3v-3M4.5 8h7",
-	plus: "M8 3v10M3 8h10",
 	chat: "M2.5 3h11v8h-6l-3 2.5V11h-2z",
 } as const;
 

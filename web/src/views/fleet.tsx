@@ -23,7 +23,6 @@ import {
 	StateWord,
 } from "../ui/server.tsx";
 import { Gauges } from "./gauges.tsx";
-import { GetModel } from "./get-model.tsx";
 
 type Show = "all" | "running" | "enabled" | "trouble";
 
@@ -305,7 +304,7 @@ function Nothing() {
 	}
 	return (
 		<Empty title="No models yet.">
-			Put GGUF files below the model folder and press Rescan, or get one from the hub.
+			Put GGUF files below the model folder and press Rescan.
 		</Empty>
 	);
 }
@@ -367,7 +366,6 @@ export function Fleet() {
 				<StartAll />
 				<StopAll />
 				<Rescan />
-				<GetModel />
 				<Counts />
 				<Filter />
 			</div>

@@ -4,11 +4,11 @@
 import { useEffect, useState } from "preact/hooks";
 import { setEnabled } from "../actions.ts";
 import { api } from "../api.ts";
-import { bytes, count, duration, moment, NONE, parameters, speed } from "../format.ts";
+import { bytes, count, duration, moment, NONE, parameters } from "../format.ts";
 import { host, live, modelOf, synced } from "../live.ts";
 import { path } from "../router.ts";
-import type { Bench, Model, Server, Start } from "../types.ts";
-import { Bar, Empty, Facts, Switch } from "../ui/parts.tsx";
+import type { Model, Server, Start } from "../types.ts";
+import { Empty, Facts, Switch } from "../ui/parts.tsx";
 import { ReceiptFacts } from "../ui/receipt.tsx";
 import { Actions, Busy, Detail, Memory, Speed, StateWord } from "../ui/server.tsx";
 import { Log } from "./model-log.tsx";
@@ -196,54 +196,6 @@ function History({ server }: { server: Server }) {
 	);
 }
 
-/* Measured speed: what `ronzal bench` found */
-
-function BenchRows({ bench }: { bench: Bench }) {
-	const top = Math.max(...bench.rows.map((r) => r.generation_tokens_per_second), 1e-9);
-	return (
-		<>
-			<ul class="bench">
-				{bench.rows.map((r) => (
-					<li key={r.mode}>
-						<strong>{r.mode}</strong>
-						<Bar
-							value={r.generation_tokens_per_second / top}
-							label={`Generation speed, ${r.mode}`}
-						/>
-						<span class="num">{speed(r.generation_tokens_per_second)} tok/s</span>
-						<span class="muted">
-							start {duration(r.first_start_ms)}, again {duration(r.next_start_ms)}
-							{r.prompt.map(
-								(p) => `, prompt ${p.tokens}: ${speed(p.tokens_per_second)} tok/s`,
-							)}
-						</span>
-					</li>
-				))}
-			</ul>
-			<p class="muted">
-				{moment(bench.at_unix_ms)} on {bench.machine}
-			</p>
-		</>
-	);
-}
-
-function BenchCard({ id }: { id: string }) {
-	const got = useFetched(() => api.bench(id), [id]);
-	const last = got?.results[0];
-	return (
-		<section class="card" aria-label="Measured speed">
-			<h2>Measured speed</h2>
-			{last ? (
-				<BenchRows bench={last} />
-			) : (
-				<p class="muted">
-					Not measured yet. In a terminal: <code>ronzal bench {id}</code>
-				</p>
-			)}
-		</section>
-	);
-}
-
 export function ModelView({ id }: { id: string }) {
 	synced.value; // read, so that a model that comes later is drawn
 	const entry = live(id);
@@ -272,10 +224,7 @@ export function ModelView({ id }: { id: string }) {
 						<ReceiptFacts receipt={server.receipt} />
 					)}
 				</section>
-				<div class="column">
-					{model && <FileCard model={model} />}
-					<BenchCard id={id} />
-				</div>
+				{model && <FileCard model={model} />}
 				<Log id={id} />
 				<History server={server} />
 			</div>
