@@ -195,7 +195,7 @@ describe("a visit", { skip }, () => {
 		await page.getByLabel("For a container").getByText(secret.trim()).waitFor();
 		await page.getByRole("button", { name: "Revoke visitor" }).click();
 		await page.getByRole("dialog").getByRole("button", { name: "Revoke" }).click();
-		await page.getByRole("cell", { name: "visitor" }).waitFor({ state: "detached" });
+		await page.getByRole("cell", { name: "visitor", exact: true }).waitFor({ state: "detached" });
 	});
 
 	for (const [name, hash] of Object.entries({

@@ -277,7 +277,7 @@ function estimate(settings: { ctx_size?: number | null }) {
 			? []
 			: [
 					{
-						text: "With a context of 131072 it needs 21.5 GiB.",
+						text: "ronzal set qwen3-4b ctx_size=131072",
 						settings: { ctx_size: 131072 },
 					},
 				],

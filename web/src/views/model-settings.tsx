@@ -178,7 +178,7 @@ function Sum({ estimate: e, onUse }: SumProps) {
 			</p>
 			{e.suggestions.map(({ text, settings }) => (
 				<p key={text} class="suggestion">
-					{text}
+					<code>{text}</code>
 					{settings && (
 						<button type="button" class="small" onClick={() => onUse(settings)}>
 							Use
