@@ -79,6 +79,7 @@ int command_frontend(struct cli *cli, struct args *args, struct err *err);
 int command_hostapi(struct cli *cli, struct args *args, struct err *err);
 int command_health(struct cli *cli, struct args *args, struct err *err);
 int command_doctor(struct cli *cli, struct args *args, struct err *err);
+int command_bench(struct cli *cli, struct args *args, struct err *err);
 int command_service(struct cli *cli, struct args *args, struct err *err);
 
 /* Starts an agent that is nobody's child, its output in the logs folder; it comes up later. */

@@ -9,10 +9,8 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "cli/scouting.h"
 #include "cli/term.h"
-#include "engine/launch.h"
-#include "host/preflight.h"
-#include "host/scout.h"
 #include "io/child.h"
 
 #define OUT_MAX_BYTES (1u << 20)
@@ -125,48 +123,6 @@ void doctor_run_setup(struct doctor *d, const char *script)
 
 /* Facts */
 
-struct scouting {
-	struct doctor *doctor;
-	struct loop *loop;
-};
-
-static void on_scouted(void *user, const struct engine_abilities *abilities, const struct err *err)
-{
-	struct scouting *s = user;
-
-	s->doctor->engine = *abilities;
-	s->doctor->engine_err = *err;
-	loop_stop(s->loop);
-}
-
-static void learn_engine(struct doctor *d)
-{
-	const char *library = d->cli->config.engine_library_path;
-	char *wanted = cli_engine_path(&d->cli->config);
-	struct scouting scouting = { .doctor = d, .loop = loop_create() };
-	char path[FS_PATH_MAX_BYTES];
-	struct engine_stamp stamp;
-	char **environment = NULL;
-
-	if (preflight_find_engine(wanted, path, &stamp, &d->engine_err) == 0) {
-		span_copy(span_of(path), d->engine_path, sizeof(d->engine_path));
-		environment =
-			launch_environment(d->cli->environment, library[0] != '\0' ? library : NULL,
-					   &d->engine_err);
-	}
-	if (environment != NULL) {
-		struct scout *scout =
-			scout_start(scouting.loop, path, (const char *const *)environment,
-				    on_scouted, &scouting);
-
-		loop_run(scouting.loop);
-		scout_close(scout);
-	}
-	loop_destroy(scouting.loop);
-	free(environment);
-	free(wanted);
-}
-
 /* Where another machine or container has the agent, this one's lack of it is no fault. */
 static bool is_without_agent(const struct config *c)
 {
@@ -184,7 +140,7 @@ static void learn(struct doctor *d, bool has_agent)
 		      (uint16_t)c->engine_port_max, &d->registry_err);
 	free(path);
 	if (has_agent) {
-		learn_engine(d);
+		scouting_ask(d->cli, d->engine_path, &d->engine, &d->engine_err);
 		visit_open(&d->visit, d->cli, &d->agent_err);
 	}
 }

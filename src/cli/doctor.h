@@ -7,6 +7,7 @@
 #ifndef CLI_DOCTOR_H
 #define CLI_DOCTOR_H
 
+#include "base/fs.h"
 #include "cli/visit.h"
 #include "engine/probe.h"
 #include "model/registry.h"
@@ -33,7 +34,7 @@ struct doctor {
 	struct err agent_err; /* code 0: the visit is open */
 	struct registry registry;
 	struct err registry_err; /* code 0: it was read */
-	char engine_path[512];
+	char engine_path[FS_PATH_MAX_BYTES];
 	struct engine_abilities engine;
 	struct err engine_err; /* code 0: abilities are known */
 };

@@ -76,6 +76,11 @@ static const struct command commands[] = {
 	  .help = "Changes nothing. The exit code is 1 when something failed, 0 with warnings "
 		  "alone.\n",
 	  .run = command_doctor },
+	{ .name = "bench",
+	  .words = "[MODEL] [--a KEY=VALUE,...] [--b KEY=VALUE,...] [--runs N]",
+	  .summary = "Measure a model: CPU and GPU, or two settings",
+	  .help = "Starts engines of its own beside what runs; medians of N runs (3).\n",
+	  .run = command_bench },
 	{ .name = "keys",
 	  .words = "[list | add NAME [MODEL...] | revoke NAME | token]",
 	  .summary = "API keys for the gateway; the management token",

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+#include "cli/scouting.h"
+
+#include <stdlib.h>
+
+#include "engine/launch.h"
+#include "host/preflight.h"
+#include "host/scout.h"
+
+struct scouting {
+	struct loop *loop;
+	struct engine_abilities *abilities;
+	struct err err;
+};
+
+static void on_scouted(void *user, const struct engine_abilities *abilities, const struct err *err)
+{
+	struct scouting *s = user;
+
+	*s->abilities = *abilities;
+	s->err = *err;
+	loop_stop(s->loop);
+}
+
+char **scouting_environment(const struct cli *cli, struct err *err)
+{
+	const char *library = cli->config.engine_library_path;
+
+	return launch_environment(cli->environment, library[0] != '\0' ? library : NULL, err);
+}
+
+int scouting_ask(const struct cli *cli, char ret_path[FS_PATH_MAX_BYTES],
+		 struct engine_abilities *ret_abilities, struct err *err)
+{
+	struct scouting s = { .abilities = ret_abilities };
+	char *wanted = cli_engine_path(&cli->config);
+	struct engine_stamp stamp;
+	int status = preflight_find_engine(wanted, ret_path, &stamp, err);
+	char **environment = status == 0 ? scouting_environment(cli, err) : NULL;
+
+	if (environment != NULL) {
+		s.loop = loop_create();
+		struct scout *scout = scout_start(s.loop, ret_path,
+						  (const char *const *)environment, on_scouted, &s);
+
+		loop_run(s.loop);
+		scout_close(scout);
+		loop_destroy(s.loop);
+		status = s.err.code != 0 ? err_set(err, s.err.code, "%s", s.err.text) : 0;
+	} else if (status == 0) {
+		status = err->code;
+	}
+	free(environment);
+	free(wanted);
+	return status;
+}

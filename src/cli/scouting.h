@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The engine of this machine, asked for its abilities from the command line.
+ */
+#ifndef CLI_SCOUTING_H
+#define CLI_SCOUTING_H
+
+#include "base/fs.h"
+#include "cli/cli.h"
+#include "engine/probe.h"
+
+/* 0 with path and abilities, or ERR_NO_ENGINE; what is known is filled in any case. Blocks. */
+int scouting_ask(const struct cli *cli, char ret_path[FS_PATH_MAX_BYTES],
+		 struct engine_abilities *ret_abilities, struct err *err);
+/* The environment that the agent would give an engine; free() it. NULL with err. */
+char **scouting_environment(const struct cli *cli, struct err *err);
+
+#endif
