@@ -274,7 +274,7 @@ static int ask(struct bench *b, enum h1_method method, const char *target, struc
 	return b->err.code;
 }
 
-/* So many tokens of prompt and answer; the prompt differs by `seed` and is never taken from a cache. */
+/* So many tokens of prompt and answer; the prompt differs by `seed` and comes from no cache. */
 static int complete(struct bench *b, uint32_t prompt_tokens, int answer_tokens, uint32_t seed,
 		    int count)
 {

@@ -62,8 +62,8 @@ struct preflight *preflight_start(struct loop *loop, const struct preflight_opti
 void preflight_close(struct preflight *p);
 
 /*
- * Only that the model and its projector are readable GGUF files inside a model root: fills the paths,
- * err and next_step. Nothing to close. Blocks.
+ * Only that model and projector are readable GGUF files inside a model root: fills the paths, err
+ * and next_step. Nothing to close. Blocks.
  */
 int preflight_check_files(const struct preflight_options *options, const struct model *model,
 			  struct preflight *ret_found);

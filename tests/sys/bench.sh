@@ -23,7 +23,7 @@ left_nothing() {
 
 measures() {
 	bench demo --runs 2 --a n_threads=1 --b n_threads=1,batch_size=64 || { cat "$T/err"; return 1; }
-	number='[0-9.]* tok/s +-[0-9]*%'
+	number='[0-9.]+ tok/s [+]-[0-9]+%'
 	grep -Eq "^n_threads=1 +[0-9.]+ s +[0-9.]+ s +$number" "$T/out" &&
 		grep -q '^n_threads=1,batch_size=64 ' "$T/out" && grep -Eq '^factor +[0-9.]+x' "$T/out" &&
 		grep -q 'run 2 of 2' "$T/err" && left_nothing || { cat "$T/out"; return 1; }
