@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: MIT
+#
+# The host's side of the Docker tests: a user of his own with a home, and a real sshd on the Docker
+# bridge that lets him in. Sourced after tests/lib/docker.sh; needs root.
+#
+#   host_begin UID PORT    adds the user, starts sshd; $HOST_HOME
+#   as_host COMMAND...     runs it as that user, in $CHECKOUT, with his environment
+#   host_end               ends sshd, the agent, the engines; removes the user
+
+host_begin() { # UID PORT
+	[ "$(id -u)" -eq 0 ] || docker_skip 'needs root, to be the host and one of its users'
+	HOST_USER=ronzal-test HOST_UID=$1 HOST_SSH_PORT=$2
+	HOST_HOME=$T/home-$1
+	trap 'docker_end; host_end; rm -rf "$T"' EXIT
+	! getent passwd "$HOST_UID" >/dev/null || docker_skip "a user has uid $HOST_UID already"
+	useradd -u "$HOST_UID" -M -d "$HOST_HOME" -s /bin/bash -p '*' "$HOST_USER" || exit 1
+	mkdir -m 755 "$HOST_HOME" && chown -R "$HOST_USER" "$HOST_HOME" "$CHECKOUT"
+	[ -d /run/sshd ] || mkdir -p -m 0755 /run/sshd
+	[ -f "$T/host_key" ] || ssh-keygen -q -t ed25519 -N '' -f "$T/host_key"
+	cat >"$T/sshd_config" <<-END
+		Port $HOST_SSH_PORT
+		ListenAddress 127.0.0.1
+		ListenAddress $BRIDGE
+		HostKey $T/host_key
+		AuthorizedKeysFile .ssh/authorized_keys
+		PidFile $T/sshd.pid
+		StrictModes no
+		UsePAM no
+		PasswordAuthentication no
+		AcceptEnv LANG LC_*
+	END
+	"$(sshd_program)" -D -e -f "$T/sshd_config" >>"$T/sshd.log" 2>&1 &
+	SSHD=$!
+	engine=$(scripts/engine.sh --print-path 2>/dev/null) || docker_skip 'no llama-server: scripts/engine.sh'
+	host_engine "$engine"
+}
+
+# The user can neither see root's home nor this checkout: he gets copies.
+host_engine() { # PATH
+	case $1 in
+	"$HOME"/*)
+		mkdir -p "$HOST_HOME/.local/share/ronzal"
+		cp -R "${1%/bin/llama-server}" "$HOST_HOME/.local/share/ronzal/engine"
+		sed "s|'$HOME/|'$HOST_HOME/|" "$1" >"$HOST_HOME/.local/share/ronzal/engine/bin/llama-server"
+		;;
+	*) ln -s "$1" "$HOST_HOME/llama-server" ;;
+	esac
+	mkdir -p "$CHECKOUT/build"
+	cp "$RONZAL_BUILD/ronzal" "$RONZAL_BUILD/ronzal-gate" "$RONZAL_BUILD/ronzal-shim" "$CHECKOUT/build/"
+	[ ! -f "$RONZAL_BUILD/ronzal-fetch" ] || cp "$RONZAL_BUILD/ronzal-fetch" "$CHECKOUT/build/"
+	chown -R "$HOST_USER" "$HOST_HOME" "$CHECKOUT"
+}
+
+as_host() {
+	(cd "$CHECKOUT" && setpriv --reuid "$HOST_UID" --regid "$HOST_UID" --clear-groups \
+		env -i HOME="$HOST_HOME" USER="$HOST_USER" LOGNAME="$HOST_USER" SHELL=/bin/bash \
+		PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin NO_COLOR=1 RONZAL_SSH_PORT="$HOST_SSH_PORT" "$@")
+}
+
+host_end() {
+	[ ! -x "$HOST_HOME/.local/libexec/ronzal/ronzal" ] ||
+		as_host "$HOST_HOME/.local/libexec/ronzal/ronzal" service uninstall >/dev/null 2>&1
+	if [ -n "${SSHD:-}" ]; then
+		kill "$SSHD" 2>/dev/null
+		wait "$SSHD" 2>/dev/null
+		SSHD=
+	fi
+	userdel "$HOST_USER" >/dev/null 2>&1
+}
+
+# Processes called llama-server on this machine, outside of containers: those of the user.
+host_engines() {
+	pgrep -u "$HOST_UID" -f -- '--alias' | while read -r pid; do
+		grep -q docker "/proc/$pid/cgroup" 2>/dev/null || echo "$pid"
+	done | sort
+}
