@@ -59,23 +59,22 @@ static struct proc running_agent(const struct cli *cli)
 	return agent;
 }
 
-/* Ends the agent that runs, if one does; its models live on with their shims. */
-static int end_agent(const struct cli *cli, struct err *err)
+static bool is_gone_soon(struct proc agent)
 {
-	struct proc old = running_agent(cli);
-
-	if (old.pid == 0) {
-		return 0;
-	}
-	proc_signal(old, SIGTERM);
-	for (int i = 0; i < WAIT_STEPS; i++) {
-		if (!proc_is_alive(old)) {
-			return 0;
-		}
+	for (int i = 0; i < WAIT_STEPS && proc_is_alive(agent); i++) {
 		nap();
 	}
+	return !proc_is_alive(agent);
+}
+
+/* Ends the agent; its models live on with their shims. */
+static int end_agent(const struct cli *cli, struct proc agent, struct err *err)
+{
+	if (agent.pid == 0 || proc_signal(agent, SIGTERM) != 0 || is_gone_soon(agent)) {
+		return 0;
+	}
 	return err_set(err, ERR_TIMEOUT, "the agent (pid %ld) does not end: see %s/agent.log",
-		       (long)old.pid, cli->paths.logs);
+		       (long)agent.pid, cli->paths.logs);
 }
 
 static int await_agent(const struct cli *cli, struct proc *ret_agent, struct err *err)
@@ -266,7 +265,7 @@ static int install(const struct cli *cli, bool background, struct err *err)
 			stop_managed(manager);
 		}
 	}
-	status = status != 0 ? status : end_agent(cli, err);
+	status = status != 0 ? status : end_agent(cli, running_agent(cli), err);
 	if (status == 0) {
 		status = file != NULL ? start_managed(manager, file, err)
 				      : service_spawn_agent(cli, err);
@@ -283,16 +282,19 @@ static int install(const struct cli *cli, bool background, struct err *err)
 	return status;
 }
 
+/* Stops all models and the agent, and takes the agent out of the manager's hands. */
 static int uninstall(const struct cli *cli, struct err *err)
 {
 	char *file;
 	enum service_manager manager = installed_manager(&file);
+	struct proc agent = running_agent(cli);
 	struct visit visit;
 	int status = visit_open(&visit, cli, err);
 
 	if (status == 0) {
-		status = visit_ask(&visit, &(struct link_request){ .verb = VERB_SHUTDOWN }, err);
+		visit_ask(&visit, &(struct link_request){ .verb = VERB_SHUTDOWN }, err);
 		visit_close(&visit);
+		is_gone_soon(agent);
 	}
 	if (file != NULL) {
 		stop_managed(manager);
@@ -300,11 +302,11 @@ static int uninstall(const struct cli *cli, struct err *err)
 		printf("removed    %s\n", file);
 		free(file);
 	}
-	if (status == ERR_NO_AGENT) {
+	if (agent.pid == 0) {
 		puts("agent      does not run");
 		return 0;
 	}
-	status = end_agent(cli, err);
+	status = end_agent(cli, agent, err);
 	if (status == 0) {
 		puts("agent      stopped, and all models with it");
 	}

@@ -652,11 +652,12 @@ void agent_leave(struct agent *a, enum agent_leaving how)
 {
 	a->leaving = true;
 	if (how == AGENT_STOP) {
+		a->stopping = true;
 		for (size_t i = 0; i < a->server_count; i++) {
 			supervisor_stop(a->servers[i], AGENT_STOP_DRAIN_MS, 0);
 		}
 		timer_start(&a->sweep, 0);
-	} else if (!a->ended) {
+	} else if (!a->ended && !a->stopping) {
 		a->ended = true;
 		loop_defer(a->loop, a->on_end, a->user);
 	}

@@ -44,7 +44,7 @@ struct agent {
 	uint64_t generation;
 	struct timer sweep, measure, history_timer, adopt_timer;
 	bool is_open; /* sessions are served */
-	bool leaving, ended;
+	bool leaving, stopping, ended; /* stopping: engines go first */
 	void (*on_end)(void *user);
 	void *user;
 };

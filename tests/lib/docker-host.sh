@@ -10,9 +10,11 @@
 host_begin() { # UID PORT
 	[ "$(id -u)" -eq 0 ] || docker_skip 'needs root, to be the host and one of its users'
 	HOST_USER=ronzal-test HOST_UID=$1 HOST_SSH_PORT=$2
-	HOST_HOME=$T/home-$1
+	HOST_HOME=$T/home
 	trap 'docker_end; host_end; rm -rf "$T"' EXIT
-	! getent passwd "$HOST_UID" >/dev/null || docker_skip "a user has uid $HOST_UID already"
+	while getent passwd "$HOST_UID" >/dev/null || getent group "$HOST_UID" >/dev/null; do
+		HOST_UID=$((HOST_UID + 1)) # somebody has that one
+	done
 	useradd -u "$HOST_UID" -M -d "$HOST_HOME" -s /bin/bash -p '*' "$HOST_USER" || exit 1
 	mkdir -m 755 "$HOST_HOME" && chown -R "$HOST_USER" "$HOST_HOME" "$CHECKOUT"
 	[ -d /run/sshd ] || mkdir -p -m 0755 /run/sshd
