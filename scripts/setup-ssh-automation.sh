@@ -372,6 +372,16 @@ connect() { # COMMAND SSH-OPTIONS...
 		-o IdentityFile=none -i "$ssh_folder/id_ed25519" "$@" "$HOST_ALIAS" "$verb"
 }
 
+# Keeps the channel open until the answer is in the file, or 10 s on a busy machine.
+say_hello() { # FILE
+	echo '{"type":"hello","version":1,"version_min":1,"controller":"","who":"set-up"}'
+	tries=100
+	until grep -q 'hello\|canary' "$1" || [ $tries -eq 0 ]; do
+		tries=$((tries - 1))
+		sleep 0.1
+	done
+}
+
 step_connect() {
 	said=$(connect true </dev/null 2>&1)
 	status=$?
@@ -386,12 +396,11 @@ written by you alone (chmod go-w ~ ~/.ssh $authorized); its log says more" ;;
 	fi
 	# Only a hello: it starts nothing. Whoever falls silent at once would not hear the answer.
 	# The canaries are variables that no program minds.
-	hello='{"type":"hello","version":1,"version_min":1,"controller":"","who":"set-up"}'
-	for wait_s in 1 6; do # the longer one for a busy machine
-		said=$({ echo "$hello"; sleep $wait_s; } |
-			connect $VERB -o "SetEnv BASH_ENV=$CANARY ZDOTDIR=$CANARY RONZAL_CANARY=$CANARY" 2>&1)
-		case $said in *canary* | *'"hello"'*) break ;; esac
-	done
+	heard=$(mktemp) || exit 1
+	say_hello "$heard" |
+		connect $VERB -o "SetEnv BASH_ENV=$CANARY ZDOTDIR=$CANARY RONZAL_CANARY=$CANARY" >"$heard" 2>&1
+	said=$(cat "$heard")
+	rm -f "$heard"
 	case $said in
 	*canary*)
 		[ "$1" = check ] || others_lines "$(our_key)" | put_authorized

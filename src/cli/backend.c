@@ -203,7 +203,6 @@ int command_backend(struct cli *cli, struct args *args, struct err *err)
 	char **hosts = cli_allowed_hosts(cli);
 	char **origins = cli_list(cli->config.allowed_origins, ',');
 	char **roots = cli_model_roots(cli);
-	char *local_peer = cli_local_peer(cli);
 
 	options.base_url = base_url;
 	options.local_peer = local_peer;
@@ -215,14 +214,12 @@ int command_backend(struct cli *cli, struct args *args, struct err *err)
 	options.hosts = (const char *const *)hosts;
 	options.origins = (const char *const *)origins;
 	options.model_roots = (const char *const *)roots;
-	options.local_peer = local_peer;
-	if (mode != FLEET_NATIVE) {
+	if (!native) {
 		status = demo_register(cli, err); /* a fresh container answers at once */
 	}
 	if (status == 0) {
 		status = run_backend(cli, &options, mode == FLEET_CPU || mode == FLEET_AUTO, err);
 	}
-	free(local_peer);
 	cli_list_free(roots);
 	cli_list_free(origins);
 	cli_list_free(hosts);

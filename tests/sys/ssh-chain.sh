@@ -11,7 +11,6 @@ RONZAL_BUILD=${RONZAL_BUILD:-$PWD/build}
 setup_begin 19500
 RONZAL=$RONZAL_HOME/libexec/ronzal
 API=http://127.0.0.1:19580
-trap 'hostapi_stop; setup_end; sshd_end' EXIT
 
 set_up >"$T/out" 2>&1 || { not_ok set_up "$(tail -3 "$T/out" | tr '\n' ' ')" && exit 1; }
 register_models
@@ -27,6 +26,7 @@ hostapi_stop() {
 	[ -z "${HOSTAPI:-}" ] || { kill "$HOSTAPI" 2>/dev/null && wait "$HOSTAPI" 2>/dev/null; }
 	HOSTAPI=
 }
+trap 'hostapi_stop; setup_end; sshd_end' EXIT
 now_ms() { # GNU date has %N; where it has not, whole seconds have to do
 	case $(date +%N) in
 	*N*) echo $(($(date +%s) * 1000)) ;;
@@ -92,7 +92,7 @@ check status_shows_real_states shows_states
 # The ssh connection stands already, so a start over it costs what a start here does.
 adds_little() {
 	best_over=999999 best_here=999999
-	for round in 1 2 3; do
+	for round in 1 2 3 4 5 6 7 8; do # a machine with other work needs more of them
 		post stop >/dev/null
 		from=$(now_ms)
 		post start >/dev/null
@@ -103,6 +103,7 @@ adds_little() {
 		here=$(($(now_ms) - from))
 		[ $over -ge $best_over ] || best_over=$over
 		[ $here -ge $best_here ] || best_here=$here
+		[ $round -lt 3 ] || [ $((best_over - best_here)) -ge 600 ] || break
 	done
 	echo "# start of two models: over ssh $best_over ms, here $best_here ms" >&3
 	[ $((best_over - best_here)) -lt 600 ]
@@ -175,7 +176,12 @@ hostapi_start
 within 10 health_says '"connected"' >/dev/null
 
 agent_down() {
+	post start >/dev/null
+	engines=$(pids)
 	"$RONZAL" service uninstall >/dev/null
+	for pid in $engines; do
+		! kill -0 "$pid" 2>/dev/null || { echo "engine $pid outlives uninstall"; return 1; }
+	done
 	within 15 health_says 'the agent is not running on the host' || return 1
 	post start >"$T/out"
 	grep -q 'ronzal service install' "$T/out" && answered 503 || return 1
