@@ -168,6 +168,9 @@ check a_host_that_is_away_is_said_with_what_to_check host_is_away
 auto_mode() {
 	compose up -d >/dev/null 2>&1
 	set_mode auto
+	# The lease that the backend waits for, shortened as the host's was.
+	printf 'version: "3.8"\nservices:\n  backend:\n    environment:\n      - RONZAL_CONTROLLER_LEASE_S=5\n' \
+		>"$CHECKOUT/docker-compose.override.yml"
 	compose up -d >"$T/out" 2>&1 || return 1
 	within 60 healthy backend host-api || return 1
 	on_host() { chat_answers ronzal-demo && [ -n "$(host_engines)" ]; }

@@ -70,9 +70,10 @@ host_end() {
 	userdel "$HOST_USER" >/dev/null 2>&1
 }
 
-# Processes called llama-server on this machine, outside of containers: those of the user.
+# The user's engines outside of containers, by pid; their shims carry the same words, but later.
 host_engines() {
-	pgrep -u "$HOST_UID" -f -- '--alias' | while read -r pid; do
-		grep -q docker "/proc/$pid/cgroup" 2>/dev/null || echo "$pid"
-	done | sort
+	ps -u "$HOST_UID" -o pid=,args= | awk '/--alias/ && $2 !~ /ronzal-shim$/ { print $1 }' |
+		while read -r pid; do
+			grep -q docker "/proc/$pid/cgroup" 2>/dev/null || echo "$pid"
+		done | sort
 }
