@@ -133,7 +133,7 @@ third "\"file_path\":\"/models/lost.gguf\",\"port\":$THIRD"
 check finds_a_missing_model_file finds FAIL models 'third: .*not there'
 echo 'no model' >"$RONZAL_HOME/models/text.gguf"
 third "\"file_path\":\"/models/text.gguf\",\"port\":$THIRD"
-check finds_a_file_that_is_no_gguf finds FAIL models 'third: .*not a GGUF'
+check finds_a_file_that_is_no_gguf finds FAIL models 'third: .*text.gguf cannot be used'
 ln -s "$CHECKOUT/demo/ronzal-demo.gguf" "$RONZAL_HOME/models/outside.gguf"
 third "\"file_path\":\"/models/outside.gguf\",\"port\":$THIRD"
 check finds_a_model_outside_its_folder finds FAIL models 'third: .*outside'
@@ -198,7 +198,7 @@ failed_server() {
 	printf 'GGUFnothing behind it' >"$RONZAL_HOME/models/stump.gguf"
 	third "\"file_path\":\"/models/stump.gguf\",\"port\":$THIRD"
 	"$RONZAL_HOME/libexec/ronzal" start third >/dev/null 2>&1 && return 1
-	finds FAIL servers third:
+	finds_among_others FAIL servers third:
 	result=$?
 	"$RONZAL_HOME/libexec/ronzal" stop third >/dev/null 2>&1
 	mended
