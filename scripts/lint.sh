@@ -21,6 +21,7 @@ function_lines_max=100
 function_lines_review=60
 review_per_cent_max=4
 columns_max=100
+page_kib_max=60
 
 # Who may include whom: a folder, then the folders (or single headers) beside itself.
 include_table='
@@ -250,6 +251,14 @@ rule_shell() {
 	shell_files | xargs shellcheck -S warning -e SC1010,SC2034,SC2046,SC2174 -f gcc
 }
 
+# The built page, gzipped; its own build holds the same limit.
+rule_page() {
+	[ -d web/dist ] || { echo 'skip: the page is not built (make web)' && return; }
+	bytes=$(find web/dist -name '*.gz' -exec cat {} + | wc -c)
+	[ "$bytes" -le $((page_kib_max * 1024)) ] ||
+		echo "web/dist has $bytes bytes gzipped, $page_kib_max KiB at most"
+}
+
 # Reference pages are what the tables say.
 rule_documents() {
 	[ -x "$BUILD/ronzal" ] || return
@@ -269,7 +278,7 @@ rule_routes() {
 	comm -13 "$work/routes" "$work/described" | sed 's/$/: is in docs\/openapi.yaml, and no route/'
 }
 
-quick='spdx layout columns limits total includes doors banned platform leftovers mutable headers shell documents routes'
+quick='spdx layout columns limits total includes doors banned platform leftovers mutable headers shell documents routes page'
 case ${1:-} in
 --quick) set -- $quick ;;
 '') set -- $quick warnings tidy ;;
