@@ -11,7 +11,7 @@
 #include "base/mem.h"
 #include "http/sse.h"
 
-#define CONNS_MAX 10000
+#define CONNS_MAX 19000
 #define BODY_MAX_BYTES (64u << 20)
 
 struct engine {

@@ -24,6 +24,7 @@ PATH=$PATH:/usr/sbin
 work=$(mktemp -d)
 pids=
 finish() {
+	[ ! -S "$work/home/run/agent.sock" ] || "$build/ronzal" stop bench >>"$work/log" 2>&1 || :
 	for pid in $pids; do kill "$pid" 2>/dev/null || :; done
 	wait
 	rm -rf "$work"
@@ -190,8 +191,12 @@ for size in $sizes; do
 	for who in nginx haproxy ronzal; do
 		eval "pid=\$${who}_pid to=\$${who}_port"
 		base=$(rss_kib "$pid")
-		line=$(load "$to" stream "$size" 4 4000 "$pid") || { echo "$who: $line"; exit 1; }
-		[ "$(value events $line)" = $((size * 4)) ] || { echo "$who: $line"; exit 1; }
+		line=$(load "$to" stream "$size" 4 4000 "$pid" 2>>"$work/log") || :
+		if [ "$(value events $line)" != $((size * 4)) ]; then
+			printf " %s failed |" "$(value failed $line)"
+			[ "$who" != ronzal ] || exit 1
+			continue
+		fi
 		awk -v a="$(value rss_kib $line)" -v b="$base" -v n="$size" \
 			'BEGIN { printf " %.2f |", (a - b) / n }'
 	done
