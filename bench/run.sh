@@ -31,6 +31,7 @@ finish() {
 }
 trap finish EXIT
 trap 'exit 1' HUP INT TERM
+# shellcheck disable=SC3045 # every shell that we meet has it
 ulimit -n 20000 2>/dev/null || :
 
 start() { # CORE COMMAND...
@@ -189,6 +190,7 @@ rss_kib() { # PID
 for size in $sizes; do
 	printf '| KiB of RSS per stream, %s streams |' "$size"
 	for who in nginx haproxy ronzal; do
+		to=
 		eval "pid=\$${who}_pid to=\$${who}_port"
 		base=$(rss_kib "$pid")
 		line=$(load "$to" stream "$size" 4 4000 "$pid" 2>>"$work/log") || :

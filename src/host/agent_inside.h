@@ -43,7 +43,7 @@ struct agent {
 	struct lease lease;
 	uint64_t generation;
 	struct timer sweep, measure, history_timer, adopt_timer;
-	bool is_open; /* sessions are served */
+	bool is_open;		       /* sessions are served */
 	bool leaving, stopping, ended; /* stopping: engines go first */
 	void (*on_end)(void *user);
 	void *user;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What agent-test and agent-peer-test share: a real `ronzal agent` in a folder of its own, a link to
- * it, and waiting. Every case runs in a process of its own, says "ok NAME", "skip NAME: why" or "not
- * ok NAME: why", and leaves its folder behind when it failed. Define _XOPEN_SOURCE before.
+ * What agent-test and agent-peer-test share: a real `ronzal agent` in a folder of its own, a link
+ * to it, and waiting. Every case runs in a process of its own, says "ok NAME", "skip NAME: why" or
+ * "not ok NAME: why", and leaves its folder behind when it failed. Define _XOPEN_SOURCE before.
  */
 #ifndef AGENT_HARNESS_H
 #define AGENT_HARNESS_H
