@@ -221,6 +221,7 @@ static void begin_call(struct manage *m, struct exchange *x, const struct manage
 	struct call *c = mem_alloc(sizeof(*c));
 	struct err err;
 
+	ENSURE(route != NULL);
 	c->m = m;
 	c->x = x;
 	c->route = route;

@@ -98,7 +98,7 @@ struct bench {
 
 static double median(const struct series *s, double *ret_spread)
 {
-	double sorted[RUNS_MAX];
+	double sorted[RUNS_MAX] = { 0 };
 	int n = s->count;
 
 	for (int i = 0; i < n; i++) {

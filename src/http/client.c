@@ -253,6 +253,25 @@ static bool is_stale(const struct client_conn *cc)
 	return got >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK);
 }
 
+/* Sends by a kept connection; false: it is of no use and no byte has left. */
+static bool send_by_kept(struct client_request *r, struct client_conn *cc)
+{
+	if (is_stale(cc)) {
+		return false;
+	}
+	cc->is_reused = true;
+	cc->request = r;
+	r->cc = cc;
+	if (send_request(r) != 0) {
+		return false;
+	}
+	if (r->is_streamed) {
+		r->phase = PHASE_READY;
+		timer_start(&cc->timer, 0);
+	}
+	return true;
+}
+
 /* Tries the pool first, then dials. What fails here has let no byte leave. */
 static void connect_request(struct client_request *r)
 {
@@ -263,17 +282,8 @@ static void connect_request(struct client_request *r)
 
 		list_remove(&cc->link);
 		u->pool_count--;
-		if (!is_stale(cc)) {
-			cc->is_reused = true;
-			cc->request = r;
-			r->cc = cc;
-			if (send_request(r) == 0) {
-				if (r->is_streamed) {
-					r->phase = PHASE_READY;
-					timer_start(&cc->timer, 0);
-				}
-				return;
-			}
+		if (send_by_kept(r, cc)) {
+			return;
 		}
 		close_conn(cc);
 	}

@@ -72,8 +72,8 @@ struct h1_scan {
 int h1_scan(struct h1_scan *s, struct span more, struct err *err);
 
 /* A whole head as h1_scan found it; NULL and ERR_INVALID, ERR_METHOD. free() it. */
-struct h1_head *h1_parse_request(struct span head, const struct h1_scan *s, struct err *err);
-struct h1_head *h1_parse_response(struct span head, const struct h1_scan *s, struct err *err);
+struct h1_head *h1_parse_request(struct span bytes, const struct h1_scan *s, struct err *err);
+struct h1_head *h1_parse_response(struct span bytes, const struct h1_scan *s, struct err *err);
 
 /* The first field of that name, or ptr NULL. Names match without regard to case. */
 struct span h1_get(const struct h1_head *head, const char *name);

@@ -261,7 +261,7 @@ static int request_read(struct wire_request *r, struct wire_request *ret_request
 int wire_request_decode(struct span line, struct wire_request *ret_request, struct err *err)
 {
 	struct wire_request r = { 0 };
-	const char *type;
+	const char *type = "";
 	size_t verb = 0;
 	int status = line_parse(line, &r.doc, &type, err);
 
@@ -401,7 +401,7 @@ static int event_read(const struct json_value *root, struct wire_event *e, struc
 int wire_event_decode(struct span line, struct wire_event *ret_event, struct err *err)
 {
 	struct json *doc;
-	const char *type;
+	const char *type = "";
 	size_t row = 0;
 	int status = line_parse(line, &doc, &type, err);
 
