@@ -149,7 +149,10 @@ static int run_verb(struct cli *cli, struct args *args, enum verb verb, struct e
 		puts(verb == VERB_START ? "No model is enabled. See them: ronzal models"
 					: "Nothing runs.");
 	} else if (status == 0) {
-		struct link_request request = { .verb = verb, .ids = d.ids, .count = d.count };
+		struct link_request request = { .verb = verb,
+						.ids = d.ids,
+						.count = d.count,
+						.drain_ms = cli->config.drain_s * 1000 };
 
 		s.user = &d;
 		s.on_change = on_change;

@@ -25,6 +25,8 @@ B=http://127.0.0.1:19820
 export RONZAL_HOME="$T/home" RONZAL_BACKEND_PORT=19820 RONZAL_ENGINE="$engine"
 export RONZAL_ENGINE_PORT_MIN=19830 RONZAL_ENGINE_PORT_MAX=19839 RONZAL_MODEL_ROOTS="$PWD/demo"
 unset USE_EXTERNAL_SERVERS
+mkdir -p -m 700 "$RONZAL_HOME/state" # an empty registry: none with the smoke model is made then
+printf '{"models":{}}' >"$RONZAL_HOME/state/model_registry.json"
 
 get() { # PATH CURL-OPTIONS...
 	path=$1
