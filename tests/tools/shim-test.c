@@ -619,8 +619,10 @@ static void a_log_is_rotated_and_the_head_of_the_run_kept(void)
 	attach(&a);
 	await(&a, SHIM_EXIT);
 	CHECK(strncmp(read_text("log.1"), "head\n", 5) == 0);
-	CHECK(span_has_suffix(span_of(read_text("log")), "\ntail\n"));
-	CHECK(strstr(read_text("log.2"), "very old") == NULL);
+	char *last = read_text("log"), *before = read_text("log.2");
+	char *end = mem_printf("%s%s", before, last); /* a piece may begin anywhere in a line */
+	CHECK(span_has_suffix(span_of(end), "\ntail\n"));
+	CHECK(strstr(before, "very old") == NULL);
 	for (int i = 0; i < 3; i++) {
 		char name[8];
 		snprintf(name, sizeof(name), i == 0 ? "log" : "log.%d", i);
@@ -632,7 +634,7 @@ static void a_log_is_rotated_and_the_head_of_the_run_kept(void)
 	attach_and_greet(&a);
 	await_log(&a, "fresh");
 	CHECK(strcmp(read_text("log"), "fresh\n") == 0);
-	CHECK(span_has_suffix(span_of(read_text("log.1")), "\ntail\n"));
+	CHECK(strcmp(read_text("log.1"), last) == 0);
 	CHECK(access("log.2", F_OK) != 0);
 	kill(shim, SIGTERM);
 	CHECK(wait_exit(shim, 4000) == 0);
