@@ -15,7 +15,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
-#include <time.h>
 
 #include "backend/catalog.h"
 #include "backend/router.h"
@@ -98,14 +97,6 @@ static void fail(struct exchange *x, int status, const struct err *why, const ch
 }
 
 /* Accounts */
-
-static int64_t unix_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 static void tell(struct ask *a, enum account_phase phase)
 {
@@ -612,7 +603,7 @@ static void begin_ask(struct gateway *g, struct exchange *x, const struct route 
 	buf_init(&a->head, GATEWAY_HEAD_BYTES);
 	buf_init(&a->tail, GATEWAY_TAIL_BYTES);
 	a->account.id = g->next_id++;
-	a->account.at_unix_ms = unix_ms();
+	a->account.at_unix_ms = loop_unix_ms();
 	a->account.begin_us = loop_now_us();
 	a->account.prompt_tokens = a->account.cached_tokens = a->account.generated_tokens = -1;
 	span_copy(span_of(key_name), a->account.key, sizeof(a->account.key));

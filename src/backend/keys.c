@@ -4,12 +4,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #include "base/digest.h"
 #include "base/fs.h"
 #include "base/mem.h"
 #include "base/secret_file.h"
+#include "io/loop.h"
 
 #define KEYS_FILE_MAX_BYTES (1u << 20)
 
@@ -226,14 +226,6 @@ void keys_close(struct keys *k)
 
 /* Changing */
 
-static int64_t unix_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 static bool name_is_valid(const char *name)
 {
 	size_t len = strlen(name);
@@ -278,7 +270,7 @@ int keys_add(struct keys *k, const char *name, const char *const *models, int mo
 		return err_set(err, ERR_FULL, "there may be %d keys, each for %d named models",
 			       KEYS_MAX, KEY_MODELS_MAX);
 	}
-	struct key key = { .made_unix_ms = unix_ms() };
+	struct key key = { .made_unix_ms = loop_unix_ms() };
 
 	secret_make(random);
 	snprintf(ret_secret, KEY_SECRET_BYTES, "%s%s", KEY_PREFIX, random);

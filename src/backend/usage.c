@@ -9,7 +9,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "base/log.h"
 #include "base/mem.h"
@@ -29,7 +28,7 @@ static const char schema[] =
 	" path TEXT, stream INTEGER, status INTEGER, prompt INTEGER, cached INTEGER,"
 	" generated INTEGER, queue_ms INTEGER, first_ms INTEGER, speed REAL, total_ms INTEGER,"
 	" error TEXT);"
-	"CREATE INDEX IF NOT EXISTS request_model ON request(model, id);"
+	"DROP INDEX IF EXISTS request_model;"
 	"CREATE TABLE IF NOT EXISTS bucket(step INTEGER, start INTEGER, model TEXT,"
 	" requests INTEGER, errors INTEGER, prompt INTEGER, generated INTEGER,"
 	" generating_ms INTEGER, first_ms INTEGER, firsts INTEGER,"
@@ -70,7 +69,7 @@ struct usage {
 	struct err err;
 	uint64_t next_id, dropped;
 	struct account *accounts; /* waiting to be written */
-	size_t account_count;
+	size_t account_count, account_room;
 	struct start_row *starts;
 	size_t start_count;
 	struct start_row *running; /* one per model: its last start as known so far */
@@ -81,14 +80,6 @@ struct usage {
 	struct job job;
 	bool is_busy, closing;
 };
-
-static int64_t unix_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 static int say(sqlite3 *db, const char *what, struct err *err)
 {
@@ -120,7 +111,7 @@ static int run(sqlite3 *db, const char *sql, struct err *err, const char *kinds,
 	for (int i = 1; status == SQLITE_OK && kinds[i - 1] != '\0'; i++) {
 		if (kinds[i - 1] == 't') {
 			status = sqlite3_bind_text(statement, i, va_arg(args, const char *), -1,
-						   SQLITE_TRANSIENT);
+						   SQLITE_STATIC);
 		} else if (kinds[i - 1] == 'd') {
 			status = sqlite3_bind_double(statement, i, va_arg(args, double));
 		} else {
@@ -144,35 +135,89 @@ static int64_t ms_between(uint64_t from_us, uint64_t to_us)
 	return from_us == 0 || to_us < from_us ? -1 : (int64_t)((to_us - from_us) / 1000);
 }
 
-static int write_account(sqlite3 *db, const struct account *a, struct err *err)
+/* What one batch adds to one bucket. */
+struct sum {
+	int64_t step, start;
+	const char *model;
+	int64_t requests, errors, prompt, generated, generating_ms, first_ms, firsts;
+};
+
+static struct sum *sum_of(struct sum **sums, size_t *count, int64_t step, const struct account *a)
+{
+	int64_t start = a->at_unix_ms - a->at_unix_ms % step;
+	struct sum *fresh;
+
+	for (size_t i = 0; i < *count; i++) {
+		struct sum *s = &(*sums)[i];
+
+		if (s->step == step && s->start == start && strcmp(s->model, a->model) == 0) {
+			return s;
+		}
+	}
+	*sums = mem_resize(*sums, *count + 1, sizeof(**sums));
+	fresh = &(*sums)[(*count)++];
+	*fresh = (struct sum){ .step = step, .start = start, .model = a->model };
+	return fresh;
+}
+
+static int64_t at_least_0(int64_t value)
+{
+	return value > 0 ? value : 0;
+}
+
+static void add_account(struct sum *s, const struct account *a)
+{
+	int64_t first_ms = ms_between(a->begin_us, a->first_us);
+
+	s->requests++;
+	s->errors += a->status >= 400;
+	s->prompt += at_least_0(a->prompt_tokens);
+	s->generated += at_least_0(a->generated_tokens);
+	s->generating_ms += at_least_0(ms_between(a->first_us, a->end_us));
+	s->first_ms += at_least_0(first_ms);
+	s->firsts += first_ms >= 0;
+}
+
+static int write_sums(sqlite3 *db, const struct job *j, struct err *err)
 {
 	static const int64_t steps[] = { MINUTE_MS, HOUR_MS, DAY_MS };
-	int64_t first_ms = ms_between(a->begin_us, a->first_us);
-	int64_t generating_ms = ms_between(a->first_us, a->end_us);
-	int status =
-		run(db, "INSERT OR REPLACE INTO request VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)", err,
-		    "iitttiinnnnndit", (int64_t)a->id, a->at_unix_ms, a->model, a->key, a->path,
-		    (int64_t)a->stream, (int64_t)a->status, a->prompt_tokens, a->cached_tokens,
-		    a->generated_tokens,
-		    ms_between(a->begin_us, a->routed_us != 0 ? a->routed_us : a->end_us), first_ms,
-		    a->tokens_per_second, ms_between(a->begin_us, a->end_us), a->error);
+	struct sum *sums = NULL;
+	size_t count = 0;
+	int status = 0;
 
-	for (size_t i = 0; status == 0 && a->model[0] != '\0' && i < ARRAY_LEN(steps); i++) {
+	for (size_t i = 0; i < j->account_count; i++) {
+		const struct account *a = &j->accounts[i];
+
+		for (size_t k = 0; a->model[0] != '\0' && k < ARRAY_LEN(steps); k++) {
+			add_account(sum_of(&sums, &count, steps[k], a), a);
+		}
+	}
+	for (size_t i = 0; status == 0 && i < count; i++) {
+		const struct sum *s = &sums[i];
+
 		status = run(db,
-			     "INSERT INTO bucket VALUES(?,?,?,1,?,?,?,?,?,?) ON CONFLICT DO UPDATE "
-			     "SET requests=requests+1, errors=errors+excluded.errors,"
-			     " prompt=prompt+excluded.prompt,"
+			     "INSERT INTO bucket VALUES(?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO UPDATE "
+			     "SET requests=requests+excluded.requests,"
+			     " errors=errors+excluded.errors, prompt=prompt+excluded.prompt,"
 			     " generated=generated+excluded.generated,"
 			     " generating_ms=generating_ms+excluded.generating_ms,"
 			     " first_ms=first_ms+excluded.first_ms, firsts=firsts+excluded.firsts",
-			     err, "iitiiiiii", steps[i], a->at_unix_ms - a->at_unix_ms % steps[i],
-			     a->model, (int64_t)(a->status >= 400),
-			     a->prompt_tokens > 0 ? a->prompt_tokens : INT64_C(0),
-			     a->generated_tokens > 0 ? a->generated_tokens : INT64_C(0),
-			     generating_ms > 0 ? generating_ms : INT64_C(0),
-			     first_ms > 0 ? first_ms : INT64_C(0), (int64_t)(first_ms >= 0));
+			     err, "iitiiiiiii", s->step, s->start, s->model, s->requests, s->errors,
+			     s->prompt, s->generated, s->generating_ms, s->first_ms, s->firsts);
 	}
+	free(sums);
 	return status;
+}
+
+static int write_account(sqlite3 *db, const struct account *a, struct err *err)
+{
+	return run(db, "INSERT OR REPLACE INTO request VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)", err,
+		   "iitttiinnnnndit", (int64_t)a->id, a->at_unix_ms, a->model, a->key, a->path,
+		   (int64_t)a->stream, (int64_t)a->status, a->prompt_tokens, a->cached_tokens,
+		   a->generated_tokens,
+		   ms_between(a->begin_us, a->routed_us != 0 ? a->routed_us : a->end_us),
+		   ms_between(a->begin_us, a->first_us), a->tokens_per_second,
+		   ms_between(a->begin_us, a->end_us), a->error);
 }
 
 static int write_start(sqlite3 *db, const struct start_row *s, struct err *err)
@@ -198,11 +243,11 @@ static int prune(sqlite3 *db, struct err *err)
 
 	if (status == 0) {
 		status = run(db, "DELETE FROM bucket WHERE step=? AND start<?", err, "ii",
-			     (int64_t)MINUTE_MS, unix_ms() - DAY_MS);
+			     (int64_t)MINUTE_MS, loop_unix_ms() - DAY_MS);
 	}
 	if (status == 0) {
 		status = run(db, "DELETE FROM bucket WHERE step=? AND start<?", err, "ii",
-			     (int64_t)HOUR_MS, unix_ms() - 31 * (int64_t)DAY_MS);
+			     (int64_t)HOUR_MS, loop_unix_ms() - 31 * (int64_t)DAY_MS);
 	}
 	return status;
 }
@@ -213,6 +258,9 @@ static void work_write(struct usage *u, struct job *j)
 
 	for (size_t i = 0; status == 0 && i < j->account_count; i++) {
 		status = write_account(u->db, &j->accounts[i], &j->err);
+	}
+	if (status == 0) {
+		status = write_sums(u->db, j, &j->err);
 	}
 	for (size_t i = 0; status == 0 && i < j->start_count; i++) {
 		status = write_start(u->db, &j->starts[i], &j->err);
@@ -403,7 +451,7 @@ static void next_job(struct usage *u)
 		u->job.start_count = u->start_count;
 		u->accounts = NULL;
 		u->starts = NULL;
-		u->account_count = u->start_count = 0;
+		u->account_count = u->account_room = u->start_count = 0;
 	} else {
 		if (u->closing) {
 			destroy(u);
@@ -434,7 +482,10 @@ static bool has_room(struct usage *u)
 void usage_account(struct usage *u, const struct account *a)
 {
 	if (a->phase == ACCOUNT_DONE && has_room(u)) {
-		u->accounts = mem_resize(u->accounts, u->account_count + 1, sizeof(*u->accounts));
+		if (u->account_count == u->account_room) {
+			u->account_room = u->account_room * 2 + 16;
+			u->accounts = mem_resize(u->accounts, u->account_room, sizeof(*a));
+		}
 		u->accounts[u->account_count++] = *a;
 	}
 }
@@ -477,7 +528,7 @@ static bool follow(struct start_row *row, const struct server *s)
 		return true;
 	}
 	if (!runs && !is_new) {
-		row->ended = unix_ms();
+		row->ended = loop_unix_ms();
 		span_copy(span_of(s->error[0] != '\0' ? s->error : "stopped"), row->exit,
 			  sizeof(row->exit));
 		return true;
@@ -533,7 +584,11 @@ struct usage *usage_open(struct loop *loop, const char *path)
 	u->loop = loop;
 	u->next_id = 1;
 	timer_init(&u->flush, loop, on_flush);
-	if (sqlite3_open(path, &u->db) != SQLITE_OK ||
+	/* One thread at a time has the database: no locks and no counts of memory are needed. */
+	sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+	if (sqlite3_open_v2(path, &u->db,
+			    SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
+			    NULL) != SQLITE_OK ||
 	    sqlite3_exec(u->db, schema, NULL, NULL, NULL) != SQLITE_OK) {
 		err_set(&u->err, ERR_IO, "usage database %s: %s", path, sqlite3_errmsg(u->db));
 		log_error("%s: requests and usage are not kept", u->err.text);
