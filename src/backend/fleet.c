@@ -188,26 +188,76 @@ static void tell_agents(struct fleet *f)
 	}
 }
 
-int fleet_edit(struct fleet *f, int (*edit)(void *user, struct registry *r, struct err *err),
-	       void *user, struct err *err)
+/* Changes: one at a time, on another thread, which touches nothing but its edit */
+
+struct edit {
+	struct list link;
+	struct fleet *fleet;
+	fleet_edit_fn *change;
+	fleet_edited_fn *on_done;
+	void *user;
+	struct err err;
+};
+
+static void change_file(void *arg)
 {
-	struct registry_edit e;
-	int status = registry_edit_begin(&e, f->options.registry_path, f->options.port_min,
-					 f->options.port_max, err);
+	struct edit *e = arg;
+	const struct fleet_options *o = &e->fleet->options;
+	struct registry_edit file;
+	int status =
+		registry_edit_begin(&file, o->registry_path, o->port_min, o->port_max, &e->err);
 
 	if (status != 0) {
-		return status;
+		return;
 	}
-	status = edit(user, &e.registry, err);
-	if (status != 0) {
-		registry_edit_abandon(&e);
-		return status;
+	status = e->change(e->user, &file.registry, &e->err);
+	if (status == 0) {
+		registry_edit_commit(&file, &e->err);
+	} else {
+		registry_edit_abandon(&file);
+		e->err.code = status;
 	}
-	status = registry_edit_commit(&e, err);
-	if (status == 0 && fleet_look(f)) {
+}
+
+static void next_edit(struct fleet *f);
+
+static void on_changed_file(void *arg)
+{
+	struct edit *e = arg;
+	struct fleet *f = e->fleet;
+
+	list_remove(&e->link);
+	next_edit(f);
+	if (!f->is_closed && fleet_look(f)) {
 		tell_agents(f);
 	}
-	return status;
+	e->on_done(e->user, &e->err);
+	free(e);
+	fleet_release(f);
+}
+
+static void next_edit(struct fleet *f)
+{
+	if (!list_is_empty(&f->edits)) {
+		loop_work(f->loop, change_file, on_changed_file,
+			  LIST_ITEM(f->edits.next, struct edit, link));
+	}
+}
+
+void fleet_edit(struct fleet *f, fleet_edit_fn *change, fleet_edited_fn *on_done, void *user)
+{
+	bool is_first = list_is_empty(&f->edits);
+	struct edit *e = mem_alloc(sizeof(*e));
+
+	e->fleet = f;
+	e->change = change;
+	e->on_done = on_done;
+	e->user = user;
+	list_append(&f->edits, &e->link);
+	f->pending++;
+	if (is_first) {
+		next_edit(f);
+	}
 }
 
 static void on_look(struct timer *t)
@@ -308,6 +358,7 @@ struct fleet *fleet_create(struct loop *loop, const struct fleet_options *option
 	list_init(&f->gone);
 	list_init(&f->listeners);
 	list_init(&f->asks);
+	list_init(&f->edits);
 	registry_init_empty(&f->registry, options->port_min, options->port_max);
 	if (fleet_open_sides(f, err) != 0) {
 		registry_finish(&f->registry);

@@ -99,9 +99,13 @@ void fleet_follow_logs(struct fleet *f, const char *const *ids, size_t count, ui
 /* The gateway, when a request has left a model: lets a drain notice. */
 void fleet_request_ended(struct fleet *f, struct fleet_model *m);
 
-/* Changes the registry's file and the fleet with it: edit(user, registry) under the file's lock. */
-int fleet_edit(struct fleet *f, int (*edit)(void *user, struct registry *r, struct err *err),
-	       void *user, struct err *err);
-int fleet_rescan(struct fleet *f, struct err *err); /* reads the file again */
+/*
+ * Changes the registry's file, one change at a time: change(user, registry) runs on another thread
+ * under the file's lock and touches nothing that the loop may; on_done from the loop, once, when
+ * the fleet has the change, or with what was wrong.
+ */
+typedef int fleet_edit_fn(void *user, struct registry *r, struct err *err);
+typedef void fleet_edited_fn(void *user, const struct err *err);
+void fleet_edit(struct fleet *f, fleet_edit_fn *change, fleet_edited_fn *on_done, void *user);
 
 #endif

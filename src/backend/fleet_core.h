@@ -57,7 +57,7 @@ struct fleet {
 	struct registry registry;
 	struct err registry_err, link_err;
 	struct stamp stamp;
-	struct list models, gone, listeners, asks;
+	struct list models, gone, listeners, asks, edits;
 	struct side sides[SIDES];
 	int route; /* the side that everybody sees */
 	struct timer look;

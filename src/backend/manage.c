@@ -12,15 +12,15 @@ static const struct manage_route routes[] = { MANAGE_ROUTES(ROUTE) };
 
 /* Calls */
 
-void call_release(struct call *c)
+static void release(struct call *c)
 {
 	struct manage *m = c->m;
 
-	c->is_held = false;
-	if (c->x != NULL) {
+	if (c->x != NULL || c->is_held) {
 		return;
 	}
 	timer_stop(&c->timer);
+	json_destroy(c->doc);
 	buf_finish(&c->out);
 	free(c->ids);
 	free(c);
@@ -36,9 +36,7 @@ static void on_close(void *user)
 
 	c->x = NULL;
 	timer_stop(&c->timer);
-	if (!c->is_held) {
-		call_release(c);
-	}
+	release(c);
 }
 
 static const struct exchange_callbacks exchange_calls = { .on_close = on_close };
@@ -48,10 +46,18 @@ struct exchange *call_take(struct call *c)
 	struct exchange *x = c->x;
 
 	c->x = NULL;
-	if (!c->is_held) {
-		call_release(c);
-	}
+	release(c);
 	return x;
+}
+
+bool call_resume(struct call *c)
+{
+	c->is_held = false;
+	if (c->x != NULL && !c->m->is_closed) {
+		return true;
+	}
+	call_fail(c, &(struct err){ ERR_UNAVAILABLE, "the backend is being stopped" });
+	return false;
 }
 
 void call_reply(struct call *c, int status)
@@ -81,6 +87,17 @@ void call_fail(struct call *c, const struct err *why)
 	}
 }
 
+void call_refuse(struct call *c, int code, const char *format, ...)
+{
+	struct err why;
+	va_list args;
+
+	va_start(args, format);
+	err_vset(&why, code, format, args);
+	va_end(args);
+	call_fail(c, &why);
+}
+
 void call_query(const struct call *c, const char *name, char *ret_text, size_t room)
 {
 	struct span rest = exchange_request(c->x)->query;
@@ -100,16 +117,14 @@ bool call_query_number(struct call *c, const char *name, uint64_t max, uint64_t 
 		       uint64_t *ret_number)
 {
 	char text[32];
-	struct err err;
 
 	call_query(c, name, text, sizeof(text));
 	*ret_number = fallback;
 	if (text[0] == '\0' || span_to_u64(span_of(text), max, ret_number) == 0) {
 		return true;
 	}
-	err_set(&err, ERR_INVALID, "%s=%s is not a whole number of at most %llu", name, text,
-		(unsigned long long)max);
-	call_fail(c, &err);
+	call_refuse(c, ERR_INVALID, "%s=%s is not a whole number of at most %llu", name, text,
+		    (unsigned long long)max);
 	return false;
 }
 
@@ -117,17 +132,15 @@ struct fleet_model *call_model(struct call *c)
 {
 	struct fleet_model *m = fleet_find(c->m->options.fleet, span_of(c->id));
 	const char *nearest = registry_nearest(fleet_registry(c->m->options.fleet), span_of(c->id));
-	struct err err;
 
-	if (m == NULL && nearest != NULL) {
-		err_set(&err, ERR_NOT_FOUND, "there is no model '%s'. Did you mean '%s'?", c->id,
-			nearest);
-	} else if (m == NULL) {
-		err_set(&err, ERR_NOT_FOUND,
-			"there is no model '%s'\nGET /api/models/registry lists them", c->id);
-	}
-	if (m == NULL) {
-		call_fail(c, &err);
+	if (m != NULL) {
+		memcpy(c->id, m->server.id, sizeof(c->id));
+	} else if (nearest != NULL) {
+		call_refuse(c, ERR_NOT_FOUND, "there is no model '%s'. Did you mean '%s'?", c->id,
+			    nearest);
+	} else {
+		call_refuse(c, ERR_NOT_FOUND,
+			    "there is no model '%s'\nGET /api/models/registry lists them", c->id);
 	}
 	return m;
 }
@@ -198,19 +211,18 @@ static void on_body(void *user, struct exchange *x, struct span body)
 {
 	struct call *c = user;
 	struct err err = { 0 };
-	struct json *doc = json_parse(body, &err);
 
 	(void)x;
-	if (doc == NULL) {
+	c->doc = json_parse(body, &err);
+	c->body = json_root(c->doc);
+	if (c->doc == NULL) {
 		err_prefix(&err, "the body");
 		call_fail(c, &err);
-	} else if (json_type(json_root(doc)) != JSON_OBJECT) {
-		err_set(&err, ERR_INVALID, "the body is not a JSON object");
-		call_fail(c, &err);
+	} else if (json_type(c->body) != JSON_OBJECT) {
+		call_refuse(c, ERR_INVALID, "the body is not a JSON object");
 	} else {
-		c->route->handle(c, json_root(doc));
+		c->route->handle(c);
 	}
-	json_destroy(doc);
 }
 
 static void begin_call(struct manage *m, struct exchange *x, const struct manage_route *route,
@@ -219,7 +231,6 @@ static void begin_call(struct manage *m, struct exchange *x, const struct manage
 	const struct request *r = exchange_request(x);
 	struct span type = h1_get(r->head, "Content-Type");
 	struct call *c = mem_alloc(sizeof(*c));
-	struct err err;
 
 	ENSURE(route != NULL);
 	c->m = m;
@@ -232,11 +243,10 @@ static void begin_call(struct manage *m, struct exchange *x, const struct manage
 	m->calls++;
 	exchange_watch(x, &exchange_calls, c);
 	if (!r->has_body) {
-		route->handle(c, NULL);
+		route->handle(c);
 	} else if (!span_is_nocase(span_trim(span_split(&type, ';')), "application/json")) {
-		err_set(&err, ERR_DENIED,
-			"a body here is JSON\nsend it with 'Content-Type: application/json'");
-		call_fail(c, &err);
+		call_refuse(c, ERR_DENIED,
+			    "a body here is JSON\nsend it with 'Content-Type: application/json'");
 	} else {
 		exchange_read_body(x, MANAGE_BODY_MAX_BYTES, on_body, c);
 	}
@@ -314,22 +324,20 @@ void manage_close(struct manage *m)
 
 /* Small answers */
 
-void handle_health(struct call *c, const struct json_value *body)
+void handle_health(struct call *c)
 {
-	(void)body;
 	jsonw_object(&c->w);
 	jsonw_member_text(&c->w, "status", "ok");
 	call_reply(c, 200);
 }
 
 /* What could be served now, or why nothing can. */
-void handle_ready(struct call *c, const struct json_value *body)
+void handle_ready(struct call *c)
 {
 	const struct fleet *fleet = c->m->options.fleet;
 	const struct err *down = fleet_link_error(fleet);
 	const char *reason = "no model is enabled";
 
-	(void)body;
 	LIST_FOR_EACH (it, next, fleet_models(fleet)) {
 		const struct fleet_model *m = LIST_ITEM(it, struct fleet_model, link);
 
@@ -351,34 +359,28 @@ static void on_metrics(void *user, struct span text)
 	struct call *c = user;
 	struct reply reply = { .status = 200, .content_type = "text/plain; version=0.0.4" };
 
-	c->is_held = false;
-	struct exchange *x = call_take(c);
-
-	if (x != NULL) {
-		exchange_reply(x, &reply, text);
+	if (call_resume(c)) {
+		exchange_reply(call_take(c), &reply, text);
 	}
 }
 
-void handle_metrics(struct call *c, const struct json_value *body)
+void handle_metrics(struct call *c)
 {
-	(void)body;
 	c->is_held = true;
 	metrics_collect(c->m->options.metrics, on_metrics, c);
 }
 
-void handle_host(struct call *c, const struct json_value *body)
+void handle_host(struct call *c)
 {
-	(void)body;
 	show_host(&c->w, c->m->options.host);
 	call_reply(c, 200);
 }
 
-void handle_events(struct call *c, const struct json_value *body)
+void handle_events(struct call *c)
 {
 	struct events *events = c->m->options.events;
 	struct err err;
 
-	(void)body;
 	if (events_is_full(events, &err)) {
 		call_fail(c, &err);
 	} else {

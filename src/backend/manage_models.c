@@ -139,17 +139,27 @@ static void write_setting_rows(struct json_writer *w)
 	jsonw_end(w);
 }
 
-static void on_registry_facts(void *user)
+static void on_facts(void *user)
 {
 	struct call *c = user;
-	struct json_writer *w = &c->w;
 
-	c->is_held = false;
-	if (c->x == NULL || c->m->is_closed) {
-		call_release(c);
-		return;
+	if (call_resume(c)) {
+		c->then(c);
 	}
+}
+
+/* Goes on with then(c) when the facts of all files are known, if there is somebody to answer. */
+static void with_facts(struct call *c, void (*then)(struct call *c))
+{
+	c->is_held = true;
+	c->then = then;
+	facts_read(c->m->facts, fleet_registry(c->m->options.fleet), on_facts, c);
+}
+
+static void answer_registry(struct call *c)
+{
 	const struct registry *r = fleet_registry(c->m->options.fleet);
+	struct json_writer *w = &c->w;
 
 	jsonw_object(w);
 	jsonw_key(w, "models");
@@ -168,25 +178,12 @@ static void on_registry_facts(void *user)
 	call_reply(c, 200);
 }
 
-static void with_facts(struct call *c, void (*then)(void *call))
+void handle_registry(struct call *c)
 {
-	c->is_held = true;
-	facts_read(c->m->facts, fleet_registry(c->m->options.fleet), then, c);
-}
-
-void handle_registry(struct call *c, const struct json_value *body)
-{
-	(void)body;
-	with_facts(c, on_registry_facts);
+	with_facts(c, answer_registry);
 }
 
 /* Changes: the file is changed under its lock, then the model is shown with its facts */
-
-struct change {
-	struct call *call;
-	const struct json_value *body;
-	int (*make)(const struct change *ch, struct registry *r, struct model *m, struct err *err);
-};
 
 /* A member that is not described is refused, so that a mistyped one is not taken for done. */
 static int check_members(const struct json_value *body, const char *only, struct err *err)
@@ -205,25 +202,23 @@ static int check_members(const struct json_value *body, const char *only, struct
 	return 0;
 }
 
-static int change_enabled(const struct change *ch, struct registry *r, struct model *m,
-			  struct err *err)
+static int change_enabled(struct call *c, struct registry *r, struct model *m, struct err *err)
 {
 	(void)r;
-	if (!json_to_bool(json_get(ch->body, "enabled"), &m->enabled)) {
+	if (!json_to_bool(json_get(c->body, "enabled"), &m->enabled)) {
 		return err_set(err, ERR_INVALID, "enabled: neither true nor false");
 	}
-	return check_members(ch->body, "enabled", err);
+	return check_members(c->body, "enabled", err);
 }
 
-static int change_port(const struct change *ch, struct registry *r, struct model *m,
-		       struct err *err)
+static int change_port(struct call *c, struct registry *r, struct model *m, struct err *err)
 {
 	int64_t port;
 
-	if (!json_to_i64(json_get(ch->body, "port"), &port)) {
+	if (!json_to_i64(json_get(c->body, "port"), &port)) {
 		return err_set(err, ERR_INVALID, "port: not a whole number");
 	}
-	int status = check_members(ch->body, "port", err);
+	int status = check_members(c->body, "port", err);
 
 	return status == 0 ? registry_set_port(r, m, port, err) : status;
 }
@@ -250,45 +245,38 @@ static int read_settings(const struct json_value *body, struct settings *s, stru
 	return 0;
 }
 
-static int change_settings(const struct change *ch, struct registry *r, struct model *m,
-			   struct err *err)
+static int change_settings(struct call *c, struct registry *r, struct model *m, struct err *err)
 {
 	(void)r;
-	return read_settings(ch->body, &m->settings, err);
+	return read_settings(c->body, &m->settings, err);
 }
 
-static int change_removed(const struct change *ch, struct registry *r, struct model *m,
-			  struct err *err)
+static int change_removed(struct call *c, struct registry *r, struct model *m, struct err *err)
 {
 	(void)m;
-	return registry_remove(r, ch->call->id) == 0
-		       ? 0
-		       : err_set(err, ERR_NOT_FOUND, "there is no model '%s'", ch->call->id);
+	(void)err;
+	return registry_remove(r, c->id); /* it was found just now */
 }
 
-static int make_change(void *user, struct registry *r, struct err *err)
+/* The model of the call in the registry as it is, or call_fail and NULL. */
+static const struct model *registered(struct call *c)
 {
-	struct change *ch = user;
-	struct model *m = registry_find(r, span_of(ch->call->id));
+	const struct model *m = registry_find(fleet_registry(c->m->options.fleet), span_of(c->id));
 
-	return m != NULL ? ch->make(ch, r, m, err)
-			 : err_set(err, ERR_NOT_FOUND, "there is no model '%s'", ch->call->id);
-}
-
-static void on_changed_facts(void *user)
-{
-	struct call *c = user;
-
-	c->is_held = false;
-	const struct registry *r = c->m->is_closed ? NULL : fleet_registry(c->m->options.fleet);
-	const struct model *m = r != NULL ? registry_find(r, span_of(c->id)) : NULL;
-
-	if (c->x == NULL || m == NULL) {
-		call_fail(c, &(struct err){ ERR_NOT_FOUND, "the model is no longer there" });
-		return;
+	if (m == NULL) {
+		call_refuse(c, ERR_NOT_FOUND, "the model '%s' is no longer there", c->id);
 	}
+	return m;
+}
+
+static void answer_changed(struct call *c)
+{
+	const struct model *m = registered(c);
 	const struct fleet_model *fm = fleet_find(c->m->options.fleet, span_of(c->id));
 
+	if (m == NULL) {
+		return;
+	}
 	jsonw_object(&c->w);
 	jsonw_key(&c->w, "model");
 	write_model(&c->w, c->m, m);
@@ -296,56 +284,64 @@ static void on_changed_facts(void *user)
 	call_reply(c, 200);
 }
 
-static bool change(struct call *c, const struct json_value *body,
-		   int (*make)(const struct change *, struct registry *, struct model *,
-			       struct err *))
+static int make_change(void *user, struct registry *r, struct err *err)
 {
-	struct change ch = { c, body, make };
-	const struct fleet_model *m = call_model(c);
-	struct err err = { 0 };
+	struct call *c = user;
+	struct model *m = registry_find(r, span_of(c->id));
 
-	if (m == NULL) {
-		return false;
-	}
-	memcpy(c->id, m->server.id, sizeof(c->id));
-	if (fleet_edit(c->m->options.fleet, make_change, &ch, &err) != 0) {
-		call_fail(c, &err);
-		return false;
-	}
-	return true;
+	return m != NULL ? c->change(c, r, m, err)
+			 : err_set(err, ERR_NOT_FOUND, "there is no model '%s'", c->id);
 }
 
-void handle_set_enabled(struct call *c, const struct json_value *body)
+static void on_changed(void *user, const struct err *err)
 {
-	if (change(c, body, change_enabled)) {
-		with_facts(c, on_changed_facts);
-	}
-}
+	struct call *c = user;
 
-void handle_set_port(struct call *c, const struct json_value *body)
-{
-	if (change(c, body, change_port)) {
-		with_facts(c, on_changed_facts);
+	if (!call_resume(c)) {
+		return;
+	}
+	if (err->code != 0) {
+		call_fail(c, err);
+	} else if (c->change == change_removed) {
+		call_reply(c, 204);
+	} else {
+		with_facts(c, answer_changed);
 	}
 }
 
-void handle_set_settings(struct call *c, const struct json_value *body)
+static void change(struct call *c,
+		   int (*make)(struct call *, struct registry *, struct model *, struct err *))
 {
-	if (change(c, body, change_settings)) {
-		with_facts(c, on_changed_facts);
+	if (call_model(c) != NULL) {
+		c->is_held = true;
+		c->change = make;
+		fleet_edit(c->m->options.fleet, make_change, on_changed, c);
 	}
 }
 
-void handle_remove_model(struct call *c, const struct json_value *body)
+void handle_set_enabled(struct call *c)
+{
+	change(c, change_enabled);
+}
+
+void handle_set_port(struct call *c)
+{
+	change(c, change_port);
+}
+
+void handle_set_settings(struct call *c)
+{
+	change(c, change_settings);
+}
+
+void handle_remove_model(struct call *c)
 {
 	const struct fleet_model *m = fleet_find(c->m->options.fleet, span_of(c->id));
-	struct err err;
 
 	if (m != NULL && server_phase_is_running(m->server.phase)) {
-		err_set(&err, ERR_BUSY, "%s is running\nstop it first", m->server.id);
-		call_fail(c, &err);
-	} else if (change(c, body, change_removed)) {
-		call_reply(c, 204);
+		call_refuse(c, ERR_BUSY, "%s is running\nstop it first", m->server.id);
+	} else {
+		change(c, change_removed);
 	}
 }
 
@@ -457,25 +453,18 @@ static uint64_t projector_bytes(const struct manage *m, const struct model *mode
 	return bytes;
 }
 
-static void on_estimate_facts(void *user)
+static void answer_estimate(struct call *c)
 {
-	struct call *c = user;
-	struct memory_machine machine;
-	struct err err = { ERR_NOT_FOUND, "the model is no longer there" };
-
-	c->is_held = false;
-	const struct registry *r = c->m->is_closed ? NULL : fleet_registry(c->m->options.fleet);
-	const struct model *m = r != NULL ? registry_find(r, span_of(c->id)) : NULL;
+	const struct model *m = registered(c);
 	const struct fact *fact = m != NULL ? facts_find(c->m->facts, m) : NULL;
-	const struct fleet_model *fm =
-		m != NULL ? fleet_find(c->m->options.fleet, span_of(c->id)) : NULL;
+	struct memory_machine machine;
 
-	if (fact == NULL || fm == NULL || c->x == NULL) {
-		call_fail(c, &err);
+	if (m == NULL) {
 		return;
 	}
-	if (fact->err.code != 0) {
-		call_fail(c, &fact->err);
+	if (fact == NULL || fact->err.code != 0) {
+		call_refuse(c, fact != NULL ? fact->err.code : ERR_NOT_FOUND, "%s",
+			    fact != NULL ? fact->err.text : "its file has just been changed");
 		return;
 	}
 	struct memory_model wish = { .id = m->id,
@@ -484,32 +473,26 @@ static void on_estimate_facts(void *user)
 				     .projector_bytes = projector_bytes(c->m, m),
 				     .cache_ram_mib = c->m->options.cache_ram_mib };
 
-	fill_machine(c->m->options.fleet, fm, &machine);
+	fill_machine(c->m->options.fleet, fleet_find(c->m->options.fleet, span_of(c->id)),
+		     &machine);
 	write_estimate(&c->w, &wish, &machine);
 	call_reply(c, 200);
 }
 
-void handle_estimate(struct call *c, const struct json_value *body)
+void handle_estimate(struct call *c)
 {
-	const struct fleet_model *fm = call_model(c);
-	const struct model *m;
+	const struct model *m = call_model(c) != NULL ? registered(c) : NULL;
 	struct err err = { 0 };
 
-	if (fm == NULL) {
-		return;
-	}
-	m = registry_find(fleet_registry(c->m->options.fleet), span_of(fm->server.id));
 	if (m == NULL) {
-		call_fail(c, &(struct err){ ERR_NOT_FOUND, "it is no longer in the registry" });
 		return;
 	}
-	memcpy(c->id, m->id, sizeof(c->id));
 	c->settings = m->settings;
-	if (read_settings(body, &c->settings, &err) != 0) {
+	if (read_settings(c->body, &c->settings, &err) != 0) {
 		call_fail(c, &err);
-		return;
+	} else {
+		with_facts(c, answer_estimate);
 	}
-	with_facts(c, on_estimate_facts);
 }
 
 /* Rescan: folders are walked on another thread */
@@ -554,36 +537,52 @@ static void write_ids(struct json_writer *w, const char *key, const struct scan_
 	jsonw_end(w);
 }
 
-static void on_walked(void *arg)
+static void answer_rescan(struct rescan *s)
 {
-	struct rescan *s = arg;
-	struct call *c = s->call;
-	struct err err = { ERR_UNAVAILABLE, "the backend is being stopped" };
+	struct json_writer *w = &s->call->w;
 	int64_t known = 0;
 
-	c->is_held = false;
-	if (c->m->is_closed || fleet_edit(c->m->options.fleet, merge, s, &err) != 0) {
-		call_fail(c, &err);
-	} else {
-		jsonw_object(&c->w);
-		write_ids(&c->w, "added", &s->report, SCAN_ADDED);
-		for (size_t i = 0; i < s->report.count; i++) {
-			known += s->report.lines[i].fate == SCAN_KNOWN;
+	for (size_t i = 0; i < s->report.count; i++) {
+		known += s->report.lines[i].fate == SCAN_KNOWN;
+	}
+	jsonw_object(w);
+	write_ids(w, "added", &s->report, SCAN_ADDED);
+	jsonw_member_i64(w, "known", known);
+	write_ids(w, "missing", &s->report, SCAN_MISSING);
+	call_reply(s->call, 200);
+}
+
+static void on_merged(void *user, const struct err *err)
+{
+	struct rescan *s = user;
+
+	if (call_resume(s->call)) {
+		if (err->code != 0) {
+			call_fail(s->call, err);
+		} else {
+			answer_rescan(s);
 		}
-		jsonw_member_i64(&c->w, "known", known);
-		write_ids(&c->w, "missing", &s->report, SCAN_MISSING);
-		call_reply(c, 200);
 	}
 	free(s->report.lines);
 	scan_finish(&s->scan);
 	free(s);
 }
 
-void handle_rescan(struct call *c, const struct json_value *body)
+static void on_walked(void *arg)
+{
+	struct rescan *s = arg;
+
+	if (s->call->m->is_closed) { /* so is the fleet */
+		on_merged(s, NULL);
+	} else {
+		fleet_edit(s->call->m->options.fleet, merge, on_merged, s);
+	}
+}
+
+void handle_rescan(struct call *c)
 {
 	struct rescan *s = mem_alloc(sizeof(*s));
 
-	(void)body;
 	s->call = c;
 	s->roots = c->m->options.model_roots;
 	scan_init(&s->scan);

@@ -12,12 +12,11 @@
 #define WAIT_MAX_S 600
 #define DRAIN_MAX_MS 600000
 
-void handle_servers(struct call *c, const struct json_value *body)
+void handle_servers(struct call *c)
 {
 	const struct list *models = fleet_models(c->m->options.fleet);
 	int64_t total = 0, ready = 0;
 
-	(void)body;
 	LIST_FOR_EACH (it, next, models) {
 		total++;
 		ready += LIST_ITEM(it, struct fleet_model, link)->server.phase == SERVER_READY;
@@ -81,12 +80,10 @@ static void on_order_reply(void *user, const struct link_reply *reply)
 	struct call *c = user;
 
 	timer_stop(&c->timer);
-	c->is_held = false;
-	if (c->x == NULL) {
-		call_release(c);
-	} else if (c->m->is_closed) {
-		call_fail(c, &(struct err){ ERR_UNAVAILABLE, "the backend is being stopped" });
-	} else if (reply->err.code != 0 && reply->count == 0) {
+	if (!call_resume(c)) {
+		return;
+	}
+	if (reply->err.code != 0 && reply->count == 0) {
 		call_fail(c, &reply->err);
 	} else {
 		answer_order(c, reply);
@@ -139,13 +136,8 @@ static void handle_order(struct call *c, enum verb verb)
 		call_fail(c, down);
 		return;
 	}
-	if (c->id[0] != '\0') {
-		const struct fleet_model *m = call_model(c);
-
-		if (m == NULL) {
-			return;
-		}
-		memcpy(c->id, m->server.id, sizeof(c->id)); /* it may have been an alias */
+	if (c->id[0] != '\0' && call_model(c) == NULL) {
+		return;
 	}
 	collect_ids(c);
 	if (c->id_count == 0) {
@@ -167,20 +159,17 @@ static void handle_order(struct call *c, enum verb verb)
 	}
 }
 
-void handle_start(struct call *c, const struct json_value *body)
+void handle_start(struct call *c)
 {
-	(void)body;
 	handle_order(c, VERB_START);
 }
 
-void handle_stop(struct call *c, const struct json_value *body)
+void handle_stop(struct call *c)
 {
-	(void)body;
 	handle_order(c, VERB_STOP);
 }
 
-void handle_restart(struct call *c, const struct json_value *body)
+void handle_restart(struct call *c)
 {
-	(void)body;
 	handle_order(c, VERB_RESTART);
 }

@@ -18,7 +18,9 @@ static void on_answer(void *user, const struct err *err, struct span json)
 {
 	struct call *c = user;
 
-	c->is_held = false;
+	if (!call_resume(c)) {
+		return;
+	}
 	if (err->code != 0) {
 		call_fail(c, err);
 		return;
@@ -33,13 +35,12 @@ static void ask(struct call *c, const struct usage_question *q)
 	usage_ask(c->m->options.usage, q, on_answer, c);
 }
 
-void handle_requests(struct call *c, const struct json_value *body)
+void handle_requests(struct call *c)
 {
 	struct usage_question q = { .what = USAGE_REQUESTS };
 	uint64_t before, limit;
 	char failed[8];
 
-	(void)body;
 	call_query(c, "model", q.model, sizeof(q.model));
 	call_query(c, "key", q.key, sizeof(q.key));
 	call_query(c, "failed", failed, sizeof(failed));
@@ -52,14 +53,12 @@ void handle_requests(struct call *c, const struct json_value *body)
 	}
 }
 
-void handle_usage(struct call *c, const struct json_value *body)
+void handle_usage(struct call *c)
 {
 	struct usage_question q = { .what = USAGE_BUCKETS, .step_ms = HOUR_MS };
 	char step[16];
 	uint64_t since;
-	struct err err;
 
-	(void)body;
 	call_query(c, "model", q.model, sizeof(q.model));
 	call_query(c, "step", step, sizeof(step));
 	if (strcmp(step, "minute") == 0) {
@@ -67,8 +66,7 @@ void handle_usage(struct call *c, const struct json_value *body)
 	} else if (strcmp(step, "day") == 0) {
 		q.step_ms = DAY_MS;
 	} else if (step[0] != '\0' && strcmp(step, "hour") != 0) {
-		err_set(&err, ERR_INVALID, "step=%s is none of minute, hour and day", step);
-		call_fail(c, &err);
+		call_refuse(c, ERR_INVALID, "step=%s is none of minute, hour and day", step);
 		return;
 	}
 	if (call_query_number(c, "since_unix_ms", INT64_MAX,
@@ -78,19 +76,18 @@ void handle_usage(struct call *c, const struct json_value *body)
 	}
 }
 
-void handle_history(struct call *c, const struct json_value *body)
+void handle_history(struct call *c)
 {
 	struct usage_question q = { .what = USAGE_STARTS };
 	const struct fleet_model *m = call_model(c);
 
-	(void)body;
 	if (m != NULL) {
 		memcpy(q.model, m->server.id, sizeof(q.model));
 		ask(c, &q);
 	}
 }
 
-void handle_logs(struct call *c, const struct json_value *body)
+void handle_logs(struct call *c)
 {
 	const struct fleet_model *m = call_model(c);
 	struct logs *logs = c->m->logs;
@@ -98,7 +95,6 @@ void handle_logs(struct call *c, const struct json_value *body)
 	uint64_t tail;
 	struct err err;
 
-	(void)body;
 	if (m == NULL || !call_query_number(c, "tail", LOGS_TAIL_MAX_LINES, 500, &tail)) {
 		return;
 	}
@@ -113,11 +109,10 @@ void handle_logs(struct call *c, const struct json_value *body)
 
 /* Keys */
 
-void handle_keys(struct call *c, const struct json_value *body)
+void handle_keys(struct call *c)
 {
 	struct err err = { 0 };
 
-	(void)body;
 	if (keys_refresh(c->m->options.keys, &err) != 0) {
 		call_fail(c, &err);
 		return;
@@ -153,15 +148,15 @@ static int read_models(struct call *c, const struct json_value *list, const char
 	return 0;
 }
 
-void handle_add_key(struct call *c, const struct json_value *body)
+void handle_add_key(struct call *c)
 {
 	struct keys *keys = c->m->options.keys;
-	const char *name = json_text_at(body, "name", "");
+	const char *name = json_text_at(c->body, "name", "");
 	const char *models[KEY_MODELS_MAX];
 	char secret[KEY_SECRET_BYTES];
 	struct err err = { 0 };
 	int count = 0;
-	int status = read_models(c, json_get(body, "models"), models, &count, &err);
+	int status = read_models(c, json_get(c->body, "models"), models, &count, &err);
 
 	if (status == 0) {
 		status = keys_add(keys, name, models, count, secret, &err);
@@ -177,11 +172,10 @@ void handle_add_key(struct call *c, const struct json_value *body)
 	call_reply(c, 201);
 }
 
-void handle_revoke_key(struct call *c, const struct json_value *body)
+void handle_revoke_key(struct call *c)
 {
 	struct err err = { 0 };
 
-	(void)body;
 	if (keys_revoke(c->m->options.keys, c->id, &err) != 0) {
 		call_fail(c, &err);
 	} else {

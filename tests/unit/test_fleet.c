@@ -27,7 +27,8 @@ struct rig {
 	struct fleet *fleet;
 	struct fleet_listener listener;
 	int registries, removals, replies;
-	struct err reply_err;
+	struct err reply_err, edit_err;
+	bool edited;
 	/* the agent */
 	struct listener *agent;
 	struct conn *conn;
@@ -373,6 +374,19 @@ static int remove_two(void *user, struct registry *registry, struct err *err)
 	return registry_remove(registry, "two");
 }
 
+static void on_edited(void *user, const struct err *err)
+{
+	struct rig *r = user;
+
+	r->edit_err = *err;
+	r->edited = true;
+}
+
+static bool is_edited(struct rig *r)
+{
+	return r->edited;
+}
+
 static void frees_a_removed_model_only_when_nothing_uses_it(void **state)
 {
 	struct rig *r = *state;
@@ -381,7 +395,9 @@ static void frees_a_removed_model_only_when_nothing_uses_it(void **state)
 	run_until(r, one_has_an_endpoint);
 	two = model(r, "two");
 	two->queued = 1;
-	assert_int_equal(fleet_edit(r->fleet, remove_two, NULL, NULL), 0);
+	fleet_edit(r->fleet, remove_two, on_edited, r);
+	run_until(r, is_edited);
+	assert_int_equal(r->edit_err.code, 0);
 	assert_int_equal(r->removals, 1);
 	assert_null(model(r, "two"));
 	assert_string_equal(two->server.id, "two"); /* still there for who waits */
@@ -411,7 +427,9 @@ static void keeps_the_last_good_registry(void **state)
 	struct rig *r = *state;
 
 	assert_int_equal(fs_replace(r->registry_path, SPAN_LIT("{"), 0600, NULL), 0);
-	assert_int_not_equal(fleet_edit(r->fleet, remove_two, NULL, NULL), 0);
+	fleet_edit(r->fleet, remove_two, on_edited, r);
+	run_until(r, is_edited);
+	assert_int_not_equal(r->edit_err.code, 0);
 	run_until(r, one_has_an_endpoint);
 	assert_non_null(model(r, "two"));
 }
