@@ -9,89 +9,47 @@
 #include <signal.h>
 #include <stdlib.h>
 
-#include "base/fs.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/secret_file.h"
 #include "cli/cli.h"
+#include "cli/daemon.h"
 #include "cli/demo.h"
-#include "io/child.h"
-#include "io/timer.h"
 #include "version.h"
 
 #define AGENT_AGAIN_MS 1000
 #define AGENT_TAKEN_MS 30000 /* another agent runs here: ours waits for it to go away */
 
 struct backend_run {
-	const struct cli *cli;
-	struct loop *loop;
+	struct daemon daemon;
 	struct backend *backend;
-	struct loop_signal *signals[2];
-	struct child *agent; /* of a container */
-	struct timer again;
-	bool leaving;
+	struct kept agent; /* of a container */
+	bool is_leaving;
 };
 
-/* The container's own agent */
-
-static void on_agent_exit(void *user, int exit_code)
+static uint32_t on_agent_end(struct kept *k, int exit_code)
 {
-	struct backend_run *run = user;
-
-	child_close(run->agent);
-	run->agent = NULL;
-	if (!run->leaving) {
-		bool is_taken = exit_code == err_exit_code(ERR_BUSY);
-
+	if (!k->is_stopped) {
 		log_error("the agent ended (%d); it will be started again", exit_code);
-		timer_start(&run->again, is_taken ? AGENT_TAKEN_MS : AGENT_AGAIN_MS);
 	}
+	return exit_code == err_exit_code(ERR_BUSY) ? AGENT_TAKEN_MS : AGENT_AGAIN_MS;
 }
-
-static void start_agent(struct backend_run *run)
-{
-	const char *argv[] = { run->cli->layout.program, "agent", "--stop-on-exit", NULL };
-	struct child_options options = { .argv = argv,
-					 .stdio = { CHILD_NULL, CHILD_INHERIT, CHILD_INHERIT },
-					 .on_exit = on_agent_exit,
-					 .user = run };
-	struct err err;
-
-	run->agent = child_start(run->loop, &options, &err);
-	if (run->agent == NULL) {
-		log_error("%s", err.text);
-		timer_start(&run->again, AGENT_AGAIN_MS);
-	}
-}
-
-static void on_again(struct timer *t)
-{
-	start_agent(CONTAINER_OF(t, struct backend_run, again));
-}
-
-/* Leaving */
 
 static void on_left(void *user)
 {
 	struct backend_run *run = user;
 
-	timer_stop(&run->again);
 	backend_close(run->backend);
-	run->backend = NULL;
-	for (size_t i = 0; i < ARRAY_LEN(run->signals); i++) {
-		loop_signal_close(run->signals[i]);
-	}
-	if (run->agent != NULL) {
-		child_kill(run->agent, SIGTERM); /* the loop runs until it has ended */
-	}
+	kept_stop(&run->agent, SIGTERM); /* the loop runs until it has ended */
+	daemon_left(&run->daemon);
 }
 
-static void on_signal(void *user)
+static void leave(struct daemon *d)
 {
-	struct backend_run *run = user;
+	struct backend_run *run = CONTAINER_OF(d, struct backend_run, daemon);
 
-	if (!run->leaving) {
-		run->leaving = true;
+	if (!run->is_leaving) {
+		run->is_leaving = true;
 		backend_leave(run->backend, on_left, run);
 	}
 }
@@ -99,24 +57,20 @@ static void on_signal(void *user)
 static int run_backend(const struct cli *cli, const struct backend_options *options, bool own_agent,
 		       struct err *err)
 {
-	struct backend_run run = { .cli = cli, .loop = loop_create() };
-	int status = 0;
+	struct backend_run run = { .is_leaving = false };
 
-	timer_init(&run.again, run.loop, on_again);
-	run.backend = backend_start(run.loop, options, err);
-	if (run.backend == NULL) {
-		status = err->code;
-	} else {
+	daemon_init(&run.daemon, leave);
+	run.agent = (struct kept){ .loop = run.daemon.loop,
+				   .argv = { cli->layout.program, "agent", "--stop-on-exit" },
+				   .on_end = on_agent_end };
+	run.backend = backend_start(run.daemon.loop, options, err);
+	if (run.backend != NULL) {
 		log_info("listening on %s:%u", options->address, backend_port(run.backend));
-		run.signals[0] = loop_signal_start(run.loop, SIGTERM, on_signal, &run);
-		run.signals[1] = loop_signal_start(run.loop, SIGINT, on_signal, &run);
-		if (own_agent) {
-			start_agent(&run);
-		}
 	}
-	loop_run(run.loop);
-	loop_destroy(run.loop);
-	return status;
+	if (run.backend != NULL && own_agent) {
+		kept_start(&run.agent);
+	}
+	return daemon_run(&run.daemon, run.backend != NULL ? 0 : err->code);
 }
 
 static int read_mode(const struct config *c, bool native, enum fleet_mode *ret_mode,
@@ -140,22 +94,15 @@ static int read_mode(const struct config *c, bool native, enum fleet_mode *ret_m
 	return 0;
 }
 
-/* The secret of the Host API; made here when the backend is the first to need it. */
-static int load_secret(const struct cli *cli, char secret[SECRET_TEXT_BYTES], struct err *err)
+static struct backend_options make_options(const struct cli *cli, enum fleet_mode mode)
 {
-	char *path = cli->config.host_api_secret_file[0] != '\0'
-			     ? mem_strdup(cli->config.host_api_secret_file)
-			     : fs_join(cli->paths.state, "host-api.secret");
-	int status = secret_file_load(path, secret, err);
+	const struct config *c = &cli->config;
+	const struct places *p = &cli->places;
 
-	free(path);
-	return status;
-}
-
-static struct backend_options make_options(const struct config *c, enum fleet_mode mode)
-{
 	return (struct backend_options){
 		.fleet = { .mode = mode,
+			   .registry_path = p->registry,
+			   .agent_socket = p->agent_socket,
 			   .port_min = (uint16_t)c->engine_port_min,
 			   .port_max = (uint16_t)c->engine_port_max,
 			   .host_api_url = c->host_api_url,
@@ -166,6 +113,12 @@ static struct backend_options make_options(const struct config *c, enum fleet_mo
 		.version = RONZAL_VERSION,
 		.address = c->listen,
 		.port = (uint16_t)c->backend_port,
+		.hosts = (const char *const *)p->hosts,
+		.origins = (const char *const *)p->origins,
+		.local_peer = p->local_peer,
+		.model_roots = (const char *const *)p->model_roots,
+		.keys_folder = cli->paths.state,
+		.usage_path = p->usage,
 		.keys_always = strcmp(c->require_keys, "on") == 0,
 		.body_max_bytes = (size_t)c->body_max_mib << 20,
 		.queue_max = c->queue_max,
@@ -186,47 +139,24 @@ int command_backend(struct cli *cli, struct args *args, struct err *err)
 	if (status == 0) {
 		status = read_mode(&cli->config, native, &mode, err);
 	}
+	/* Made here when the backend is the first to need it. */
 	if (status == 0 && (mode == FLEET_HOST || mode == FLEET_AUTO)) {
-		status = load_secret(cli, secret, err);
+		status = secret_file_load(cli->places.secret, secret, err);
+	}
+	if (status == 0 && !native) {
+		status = demo_register(cli, err); /* a fresh container answers at once */
 	}
 	if (status != 0) {
 		return status;
 	}
-	struct backend_options options = make_options(&cli->config, mode);
-	char *registry = cli_registry_path(cli);
-	char *socket_path = fs_join(cli->paths.run, WIRE_AGENT_SOCKET);
-	char *usage_path = fs_join(cli->paths.state, "usage.db");
+	struct backend_options options = make_options(cli, mode);
 	/* As containers reach it: by its service's name, or on the host. */
 	char *base_url = mem_printf("http://%s:%u/v1", native ? "host.docker.internal" : "backend",
 				    cli->config.backend_port);
-	char *local_peer = cli_local_peer(cli);
-	char **hosts = cli_allowed_hosts(cli);
-	char **origins = cli_list(cli->config.allowed_origins, ',');
-	char **roots = cli_model_roots(cli);
 
 	options.base_url = base_url;
-	options.local_peer = local_peer;
-	options.fleet.registry_path = registry;
-	options.fleet.agent_socket = socket_path;
 	options.fleet.host_api_secret = secret;
-	options.keys_folder = cli->paths.state;
-	options.usage_path = usage_path;
-	options.hosts = (const char *const *)hosts;
-	options.origins = (const char *const *)origins;
-	options.model_roots = (const char *const *)roots;
-	if (!native) {
-		status = demo_register(cli, err); /* a fresh container answers at once */
-	}
-	if (status == 0) {
-		status = run_backend(cli, &options, mode == FLEET_CPU || mode == FLEET_AUTO, err);
-	}
-	cli_list_free(roots);
-	cli_list_free(origins);
-	cli_list_free(hosts);
-	free(local_peer);
+	status = run_backend(cli, &options, mode == FLEET_CPU || mode == FLEET_AUTO, err);
 	free(base_url);
-	free(usage_path);
-	free(socket_path);
-	free(registry);
 	return status;
 }

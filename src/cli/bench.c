@@ -651,8 +651,9 @@ static int report(const struct bench *b, struct err *err)
 static int choose_model(struct bench *b, const struct registry *r, const struct args *args,
 			struct err *err)
 {
-	char **roots = cli_model_roots(b->cli);
-	struct preflight_options options = { .model_roots = (const char *const *)roots };
+	struct preflight_options options = {
+		.model_roots = (const char *const *)b->cli->places.model_roots
+	};
 	struct preflight found = { .err.code = 0 };
 	uint64_t bytes;
 	int status = 0;
@@ -669,7 +670,6 @@ static int choose_model(struct bench *b, const struct registry *r, const struct 
 		memcpy(b->model_path, found.model_path, sizeof(b->model_path));
 		status = gguf_read_path(&b->gguf, b->model_path, &bytes, err);
 	}
-	cli_list_free(roots);
 	return status;
 }
 
@@ -679,7 +679,6 @@ static int prepare(struct bench *b, struct registry *r, struct args *args, struc
 	const char *a_text = args_take_value(args, "--a", err);
 	const char *b_text = args_take_value(args, "--b", err);
 	const char *runs_text = args_take_value(args, "--runs", err);
-	char *path = cli_registry_path(b->cli);
 	uint64_t runs = RUNS_DEFAULT;
 	int status = args_check(args, 0, 1, err);
 
@@ -689,14 +688,14 @@ static int prepare(struct bench *b, struct registry *r, struct args *args, struc
 				 runs_text, RUNS_MAX);
 	}
 	b->runs = (int)runs;
-	status = status != 0 ? status
-			     : registry_load(r, path, (uint16_t)c->engine_port_min,
-					     (uint16_t)c->engine_port_max, err);
+	status = status != 0
+			 ? status
+			 : registry_load(r, b->cli->places.registry, (uint16_t)c->engine_port_min,
+					 (uint16_t)c->engine_port_max, err);
 	status = status != 0 ? status : choose_model(b, r, args, err);
 	status = status != 0 ? status : scouting_ask(b->cli, b->engine_path, &b->abilities, err);
 	status = status != 0 ? status : choose_modes(b, a_text, b_text, err);
 	status = status != 0 ? status : check_memory(b, err);
-	free(path);
 	return status;
 }
 

@@ -12,6 +12,7 @@
 #include "base/err.h"
 #include "conf/options.h"
 #include "os/paths.h"
+#include "os/proc.h"
 
 /*
  * Where the files lie that came with this program: beside it, in an installation or a build tree.
@@ -27,15 +28,42 @@ struct layout {
 int layout_init(struct layout *l, struct err *err);
 void layout_finish(struct layout *l);
 
+/*
+ * What options, environment and machine come to: where files are, who may call whom. Made once;
+ * lists are NULL-terminated.
+ */
+struct places {
+	char *registry;	      /* model_registry.json */
+	char **model_roots;   /* folders that models may lie in; the first one stands for /models */
+	char *engine;	      /* the option's, else that of scripts/engine.sh; NULL: PATH decides */
+	char **engine_flags;  /* extra ones for every engine */
+	char **bind;	      /* numeric addresses for engines */
+	char **hosts;	      /* names by which clients may call our HTTP servers */
+	char **origins;	      /* of web pages that may */
+	char *local_peer;     /* for http_server_options; NULL: loopback alone is this machine */
+	char *agent_socket;   /* for the user */
+	char *control_socket; /* for what comes through ssh */
+	char *token;	      /* file of the token that opens the management API */
+	char *secret;	      /* file of what backend and Host API share */
+	char *ssh_config;     /* of the Host API's ssh client */
+	char *usage;	      /* the backend's database */
+	char *web;	      /* folder of the built page; it may be missing */
+};
+
 struct cli {
 	struct config config;
 	struct paths paths;
 	struct layout layout;
+	struct places places;
 	const char *const *environment;
 	struct err conf_err; /* what is wrong with the options; only `ronzal doctor` runs then */
 	bool json;	     /* --json */
 	bool quiet;	     /* --quiet */
 };
+
+/* From all the other members, once options are read. */
+void places_init(struct places *p, const struct cli *cli);
+void places_finish(struct places *p);
 
 #define ARGS_MAX 256
 
@@ -82,25 +110,14 @@ int command_doctor(struct cli *cli, struct args *args, struct err *err);
 int command_bench(struct cli *cli, struct args *args, struct err *err);
 int command_service(struct cli *cli, struct args *args, struct err *err);
 
-/* Starts an agent that is nobody's child, its output in the logs folder; it comes up later. */
-int service_spawn_agent(const struct cli *cli, struct err *err);
+/*
+ * The agent as a process (service.c): the one that answers at its socket, or pid 0; one that is
+ * nobody's child and writes into the logs folder, once it answers; the end of one, 10 s at most.
+ */
+struct proc service_agent(const struct cli *cli);
+int service_start_agent(const struct cli *cli, struct err *err);
+bool service_is_gone_soon(struct proc agent);
 
-/* The registry that the options name; free() it. */
-char *cli_registry_path(const struct cli *cli);
-/* Folders that models may lie in, NULL-terminated; free with cli_list_free. */
-char **cli_model_roots(const struct cli *cli);
-/* Names by which clients may call our HTTP servers, NULL-terminated; free with cli_list_free. */
-char **cli_allowed_hosts(const struct cli *cli);
-/* File of the token that opens the management API; free() it. */
-char *cli_token_path(const struct cli *cli);
-/* The folder of the built page: the option's, else beside the program. Not to be freed. */
-const char *cli_web_root(const struct cli *cli);
-/* For http_server_options.local_peer; NULL: loopback alone is this machine. free() it. */
-char *cli_local_peer(const struct cli *cli);
-/* Numeric addresses for engines: what `bind` says; free with cli_list_free. */
-char **cli_bind_addresses(const struct config *c);
-/* The configured engine, else the one that scripts/engine.sh installs, else NULL: PATH decides. */
-char *cli_engine_path(const struct config *c);
 /* Cuts text at `sep` into a NULL-terminated list, empty words left out. */
 char **cli_list(const char *text, char sep);
 void cli_list_free(char **list);

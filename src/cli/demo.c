@@ -29,7 +29,7 @@ static int add(struct registry *r, const char *id, char *path, uint16_t port, st
  */
 static char *demo_path(const struct cli *cli)
 {
-	char **roots = cli_model_roots(cli);
+	char *const *roots = cli->places.model_roots;
 	char *in_root = fs_join(roots[0] != NULL ? roots[0] : "", DEMO_FILE);
 	char *own = fs_join(cli->layout.demo, DEMO_FILE);
 	char *path = NULL;
@@ -41,14 +41,13 @@ static char *demo_path(const struct cli *cli)
 	}
 	free(own);
 	free(in_root);
-	cli_list_free(roots);
 	return path;
 }
 
 int demo_register(const struct cli *cli, struct err *err)
 {
 	const struct config *c = &cli->config;
-	char *registry_path = cli_registry_path(cli);
+	const char *registry_path = cli->places.registry;
 	char *model_path = demo_path(cli);
 	uint16_t port = (uint16_t)c->engine_port_min;
 	struct registry r;
@@ -66,6 +65,5 @@ int demo_register(const struct cli *cli, struct err *err)
 		registry_finish(&r);
 	}
 	free(model_path);
-	free(registry_path);
 	return status;
 }

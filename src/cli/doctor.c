@@ -133,12 +133,9 @@ static bool is_without_agent(const struct config *c)
 static void learn(struct doctor *d, bool has_agent)
 {
 	const struct config *c = &d->cli->config;
-	char *path = cli_registry_path(d->cli);
 
-	d->roots = cli_model_roots(d->cli);
-	registry_load(&d->registry, path, (uint16_t)c->engine_port_min,
+	registry_load(&d->registry, d->cli->places.registry, (uint16_t)c->engine_port_min,
 		      (uint16_t)c->engine_port_max, &d->registry_err);
-	free(path);
 	if (has_agent) {
 		scouting_ask(d->cli, d->engine_path, &d->engine, &d->engine_err);
 		visit_open(&d->visit, d->cli, &d->agent_err);
@@ -217,7 +214,6 @@ int command_doctor(struct cli *cli, struct args *args, struct err *err)
 	buf_finish(&out);
 	visit_close(&d.visit);
 	registry_finish(&d.registry);
-	cli_list_free(d.roots);
 	free(d.findings);
 	return d.counts[LEVEL_FAIL] > 0 ? ERR_UNHEALTHY : 0;
 }

@@ -29,7 +29,6 @@ struct doctor {
 	struct finding *findings;
 	size_t count, counts[LEVEL_COUNT];
 	/* facts */
-	char **roots; /* folders of models */
 	struct visit visit;
 	struct err agent_err; /* code 0: the visit is open */
 	struct registry registry;

@@ -151,7 +151,7 @@ static void look_at_agent(struct doctor *d)
 
 static void look_at_registry(struct doctor *d)
 {
-	char *path = cli_registry_path(d->cli);
+	const char *path = d->cli->places.registry;
 	size_t before = troubles(d);
 
 	if (d->registry_err.code == -ENOENT) {
@@ -167,12 +167,13 @@ static void look_at_registry(struct doctor *d)
 	if (is_clean(d, before)) {
 		doctor_say(d, LEVEL_OK, "", "%s, %zu models", path, d->registry.count);
 	}
-	free(path);
 }
 
 static void look_at_models(struct doctor *d)
 {
-	struct preflight_options options = { .model_roots = (const char *const *)d->roots };
+	struct preflight_options options = {
+		.model_roots = (const char *const *)d->cli->places.model_roots
+	};
 	struct preflight found;
 	size_t before = troubles(d);
 
@@ -252,7 +253,9 @@ static void look_at_ports(struct doctor *d)
 /* Whether a model that does not run would fit now. */
 static void look_at_fit(struct doctor *d, const struct model *m, const struct memory *memory)
 {
-	struct preflight_options options = { .model_roots = (const char *const *)d->roots };
+	struct preflight_options options = {
+		.model_roots = (const char *const *)d->cli->places.model_roots
+	};
 	uint64_t budget = (uint64_t)d->cli->config.memory_budget_mib << 20, bytes;
 	struct memory_machine machine = {
 		.host_free_bytes = memory->available_bytes,
@@ -364,8 +367,7 @@ static void look_at_secrets(struct doctor *d)
 
 static void look_at_clock(struct doctor *d)
 {
-	char *registry = cli_registry_path(d->cli);
-	const char *const files[] = { d->cli->layout.program, registry };
+	const char *const files[] = { d->cli->layout.program, d->cli->places.registry };
 	time_t now = time(NULL);
 	size_t before = troubles(d);
 
@@ -381,7 +383,6 @@ static void look_at_clock(struct doctor *d)
 	if (is_clean(d, before)) {
 		doctor_say(d, LEVEL_OK, "", "not behind our own files");
 	}
-	free(registry);
 }
 
 /* 0 when a socket could be bound to the numeric address, else -errno or a getaddrinfo code. */
@@ -415,12 +416,12 @@ static bool has_setup(const struct doctor *d)
 
 static void look_at_bind(struct doctor *d)
 {
-	char **addresses = cli_bind_addresses(&d->cli->config);
+	char *const *addresses = d->cli->places.bind;
 	size_t before = troubles(d);
 	char bridge[64];
 	bool reaches = net_docker_bridge(bridge, sizeof(bridge)) != 0 || !has_setup(d);
 
-	for (char **a = addresses; *a != NULL; a++) {
+	for (char *const *a = addresses; *a != NULL; a++) {
 		bool is_any = strcmp(*a, "0.0.0.0") == 0 || strcmp(*a, "::") == 0;
 		int status = try_address(*a);
 
@@ -444,7 +445,6 @@ static void look_at_bind(struct doctor *d)
 		doctor_say(d, LEVEL_OK, "", "engines may listen on what bind = %s says",
 			   d->cli->config.bind);
 	}
-	cli_list_free(addresses);
 }
 
 /* What runs */

@@ -3,24 +3,21 @@
  * `ronzal hostapi`: fills the Host API's options from ours and runs it until SIGTERM or SIGINT,
  * which stop the host's servers first; a second one leaves at once.
  */
-#include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 
-#include "base/fs.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/secret_file.h"
 #include "cli/cli.h"
+#include "cli/daemon.h"
 #include "hostapi/hostapi.h"
 
 #define CONTROLLER_MAX_BYTES 40
 
 struct hostapi_run {
-	struct loop *loop;
+	struct daemon daemon;
 	struct hostapi *hostapi;
-	struct loop_signal *signals[2];
-	bool leaving;
+	bool is_leaving;
 };
 
 static void on_end(void *user)
@@ -28,40 +25,32 @@ static void on_end(void *user)
 	struct hostapi_run *run = user;
 
 	hostapi_close(run->hostapi);
-	for (size_t i = 0; i < ARRAY_LEN(run->signals); i++) {
-		loop_signal_close(run->signals[i]);
-	}
+	daemon_left(&run->daemon);
 }
 
-static void on_signal(void *user)
+static void leave(struct daemon *d)
 {
-	struct hostapi_run *run = user;
+	struct hostapi_run *run = CONTAINER_OF(d, struct hostapi_run, daemon);
 
-	if (run->leaving) {
+	if (run->is_leaving) {
 		on_end(run);
 		return;
 	}
-	run->leaving = true;
+	run->is_leaving = true;
 	log_info("stopping the host's servers");
 	hostapi_leave(run->hostapi, on_end, run);
 }
 
 static int run_hostapi(const struct hostapi_options *options, struct err *err)
 {
-	struct hostapi_run run = { .loop = loop_create() };
-	int status = 0;
+	struct hostapi_run run = { 0 };
 
-	run.hostapi = hostapi_start(run.loop, options, err);
-	if (run.hostapi == NULL) {
-		status = err->code;
-	} else {
+	daemon_init(&run.daemon, leave);
+	run.hostapi = hostapi_start(run.daemon.loop, options, err);
+	if (run.hostapi != NULL) {
 		log_info("listening on %s:%u", options->address, hostapi_port(run.hostapi));
-		run.signals[0] = loop_signal_start(run.loop, SIGTERM, on_signal, &run);
-		run.signals[1] = loop_signal_start(run.loop, SIGINT, on_signal, &run);
 	}
-	loop_run(run.loop);
-	loop_destroy(run.loop);
-	return status;
+	return daemon_run(&run.daemon, run.hostapi != NULL ? 0 : err->code);
 }
 
 /*
@@ -80,36 +69,27 @@ int command_hostapi(struct cli *cli, struct args *args, struct err *err)
 {
 	const struct config *c = &cli->config;
 	char secret[SECRET_TEXT_BYTES], controller[CONTROLLER_MAX_BYTES];
-	char *secret_path = c->host_api_secret_file[0] != '\0'
-				    ? mem_strdup(c->host_api_secret_file)
-				    : fs_join(cli->paths.state, "host-api.secret");
-	char *ssh_config = c->ssh_config[0] != '\0' ? mem_strdup(c->ssh_config)
-						    : fs_join(cli->paths.config, "ssh/config");
-	char **hosts = cli_allowed_hosts(cli);
 	int status = args_check(args, 0, 0, err);
 
 	if (status == 0) {
-		status = secret_file_load(secret_path, secret, err);
+		status = secret_file_load(cli->places.secret, secret, err);
 	}
-	if (status == 0) {
-		name_controller(secret, controller);
-		status = run_hostapi(
-			&(struct hostapi_options){
-				.address = c->listen,
-				.port = (uint16_t)c->hostapi_port,
-				.hosts = (const char *const *)hosts,
-				.secret = secret,
-				.drain_ms = c->drain_s * 1000,
-				.ssh = { .program = "ssh",
-					 .config = ssh_config,
-					 .host = c->ssh_host,
-					 .controller = controller,
-					 .who = "host-api" },
-			},
-			err);
+	if (status != 0) {
+		return status;
 	}
-	cli_list_free(hosts);
-	free(ssh_config);
-	free(secret_path);
-	return status;
+	name_controller(secret, controller);
+	return run_hostapi(
+		&(struct hostapi_options){
+			.address = c->listen,
+			.port = (uint16_t)c->hostapi_port,
+			.hosts = (const char *const *)cli->places.hosts,
+			.secret = secret,
+			.drain_ms = c->drain_s * 1000,
+			.ssh = { .program = "ssh",
+				 .config = cli->places.ssh_config,
+				 .host = c->ssh_host,
+				 .controller = controller,
+				 .who = "host-api" },
+		},
+		err);
 }

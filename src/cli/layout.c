@@ -2,11 +2,13 @@
 #include "cli/cli.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/fs.h"
 #include "base/mem.h"
 #include "os/net.h"
 #include "os/proc.h"
+#include "wire/constants.h"
 
 #define ADDRESS_BYTES 64
 
@@ -79,10 +81,10 @@ void cli_list_free(char **list)
 	free(list);
 }
 
-char *cli_registry_path(const struct cli *cli)
+/* What an option says, else the file of that name in the folder. */
+static char *option_or(const char *option, const char *folder, const char *name)
 {
-	return cli->config.registry[0] != '\0' ? mem_strdup(cli->config.registry)
-					       : fs_join(cli->paths.state, "model_registry.json");
+	return option[0] != '\0' ? mem_strdup(option) : fs_join(folder, name);
 }
 
 /* What nobody configured: the smoke model and the places where other tools keep models. */
@@ -106,43 +108,87 @@ static char *default_roots(const struct cli *cli)
 	return buf_detach(&roots);
 }
 
-char **cli_model_roots(const struct cli *cli)
+static char **list_of(char *text, char sep)
 {
-	bool is_set = cli->config.model_roots[0] != '\0';
-	char *text = is_set ? mem_strdup(cli->config.model_roots) : default_roots(cli);
-	char **roots = cli_list(text, ':');
-
-	free(text);
-	return roots;
-}
-
-char **cli_allowed_hosts(const struct cli *cli)
-{
-	char *text = mem_printf("localhost,127.0.0.1,[::1],host.docker.internal,frontend,backend,"
-				"host-api,%s",
-				cli->config.allowed_hosts);
-	char **list = cli_list(text, ',');
+	char **list = cli_list(text, sep);
 
 	free(text);
 	return list;
 }
 
-const char *cli_web_root(const struct cli *cli)
+static char **bind_addresses(const char *bind)
 {
-	return cli->config.web_root[0] != '\0' ? cli->config.web_root : cli->layout.web;
+	char bridge[ADDRESS_BYTES];
+
+	if (strcmp(bind, "auto") != 0) {
+		return cli_list(bind, ',');
+	}
+	return net_docker_bridge(bridge, sizeof(bridge)) == 0
+		       ? list_of(mem_printf("127.0.0.1,%s", bridge), ',')
+		       : cli_list("127.0.0.1", ',');
 }
 
-char *cli_token_path(const struct cli *cli)
+/* The one that scripts/engine.sh installs, if it did. */
+static char *own_engine(void)
 {
-	return fs_join(cli->paths.state, "management.token");
+	const char *data = getenv("XDG_DATA_HOME"), *home = getenv("HOME");
+	bool has_data = data != NULL && data[0] != '\0';
+	char *path = mem_printf("%s%s/ronzal/engine/bin/llama-server",
+				has_data       ? data
+				: home != NULL ? home
+					       : "",
+				has_data ? "" : "/.local/share");
+
+	if (access(path, X_OK) != 0) {
+		free(path);
+		path = NULL;
+	}
+	return path;
 }
 
-char *cli_local_peer(const struct cli *cli)
+void places_init(struct places *p, const struct cli *cli)
 {
+	const struct config *c = &cli->config;
+	const struct paths *in = &cli->paths;
 	char address[ADDRESS_BYTES];
 
-	return cli->config.published_on_loopback &&
-			       net_default_gateway(address, sizeof(address)) == 0
-		       ? mem_strdup(address)
-		       : NULL;
+	*p = (struct places){
+		.registry = option_or(c->registry, in->state, "model_registry.json"),
+		.model_roots = c->model_roots[0] != '\0' ? cli_list(c->model_roots, ':')
+							 : list_of(default_roots(cli), ':'),
+		.engine = c->engine[0] != '\0' ? mem_strdup(c->engine) : own_engine(),
+		.engine_flags = cli_list(c->engine_flags, ' '),
+		.bind = bind_addresses(c->bind),
+		.hosts = list_of(mem_printf("localhost,127.0.0.1,[::1],host.docker.internal,"
+					    "frontend,backend,host-api,%s",
+					    c->allowed_hosts),
+				 ','),
+		.origins = cli_list(c->allowed_origins, ','),
+		.agent_socket = fs_join(in->run, WIRE_AGENT_SOCKET),
+		.control_socket = fs_join(in->run, WIRE_CONTROL_SOCKET),
+		.token = fs_join(in->state, "management.token"),
+		.secret = option_or(c->host_api_secret_file, in->state, "host-api.secret"),
+		.ssh_config = option_or(c->ssh_config, in->config, "ssh/config"),
+		.usage = fs_join(in->state, "usage.db"),
+		.web = mem_strdup(c->web_root[0] != '\0' ? c->web_root : cli->layout.web),
+	};
+	if (c->published_on_loopback && net_default_gateway(address, sizeof(address)) == 0) {
+		p->local_peer = mem_strdup(address);
+	}
+}
+
+void places_finish(struct places *p)
+{
+	char *const texts[] = { p->registry, p->engine, p->local_peer, p->agent_socket,
+				p->token,    p->secret, p->ssh_config, p->control_socket,
+				p->usage,    p->web };
+	char **const lists[] = { p->model_roots, p->engine_flags, p->bind, p->hosts, p->origins };
+
+	for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+		free(texts[i]);
+	}
+	for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
+		cli_list_free(lists[i]);
+	}
+	*p = (struct places){ 0 };
 }

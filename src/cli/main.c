@@ -373,6 +373,7 @@ static int run(struct cli *cli, const char *const *argv, struct err *err)
 		command = command_named("help");
 	}
 	if (status == 0) {
+		places_init(&cli->places, cli);
 		status = set_up_log(cli, command->name, command->is_daemon, err);
 	}
 	return status != 0 ? status : command->run(cli, &args, err);
@@ -390,6 +391,7 @@ int main(int argc, char **argv)
 		fflush(stdout);
 		fprintf(stderr, "ronzal: %s\n", err.text);
 	}
+	places_finish(&cli.places);
 	layout_finish(&cli.layout);
 	paths_finish(&cli.paths);
 	config_finish(&cli.config);

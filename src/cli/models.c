@@ -17,12 +17,8 @@
 
 int models_begin(struct registry_edit *e, const struct cli *cli, struct err *err)
 {
-	char *path = cli_registry_path(cli);
-	int status = registry_edit_begin(e, path, (uint16_t)cli->config.engine_port_min,
-					 (uint16_t)cli->config.engine_port_max, err);
-
-	free(path);
-	return status;
+	return registry_edit_begin(e, cli->places.registry, (uint16_t)cli->config.engine_port_min,
+				   (uint16_t)cli->config.engine_port_max, err);
 }
 
 int models_commit(struct registry_edit *e, const struct cli *cli, struct err *err)

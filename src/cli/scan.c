@@ -95,7 +95,7 @@ static void report_as_table(const struct scan_report *report, struct buf *out)
 
 int models_scan(struct cli *cli, struct err *err)
 {
-	char **roots = cli_model_roots(cli);
+	char *const *roots = cli->places.model_roots;
 	struct registry_edit e;
 	struct scan_report report;
 	struct scan s;
@@ -119,6 +119,5 @@ int models_scan(struct cli *cli, struct err *err)
 		free(report.lines);
 	}
 	scan_finish(&s);
-	cli_list_free(roots);
 	return status;
 }

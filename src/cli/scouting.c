@@ -33,9 +33,8 @@ int scouting_ask(const struct cli *cli, char ret_path[FS_PATH_MAX_BYTES],
 		 struct engine_abilities *ret_abilities, struct err *err)
 {
 	struct scouting s = { .abilities = ret_abilities };
-	char *wanted = cli_engine_path(&cli->config);
 	struct engine_stamp stamp;
-	int status = preflight_find_engine(wanted, ret_path, &stamp, err);
+	int status = preflight_find_engine(cli->places.engine, ret_path, &stamp, err);
 	char **environment = status == 0 ? scouting_environment(cli, err) : NULL;
 
 	if (environment != NULL) {
@@ -51,6 +50,5 @@ int scouting_ask(const struct cli *cli, char ret_path[FS_PATH_MAX_BYTES],
 		status = err->code;
 	}
 	free(environment);
-	free(wanted);
 	return status;
 }

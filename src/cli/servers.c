@@ -9,60 +9,30 @@
 
 #include "base/fs.h"
 #include "base/mem.h"
+#include "cli/progress.h"
 #include "cli/relay.h"
 #include "cli/term.h"
 #include "cli/view.h"
-#include "cli/visit.h"
 
 #define OUT_MAX_BYTES (1u << 20)
 #define LOG_TAIL_LINES 200
 #define LOG_FILE_MAX_BYTES (64u << 20)
 
-/* What is drawn while a request runs. */
-struct drawing {
-	const char **ids;
-	size_t count;
-	size_t drawn; /* rows on the terminal */
-	int id_width;
-	bool live, quiet;
-	enum server_phase *last; /* per id, for the plain form */
+static void print_status(const struct cli *cli, const struct visit *s)
+{
 	struct buf out;
-};
 
-static void draw_rows(struct visit *s, struct drawing *d)
-{
-	if (d->drawn > 0) {
-		buf_printf(&d->out, "\x1b[%zuA", d->drawn);
-	}
-	d->drawn = 0;
-	for (size_t i = 0; i < d->count; i++) {
-		const struct server *server = visit_find(s, d->ids[i]);
-
-		if (server != NULL) {
-			buf_add_text(&d->out, "\x1b[2K");
-			view_progress_row(server, d->id_width, &d->out);
-			d->drawn++;
+	buf_init(&out, OUT_MAX_BYTES);
+	if (cli->json) {
+		view_status_json(&s->host, s->servers, s->count, &out);
+	} else {
+		view_status(s->servers, s->count, &out);
+		if (s->host.engine_error[0] != '\0') {
+			buf_printf(&out, "engine: %s\n", s->host.engine_error);
 		}
 	}
-}
-
-static void on_change(struct visit *s, const struct server *changed)
-{
-	struct drawing *d = s->user;
-
-	if (d->quiet) {
-		return;
-	}
-	if (d->live) {
-		draw_rows(s, d);
-	}
-	for (size_t i = 0; !d->live && changed != NULL && i < d->count; i++) {
-		if (strcmp(d->ids[i], changed->id) == 0 && d->last[i] != changed->phase) {
-			d->last[i] = changed->phase;
-			view_change(changed, &d->out);
-		}
-	}
-	term_print(&d->out);
+	term_print(&out);
+	buf_finish(&out);
 }
 
 static bool is_meant(const struct server *s, enum verb verb)
@@ -71,11 +41,16 @@ static bool is_meant(const struct server *s, enum verb verb)
 				  : server_phase_is_running(s->phase) || s->phase == SERVER_BACKOFF;
 }
 
-/* The ids that the words name; without words all that the verb means. */
-static int choose(const struct visit *s, const struct args *args, enum verb verb, struct drawing *d,
-		  struct err *err)
+/*
+ * The ids that the words name; without words all that the verb means. Copies: an agent that leaves
+ * takes its servers along. free() them and the list, whatever comes of it.
+ */
+static int choose(const struct visit *s, const struct args *args, enum verb verb,
+		  struct link_request *r, struct err *err)
 {
-	d->ids = mem_alloc((s->count + ARGS_MAX) * sizeof(*d->ids));
+	const char **ids = mem_alloc((s->count + ARGS_MAX) * sizeof(*ids));
+
+	r->ids = ids;
 	for (int i = 0; i < args->count; i++) {
 		const char *id;
 		int status = visit_resolve(s, args->items[i], &id, err);
@@ -83,91 +58,44 @@ static int choose(const struct visit *s, const struct args *args, enum verb verb
 		if (status != 0) {
 			return status;
 		}
-		d->ids[d->count++] = mem_strdup(id);
+		ids[r->count++] = mem_strdup(id);
 	}
 	for (size_t i = 0; args->count == 0 && i < s->count; i++) {
 		if (is_meant(&s->servers[i], verb)) {
-			d->ids[d->count++] = mem_strdup(s->servers[i].id);
+			ids[r->count++] = mem_strdup(s->servers[i].id);
 		}
 	}
-	for (size_t i = 0; i < d->count; i++) {
-		int width = (int)strlen(d->ids[i]);
-
-		d->id_width = width > d->id_width ? width : d->id_width;
-	}
-	d->last = mem_alloc(d->count * sizeof(*d->last));
 	return 0;
-}
-
-static void drawing_finish(struct drawing *d)
-{
-	for (size_t i = 0; i < d->count; i++) {
-		free((char *)(uintptr_t)d->ids[i]);
-	}
-	free(d->ids);
-	free(d->last);
-	buf_finish(&d->out);
-}
-
-/* Failures first, as sentences; the table's job is done by the rows above them. */
-static void print_failures(const struct visit *s, struct buf *out)
-{
-	for (size_t i = 0; i < s->reply.count; i++) {
-		const struct wire_result *result = &s->reply.results[i];
-		const struct server *server = visit_find(s, result->id);
-
-		if (result->err.code != 0) {
-			buf_printf(out, "ronzal: %s\n", result->err.text);
-			if (server != NULL && server->next_step[0] != '\0') {
-				buf_printf(out, "        %s\n", server->next_step);
-			}
-		}
-	}
-	fflush(stdout);
-	fwrite(buf_text(out), 1, out->len, stderr);
-	buf_clear(out);
 }
 
 static int run_verb(struct cli *cli, struct args *args, enum verb verb, struct err *err)
 {
-	struct drawing d = { .live = term_is_live() && !cli->json,
-			     .quiet = cli->quiet || cli->json };
+	struct link_request request = { .verb = verb, .drain_ms = cli->config.drain_s * 1000 };
 	struct visit s;
 	int status = visit_open(&s, cli, err);
 
 	if (status != 0) {
 		return status;
 	}
-	buf_init(&d.out, OUT_MAX_BYTES);
 	if (verb != VERB_STOP) { /* models that were registered since the agent last looked */
 		status = visit_ask(&s, &(struct link_request){ .verb = VERB_RELOAD }, err);
 	}
 	if (status == 0) {
-		status = choose(&s, args, verb, &d, err);
+		status = choose(&s, args, verb, &request, err);
 	}
-	if (status == 0 && d.count == 0) {
+	if (status == 0 && request.count == 0) {
 		puts(verb == VERB_START ? "No model is enabled. See them: ronzal models"
 					: "Nothing runs.");
 	} else if (status == 0) {
-		struct link_request request = { .verb = verb,
-						.ids = d.ids,
-						.count = d.count,
-						.drain_ms = cli->config.drain_s * 1000 };
-
-		s.user = &d;
-		s.on_change = on_change;
-		on_change(&s, NULL);
-		status = visit_ask(&s, &request, err);
-		on_change(&s, NULL);
-		if (cli->json) {
-			view_status_json(&s.host, s.servers, s.count, &d.out);
-			term_print(&d.out);
-		} else if (s.reply.count > 0 && status != 0) {
-			print_failures(&s, &d.out);
-			err_set(err, status, "%s", "");
-		}
+		status = progress_ask(&s, &request, cli->quiet || cli->json, err);
 	}
-	drawing_finish(&d);
+	if (cli->json && request.count > 0) {
+		print_status(cli, &s);
+	}
+	for (size_t i = 0; i < request.count; i++) {
+		free((char *)(uintptr_t)request.ids[i]);
+	}
+	free((void *)(uintptr_t)request.ids);
 	visit_close(&s);
 	return status;
 }
@@ -175,11 +103,9 @@ static int run_verb(struct cli *cli, struct args *args, enum verb verb, struct e
 /* Over ssh always the channel; a person at a terminal gets rows instead. */
 static int run_stdio(struct cli *cli, const char *once, struct err *err)
 {
-	char *socket_path = fs_join(cli->paths.run, WIRE_CONTROL_SOCKET);
 	int exit_code = 0;
-	int status = relay_run(socket_path, once, &exit_code, err);
+	int status = relay_run(cli->places.control_socket, once, &exit_code, err);
 
-	free(socket_path);
 	if (status == 0 && exit_code != 0) {
 		exit(exit_code);
 	}
@@ -218,28 +144,16 @@ int command_restart(struct cli *cli, struct args *args, struct err *err)
 int command_status(struct cli *cli, struct args *args, struct err *err)
 {
 	struct visit s;
-	struct buf out;
 	int status = args_check(args, 0, 0, err);
 
 	if (status == 0) {
 		status = visit_open(&s, cli, err);
 	}
-	if (status != 0) {
-		return status;
+	if (status == 0) {
+		print_status(cli, &s);
+		visit_close(&s);
 	}
-	buf_init(&out, OUT_MAX_BYTES);
-	if (cli->json) {
-		view_status_json(&s.host, s.servers, s.count, &out);
-	} else {
-		view_status(s.servers, s.count, &out);
-		if (s.host.engine_error[0] != '\0') {
-			buf_printf(&out, "engine: %s\n", s.host.engine_error);
-		}
-	}
-	term_print(&out);
-	buf_finish(&out);
-	visit_close(&s);
-	return 0;
+	return status;
 }
 
 int command_show(struct cli *cli, struct args *args, struct err *err)

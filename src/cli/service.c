@@ -39,15 +39,14 @@ static void nap(void)
 }
 
 /* The process that answers at the agent's socket, or pid 0. */
-static struct proc running_agent(const struct cli *cli)
+struct proc service_agent(const struct cli *cli)
 {
-	char *path = fs_join(cli->paths.run, WIRE_AGENT_SOCKET);
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
 	struct proc agent = { .pid = 0 };
 	struct peer peer;
 
-	span_copy(span_of(path), address.sun_path, sizeof(address.sun_path));
+	span_copy(span_of(cli->places.agent_socket), address.sun_path, sizeof(address.sun_path));
 	if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0 &&
 	    peer_of(fd, &peer) == 0 && peer.pid > 0) {
 		proc_identify(peer.pid, &agent);
@@ -55,11 +54,10 @@ static struct proc running_agent(const struct cli *cli)
 	if (fd >= 0) {
 		close(fd);
 	}
-	free(path);
 	return agent;
 }
 
-static bool is_gone_soon(struct proc agent)
+bool service_is_gone_soon(struct proc agent)
 {
 	for (int i = 0; i < WAIT_STEPS && proc_is_alive(agent); i++) {
 		nap();
@@ -70,7 +68,7 @@ static bool is_gone_soon(struct proc agent)
 /* Ends the agent; its models live on with their shims. */
 static int end_agent(const struct cli *cli, struct proc agent, struct err *err)
 {
-	if (agent.pid == 0 || proc_signal(agent, SIGTERM) != 0 || is_gone_soon(agent)) {
+	if (agent.pid == 0 || proc_signal(agent, SIGTERM) != 0 || service_is_gone_soon(agent)) {
 		return 0;
 	}
 	return err_set(err, ERR_TIMEOUT, "the agent (pid %ld) does not end: see %s/agent.log",
@@ -80,7 +78,7 @@ static int end_agent(const struct cli *cli, struct proc agent, struct err *err)
 static int await_agent(const struct cli *cli, struct proc *ret_agent, struct err *err)
 {
 	for (int i = 0; i < WAIT_STEPS; i++) {
-		*ret_agent = running_agent(cli);
+		*ret_agent = service_agent(cli);
 		if (ret_agent->pid != 0) {
 			return 0;
 		}
@@ -124,7 +122,7 @@ static int run_tool(const char *const *argv, struct err *err)
 	return status;
 }
 
-int service_spawn_agent(const struct cli *cli, struct err *err)
+static int spawn_agent(const struct cli *cli, struct err *err)
 {
 	const char *const argv[] = { cli->layout.program, "agent", NULL };
 	char *log_path = fs_join(cli->paths.logs, "agent.log");
@@ -148,6 +146,14 @@ int service_spawn_agent(const struct cli *cli, struct err *err)
 	loop_destroy(loop);
 	free(log_path);
 	return status;
+}
+
+int service_start_agent(const struct cli *cli, struct err *err)
+{
+	struct proc agent;
+	int status = spawn_agent(cli, err);
+
+	return status != 0 ? status : await_agent(cli, &agent, err);
 }
 
 /* Where the file of the manager lies; free() it. NULL for a background process. */
@@ -265,10 +271,9 @@ static int install(const struct cli *cli, bool background, struct err *err)
 			stop_managed(manager);
 		}
 	}
-	status = status != 0 ? status : end_agent(cli, running_agent(cli), err);
+	status = status != 0 ? status : end_agent(cli, service_agent(cli), err);
 	if (status == 0) {
-		status = file != NULL ? start_managed(manager, file, err)
-				      : service_spawn_agent(cli, err);
+		status = file != NULL ? start_managed(manager, file, err) : spawn_agent(cli, err);
 	}
 	status = status != 0 ? status : await_agent(cli, &agent, err);
 	if (status == 0) {
@@ -287,14 +292,14 @@ static int uninstall(const struct cli *cli, struct err *err)
 {
 	char *file;
 	enum service_manager manager = installed_manager(&file);
-	struct proc agent = running_agent(cli);
+	struct proc agent = service_agent(cli);
 	struct visit visit;
 	int status = visit_open(&visit, cli, err);
 
 	if (status == 0) {
 		visit_ask(&visit, &(struct link_request){ .verb = VERB_SHUTDOWN }, err);
 		visit_close(&visit);
-		is_gone_soon(agent);
+		service_is_gone_soon(agent);
 	}
 	if (file != NULL) {
 		stop_managed(manager);
@@ -315,7 +320,7 @@ static int uninstall(const struct cli *cli, struct err *err)
 
 static int print_status(const struct cli *cli, struct err *err)
 {
-	struct proc agent = running_agent(cli);
+	struct proc agent = service_agent(cli);
 	char *file;
 	enum service_manager manager = installed_manager(&file);
 

@@ -4,123 +4,61 @@
  * starts one, starts every enabled model, then the gateway and the page, and waits. Ctrl-C ends
  * what it started, in the reverse order: page, gateway, models, agent.
  *
- * Each part is a child process in a session of its own (the terminal's Ctrl-C is ours alone) that
- * writes to a log file. One that ends by itself is started again after a moment.
+ * Each part is a kept child in a session of its own (the terminal's Ctrl-C is ours alone) that
+ * writes to a log file.
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "base/fs.h"
 #include "base/mem.h"
+#include "cli/daemon.h"
 #include "cli/demo.h"
-#include "cli/term.h"
-#include "cli/view.h"
-#include "cli/visit.h"
-#include "io/child.h"
-#include "io/timer.h"
+#include "cli/progress.h"
 
-#define AGENT_TRIES 50
-#define AGENT_TRY_MS 100
 #define PART_AGAIN_MS 2000
-#define PART_UP_MS 10000
+#define PART_UP_MS 30000
 #define PART_PROBE_MS 50
 #define PART_STOP_MS 9000
-#define OUT_MAX_BYTES 65536
 
 struct up;
 
 struct part {
 	struct up *up;
-	const char *name; /* the command: "backend", "frontend" */
-	uint16_t port;	  /* 0: none to wait for */
-	struct child *child;
-	struct timer again, probe;
+	struct kept kept;
+	char *log;
+	uint16_t port;
+	struct timer probe;
 	struct conn *dial;
-	uint64_t probe_until_ms;
+	uint64_t probe_until_ms; /* 0: it is up, or was given up */
 	bool is_up;
 };
 
 struct up {
 	struct cli *cli;
 	struct visit visit;
+	struct daemon daemon; /* on the visit's loop */
 	struct part backend, frontend;
-	struct loop_signal *signals[2];
-	bool leaving, agent_is_ours;
-	const char **started; /* ids of models that did not run before */
+	bool is_leaving, agent_is_ours;
+	char (*started)[SERVER_ID_MAX_BYTES]; /* models that did not run before */
 	size_t started_count;
-	struct buf out;
-	size_t drawn;
 };
 
-static void on_part_exit(void *user, int exit_code);
+/* Parts */
 
-/* The part's log, opened for appending; -1 when it cannot be. */
-static int open_log(const struct cli *cli, const char *name)
+static uint32_t on_part_end(struct kept *k, int exit_code)
 {
-	char *file = mem_printf("%s.log", name);
-	char *path = fs_join(cli->paths.logs, file);
-	int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	struct part *p = CONTAINER_OF(k, struct part, kept);
 
-	free(path);
-	free(file);
-	return fd;
-}
-
-static int part_start(struct part *p, struct err *err)
-{
-	bool is_backend = p == &p->up->backend;
-	const char *argv[] = { p->up->cli->layout.program, p->name, is_backend ? "--native" : NULL,
-			       NULL };
-	int log = open_log(p->up->cli, p->name);
-
-	if (log < 0) {
-		return err_set_os(err, -errno, "opening %s/%s.log", p->up->cli->paths.logs,
-				  p->name);
+	if (p->up->is_leaving) {
+		loop_stop(k->loop);
+	} else {
+		fprintf(stderr, "ronzal: the %s ended (%s %d); starting it again. Its log: %s\n",
+			k->argv[1], exit_code < 0 ? "signal" : "exit code", abs(exit_code), k->log);
 	}
-	struct child_options options = { .argv = argv,
-					 .stdio = { CHILD_NULL, CHILD_FD, CHILD_FD },
-					 .fds = { 0, log, log },
-					 .new_session = true,
-					 .on_exit = on_part_exit,
-					 .user = p };
-
-	p->child = child_start(p->up->visit.loop, &options, err);
-	close(log);
-	return p->child != NULL ? 0 : err->code;
+	return PART_AGAIN_MS;
 }
-
-static void on_again(struct timer *t)
-{
-	struct part *p = CONTAINER_OF(t, struct part, again);
-	struct err err;
-
-	if (part_start(p, &err) != 0) {
-		fprintf(stderr, "ronzal: %s\n", err.text);
-		timer_start(&p->again, PART_AGAIN_MS);
-	}
-}
-
-static void on_part_exit(void *user, int exit_code)
-{
-	struct part *p = user;
-
-	child_close(p->child);
-	p->child = NULL;
-	if (p->up->leaving) {
-		loop_stop(p->up->visit.loop);
-		return;
-	}
-	fprintf(stderr, "ronzal: the %s ended (%s %d); starting it again. Its log: %s/%s.log\n",
-		p->name, exit_code < 0 ? "signal" : "exit code",
-		exit_code < 0 ? -exit_code : exit_code, p->up->cli->paths.logs, p->name);
-	timer_start(&p->again, PART_AGAIN_MS);
-}
-
-/* Waiting for a part's port */
 
 static void on_probe_result(void *user, int status)
 {
@@ -128,10 +66,10 @@ static void on_probe_result(void *user, int status)
 
 	conn_close(p->dial);
 	p->dial = NULL;
-	if (status == 0 || loop_now_ms(p->up->visit.loop) > p->probe_until_ms) {
+	if (status == 0 || loop_now_ms(p->kept.loop) > p->probe_until_ms) {
 		p->is_up = status == 0;
 		p->probe_until_ms = 0;
-		loop_stop(p->up->visit.loop);
+		loop_stop(p->kept.loop);
 	} else {
 		timer_start(&p->probe, PART_PROBE_MS);
 	}
@@ -141,91 +79,60 @@ static void on_probe(struct timer *t)
 {
 	struct part *p = CONTAINER_OF(t, struct part, probe);
 
-	p->dial = conn_dial_tcp(p->up->visit.loop, "127.0.0.1", p->port, on_probe_result, p);
+	if (p->up->is_leaving) { /* the part has had its time */
+		loop_stop(p->kept.loop);
+		return;
+	}
+	p->dial = conn_dial_tcp(p->kept.loop, "127.0.0.1", p->port, on_probe_result, p);
 }
 
-/* Starts a part and waits until its port answers; the caller looks at is_up. */
+/* Starts a part and waits until its port answers. */
 static int part_bring_up(struct part *p, struct err *err)
 {
-	int status = part_start(p, err);
-
-	if (status != 0) {
-		return status;
-	}
-	p->probe_until_ms = loop_now_ms(p->up->visit.loop) + PART_UP_MS;
+	kept_start(&p->kept);
+	p->probe_until_ms = loop_now_ms(p->kept.loop) + PART_UP_MS;
 	on_probe(&p->probe);
-	while (p->probe_until_ms != 0 && !p->up->leaving) {
-		loop_run(p->up->visit.loop);
+	while (p->probe_until_ms != 0 && !p->up->is_leaving) {
+		loop_run(p->kept.loop);
 	}
-	if (!p->is_up && !p->up->leaving) {
-		return err_set(err, ERR_UNAVAILABLE,
-			       "the %s does not answer on port %u. Why: %s/%s.log", p->name,
-			       p->port, p->up->cli->paths.logs, p->name);
-	}
-	return 0;
+	return p->is_up || p->up->is_leaving
+		       ? 0
+		       : err_set(err, ERR_UNAVAILABLE, "the %s does not answer on port %u. Why: %s",
+				 p->kept.argv[1], p->port, p->log);
 }
 
 static void part_init(struct part *p, struct up *up, const char *name, uint32_t port)
 {
-	*p = (struct part){ .up = up, .name = name, .port = (uint16_t)port };
-	timer_init(&p->again, up->visit.loop, on_again);
+	char *file = mem_printf("%s.log", name);
+
+	*p = (struct part){ .up = up, .port = (uint16_t)port };
+	p->log = fs_join(up->cli->paths.logs, file);
+	p->kept = (struct kept){ .loop = up->visit.loop,
+				 .argv = { up->cli->layout.program, name,
+					   p == &up->backend ? "--native" : NULL },
+				 .log = p->log,
+				 .on_end = on_part_end };
 	timer_init(&p->probe, up->visit.loop, on_probe);
+	free(file);
 }
 
 /* Tells a part to end and waits for it. */
-static void part_stop(struct part *p, int signum)
+static void part_stop(struct part *p)
 {
-	uint64_t give_up_ms = loop_now_ms(p->up->visit.loop) + PART_STOP_MS;
-
-	timer_stop(&p->again);
-	timer_stop(&p->probe);
 	conn_close(p->dial);
 	p->dial = NULL;
-	if (p->child != NULL) {
-		child_kill(p->child, signum);
+	kept_stop(&p->kept, SIGTERM);
+	timer_start(&p->probe, PART_STOP_MS);
+	while (p->kept.child != NULL && timer_is_on(&p->probe)) {
+		loop_run(p->kept.loop);
 	}
-	while (p->child != NULL && loop_now_ms(p->up->visit.loop) < give_up_ms) {
-		loop_run(p->up->visit.loop);
-	}
-	child_close(p->child);
-	p->child = NULL;
+	timer_stop(&p->probe);
+	kept_stop(&p->kept, SIGKILL);
+	kept_close(&p->kept);
+	free(p->log);
 }
 
-/* The agent */
-
-static void nap(unsigned ms)
-{
-	struct loop *loop = loop_create();
-	struct timer t;
-
-	timer_init(&t, loop, (void (*)(struct timer *))timer_stop);
-	timer_start(&t, ms);
-	loop_run(loop);
-	loop_destroy(loop);
-}
-
-/* Starts an agent that is nobody's child: it must be there before our visit with it is. */
-static int spawn_agent(struct up *up, struct err *err)
-{
-	const char *argv[] = { up->cli->layout.program, "agent", NULL };
-	struct loop *loop = loop_create();
-	int log = open_log(up->cli, "agent");
-	struct child_options options = { .argv = argv,
-					 .stdio = { CHILD_NULL, CHILD_FD, CHILD_FD },
-					 .fds = { 0, log, log },
-					 .new_session = true };
-	struct child *child = log >= 0 ? child_start(loop, &options, err) : NULL;
-
-	if (log < 0) {
-		err_set_os(err, -errno, "opening %s/agent.log", up->cli->paths.logs);
-	}
-	close(log);
-	int status = child != NULL ? 0 : err->code;
-
-	child_close(child);
-	loop_destroy(loop);
-	return status;
-}
+/* The agent and its models */
 
 static int attach(struct up *up, struct err *err)
 {
@@ -235,73 +142,32 @@ static int attach(struct up *up, struct err *err)
 		return status;
 	}
 	up->agent_is_ours = true;
-	status = spawn_agent(up, err);
-	for (int i = 0; status == 0 && i < AGENT_TRIES; i++) {
-		nap(AGENT_TRY_MS);
-		status = visit_open(&up->visit, up->cli, err);
-		if (status != ERR_NO_AGENT) {
-			return status;
-		}
-		status = 0;
-	}
-	return status != 0
-		       ? status
-		       : err_set(err, ERR_NO_AGENT, "the agent did not come up. Why: %s/agent.log",
-				 up->cli->paths.logs);
-}
-
-/* Models */
-
-static void draw(struct visit *s, const struct server *changed)
-{
-	struct up *up = s->user;
-	bool live = term_is_live();
-	int width = 0;
-
-	for (size_t i = 0; i < s->count; i++) {
-		int len = (int)strlen(s->servers[i].id);
-
-		width = s->servers[i].enabled && len > width ? len : width;
-	}
-	if (!live && changed != NULL && changed->phase == SERVER_READY) {
-		view_progress_row(changed, width, &up->out);
-	}
-	if (live && up->drawn > 0) {
-		buf_printf(&up->out, "\x1b[%zuA", up->drawn);
-	}
-	up->drawn = 0;
-	for (size_t i = 0; live && i < s->count; i++) {
-		if (s->servers[i].enabled) {
-			buf_add_text(&up->out, "\x1b[2K");
-			view_progress_row(&s->servers[i], width, &up->out);
-			up->drawn++;
-		}
-	}
-	term_print(&up->out);
+	status = service_start_agent(up->cli, err);
+	return status == 0 ? visit_open(&up->visit, up->cli, err) : status;
 }
 
 static void start_models(struct up *up)
 {
-	struct link_request request = { .verb = VERB_START };
+	const struct visit *s = &up->visit;
+	const char **ids = mem_alloc((s->count + 1) * sizeof(*ids));
+	struct link_request request = { .verb = VERB_START, .ids = ids };
 	struct err err = { 0 };
 
-	up->started = mem_alloc(up->visit.count * sizeof(*up->started));
-	for (size_t i = 0; i < up->visit.count; i++) {
-		const struct server *server = &up->visit.servers[i];
+	up->started = mem_alloc((s->count + 1) * sizeof(*up->started));
+	for (size_t i = 0; i < s->count; i++) {
+		const struct server *server = &s->servers[i];
 
 		if (server->enabled && !server_phase_is_running(server->phase)) {
-			up->started[up->started_count++] = mem_strdup(server->id);
+			memcpy(up->started[up->started_count], server->id, sizeof(server->id));
+			ids[request.count++] = up->started[up->started_count++];
 		}
 	}
-	up->visit.user = up;
-	up->visit.on_change = draw;
 	puts("");
-	draw(&up->visit, NULL);
-	if (visit_ask(&up->visit, &request, &err) != 0) {
-		view_status(up->visit.servers, up->visit.count, &up->out);
-		term_print(&up->out);
+	if (request.count > 0 && progress_ask(&up->visit, &request, false, &err) != 0 &&
+	    err.text[0] != '\0') {
+		fprintf(stderr, "ronzal: %s\n", err.text);
 	}
-	up->visit.on_change = NULL;
+	free(ids);
 }
 
 static const char *first_ready(const struct visit *s)
@@ -332,46 +198,56 @@ static void print_addresses(const struct up *up)
 	fflush(stdout);
 }
 
-static void on_signal(void *user)
+static void leave(struct daemon *d)
 {
-	struct up *up = user;
+	struct up *up = CONTAINER_OF(d, struct up, daemon);
 
-	up->leaving = true;
+	up->is_leaving = true;
 	up->visit.interrupted = true;
 	loop_stop(up->visit.loop);
 }
 
 /* Ends what we started: with our own agent everything, else the models that did not run before. */
-static void leave(struct up *up)
+static void end_all(struct up *up)
 {
+	const char **ids = mem_alloc((up->started_count + 1) * sizeof(*ids));
 	struct link_request request = { .verb = up->agent_is_ours ? VERB_SHUTDOWN : VERB_STOP,
-					.ids = up->started,
+					.ids = ids,
 					.count = up->started_count };
+	struct proc agent = service_agent(up->cli);
 	struct err err = { 0 };
 
+	for (size_t i = 0; i < up->started_count; i++) {
+		ids[i] = up->started[i];
+	}
 	printf("\nstopping ...\n");
 	fflush(stdout);
-	up->leaving = true;
-	part_stop(&up->frontend, SIGTERM);
-	part_stop(&up->backend, SIGTERM);
+	up->is_leaving = true;
+	part_stop(&up->frontend);
+	part_stop(&up->backend);
 	up->visit.interrupted = false;
 	if ((up->agent_is_ours || up->started_count > 0) &&
 	    visit_ask(&up->visit, &request, &err) != 0 && err.code != ERR_UNAVAILABLE) {
 		fprintf(stderr, "ronzal: %s\n", err.text);
 	}
+	if (up->agent_is_ours && !service_is_gone_soon(agent)) {
+		fprintf(stderr, "ronzal: the agent (pid %ld) does not end: see %s/agent.log\n",
+			(long)agent.pid, up->cli->paths.logs);
+	}
+	free(ids);
 }
 
 static int run_parts(struct up *up, struct err *err)
 {
 	int status = part_bring_up(&up->backend, err);
 
-	if (status == 0 && !up->leaving && fs_is_folder(cli_web_root(up->cli))) {
+	if (status == 0 && !up->is_leaving && fs_is_folder(up->cli->places.web)) {
 		status = part_bring_up(&up->frontend, err);
 	}
-	if (status == 0 && !up->leaving) {
+	if (status == 0 && !up->is_leaving) {
 		print_addresses(up);
 	}
-	while (status == 0 && !up->leaving) {
+	while (status == 0 && !up->is_leaving) {
 		loop_run(up->visit.loop);
 	}
 	return status;
@@ -391,21 +267,15 @@ int command_up(struct cli *cli, struct args *args, struct err *err)
 	if (status != 0) {
 		return status;
 	}
-	buf_init(&up.out, OUT_MAX_BYTES);
+	up.daemon = (struct daemon){ .loop = up.visit.loop, .leave = leave };
+	daemon_listen(&up.daemon);
 	part_init(&up.backend, &up, "backend", cli->config.backend_port);
 	part_init(&up.frontend, &up, "frontend", cli->config.frontend_port);
-	up.signals[0] = loop_signal_start(up.visit.loop, SIGINT, on_signal, &up);
-	up.signals[1] = loop_signal_start(up.visit.loop, SIGTERM, on_signal, &up);
 	start_models(&up);
-	status = run_parts(&up, err);
-	leave(&up);
-	loop_signal_close(up.signals[0]);
-	loop_signal_close(up.signals[1]);
-	for (size_t i = 0; i < up.started_count; i++) {
-		free((char *)(uintptr_t)up.started[i]);
-	}
+	status = up.is_leaving ? 0 : run_parts(&up, err);
+	end_all(&up);
+	daemon_left(&up.daemon);
 	free(up.started);
-	buf_finish(&up.out);
 	visit_close(&up.visit);
 	return status;
 }

@@ -137,14 +137,12 @@ static void on_open_timeout(struct timer *t)
 
 int visit_open(struct visit *s, const struct cli *cli, struct err *err)
 {
-	char *socket_path = fs_join(cli->paths.run, WIRE_AGENT_SOCKET);
 	struct opening opening = { .visit = s };
 
 	*s = (struct visit){ .loop = loop_create() };
 	timer_init(&opening.timer, s->loop, on_open_timeout);
 	timer_start(&opening.timer, VISIT_OPEN_MS);
-	s->link = link_unix_create(s->loop, socket_path, "", "ronzal", &calls, s);
-	free(socket_path);
+	s->link = link_unix_create(s->loop, cli->places.agent_socket, "", "ronzal", &calls, s);
 	loop_run(s->loop);
 	timer_stop(&opening.timer);
 	if (!s->synced) {

@@ -68,7 +68,7 @@ export async function startFrontend(backendUrl: string): Promise<Frontend> {
 		close: async () => {
 			child.kill();
 			await ended;
-			await rm(home, { recursive: true });
+			await rm(home, { recursive: true, maxRetries: 20, retryDelay: 100 });
 		},
 	};
 }

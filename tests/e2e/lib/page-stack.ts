@@ -62,7 +62,7 @@ export async function startStack(enginePort: number): Promise<Stack> {
 		if (up.signalCode === "SIGKILL") {
 			throw new Error(`ronzal up did not leave within ${LEAVE_MAX_MS} ms`);
 		}
-		await rm(home, { recursive: true });
+		await rm(home, { recursive: true, maxRetries: 20, retryDelay: 100 });
 	};
 	try {
 		await waitForPort(frontend, UP_MAX_MS);

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The frame of a daemon: one loop that runs until SIGTERM or SIGINT. Embed it, build on its loop,
+ * then run it.
+ */
+#ifndef CLI_DAEMON_H
+#define CLI_DAEMON_H
+
+#include "io/child.h"
+#include "io/loop.h"
+#include "io/timer.h"
+
+struct daemon {
+	struct loop *loop;
+	struct loop_signal *signals[2];
+	void (*leave)(struct daemon *d); /* at each signal; ends in daemon_left, at once or later */
+};
+
+void daemon_init(struct daemon *d, void (*leave)(struct daemon *d));
+/* Runs when status, that of what was built, is 0; returns it when nothing is left that runs. */
+int daemon_run(struct daemon *d, int status);
+void daemon_listen(struct daemon *d); /* to signals alone: for who runs the loop himself */
+void daemon_left(struct daemon *d);   /* no more signals: the loop ends with the rest */
+
+/*
+ * A child that is kept: when it ends by itself it is started again after a moment. Its output goes
+ * where ours does, or to a log that grows.
+ */
+struct kept {
+	struct loop *loop;
+	const char *argv[4];
+	const char *log; /* path; NULL: where ours goes */
+	/* It has ended; the result is after how many ms it starts again. */
+	uint32_t (*on_end)(struct kept *k, int exit_code);
+	struct child *child; /* NULL while it does not run */
+	struct timer again;  /* private */
+	bool is_stopped;     /* private */
+};
+
+void kept_start(struct kept *k); /* what fails is logged and tried again */
+/* Signals it, and starts it no more; on_end is told as before. */
+void kept_stop(struct kept *k, int signum);
+void kept_close(struct kept *k); /* lets go of it, whether it runs or not */
+
+#endif
