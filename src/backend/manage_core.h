@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What the files of the management API share, and nobody else. A call is one request on its way: a
- * handler ends it by exactly one call_ function. Work that calls back later holds the call first and
- * resumes it then; until that the call outlives its client (x is NULL then) and its answer.
+ * handler ends it by exactly one call_ function. Work that calls back later holds the call first
+ * and resumes it then; until that the call outlives its client (x is NULL then) and its answer.
  */
 #ifndef BACKEND_MANAGE_CORE_H
 #define BACKEND_MANAGE_CORE_H
