@@ -61,17 +61,4 @@ const struct err *link_error(const struct link *link);
 bool link_is_up(const struct link *link);
 void link_close(struct link *link); /* frees later; NULL is fine */
 
-/* For implementers: each kind of link embeds this first and fills ops. */
-struct link_ops {
-	void (*send)(struct link *link, const struct link_request *request, link_reply_fn *on_reply,
-		     void *user);
-	void (*follow_logs)(struct link *link, const char *const *ids, size_t count, uint32_t tail);
-	void (*close)(struct link *link);
-};
-
-struct link {
-	const struct link_ops *ops;
-	struct err down; /* code 0: up */
-};
-
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One ssh child at a time: dial starts it, hang_up ends it. Its end of stdout comes before its exit
- * code, and only the code and stderr say why, so the channel waits a moment for them (explain_ms).
+ * One ssh child at a time. Its end of stdout comes before its exit code, and only the code and
+ * stderr say why, so they are waited for a moment.
  */
 #include "link/ssh.h"
 
@@ -10,138 +10,159 @@
 
 #include "base/mem.h"
 #include "io/child.h"
-#include "link/channel.h"
+#include "link/stream.h"
 
 #define SSH_HELLO_MS 15000	  /* from spawn to hello: connect, keys, login, gate, script */
 #define SSH_EXPLAIN_MS 2000	  /* from the end of stdout to the exit code */
 #define SSH_STDERR_MAX_BYTES 8192 /* kept of what one child writes; the rest is read and dropped */
 
-struct ssh_transport {
-	struct loop *loop;
+struct ssh_link {
+	struct link base; /* first */
 	char *program, *config, *host;
+	struct stream stream;
 	struct child *child;
 	struct conn *words; /* its stderr */
 	struct buf said;
 	int exit_code;
 	bool exited, hushed; /* the child; its stderr */
-	struct link *link;
+	struct timer explain_timer;
 };
 
-static void explain(struct ssh_transport *t)
+static struct ssh_link *ssh_of(struct link *l)
+{
+	return CONTAINER_OF(l, struct ssh_link, base);
+}
+
+static void explain(struct ssh_link *s)
 {
 	struct err why = { 0 };
 
-	if (t->exited && t->hushed) {
-		ssh_explain(t->exit_code, buf_span(&t->said), &why);
-		channel_failed(t->link, &why);
+	if (s->exited && s->hushed) {
+		ssh_explain(s->exit_code, buf_span(&s->said), &why);
+		link_lose(&s->base, &why);
 	}
 }
 
 static void on_words(void *user, struct span data)
 {
-	struct ssh_transport *t = user;
-	size_t room = buf_room(&t->said);
+	struct ssh_link *s = user;
+	size_t room = buf_room(&s->said);
 
-	buf_add(&t->said, data.ptr, data.len < room ? data.len : room);
+	buf_add(&s->said, data.ptr, data.len < room ? data.len : room);
 }
 
 static void on_words_end(void *user, int status)
 {
-	struct ssh_transport *t = user;
+	struct ssh_link *s = user;
 
 	(void)status;
-	t->hushed = true;
-	explain(t);
+	s->hushed = true;
+	explain(s);
 }
 
 static const struct conn_callbacks words_calls = { .on_data = on_words, .on_end = on_words_end };
 
 static void on_exit(void *user, int exit_code)
 {
-	struct ssh_transport *t = user;
+	struct ssh_link *s = user;
 
-	t->exited = true;
-	t->exit_code = exit_code;
-	explain(t);
+	s->exited = true;
+	s->exit_code = exit_code;
+	explain(s);
 }
 
-static void ssh_dial(void *transport)
+static void on_stream_end(struct stream *stream)
 {
-	struct ssh_transport *t = transport;
-	const char *const argv[] = { t->program, "-F",		 t->config, "-T",
-				     t->host,	 WIRE_SSH_START, NULL };
+	timer_start(&CONTAINER_OF(stream, struct ssh_link, stream)->explain_timer, SSH_EXPLAIN_MS);
+}
+
+static void on_unexplained(struct timer *t)
+{
+	struct ssh_link *s = CONTAINER_OF(t, struct ssh_link, explain_timer);
+
+	link_lose(&s->base, &s->stream.ended);
+}
+
+static void ssh_dial(struct link *l)
+{
+	struct ssh_link *s = ssh_of(l);
+	const char *const argv[] = { s->program, "-F",		 s->config, "-T",
+				     s->host,	 WIRE_SSH_START, NULL };
 	struct err err = { 0 };
 
-	t->exited = false;
-	t->hushed = false;
-	t->child = child_start(t->loop,
+	s->exited = false;
+	s->hushed = false;
+	s->child = child_start(l->loop,
 			       &(struct child_options){
 				       .argv = argv,
 				       .stdio = { CHILD_PIPE, CHILD_PIPE, CHILD_PIPE },
 				       .on_exit = on_exit,
-				       .user = t,
+				       .user = s,
 			       },
 			       &err);
-	if (t->child == NULL) {
-		channel_failed(t->link, &err);
+	if (s->child == NULL) {
+		link_lose(l, &err);
 		return;
 	}
-	t->words = child_take_pipe(t->child, 2);
-	conn_start(t->words, &words_calls, t);
-	channel_opened(t->link, child_take_pipe(t->child, 1), child_take_pipe(t->child, 0));
+	s->words = child_take_pipe(s->child, 2);
+	conn_start(s->words, &words_calls, s);
+	stream_open(&s->stream, child_take_pipe(s->child, 1), child_take_pipe(s->child, 0));
+}
+
+static int ssh_say(struct link *l, const struct wire_request *r)
+{
+	return stream_say(&ssh_of(l)->stream, r);
 }
 
 /* ssh ends by itself when its stdin has; the signal is for one that hangs in a dead connection. */
-static void ssh_hang_up(void *transport)
+static void ssh_hang_up(struct link *l)
 {
-	struct ssh_transport *t = transport;
+	struct ssh_link *s = ssh_of(l);
 
-	if (t->child != NULL) {
-		child_kill(t->child, SIGTERM);
-		child_close(t->child);
-		t->child = NULL;
+	stream_close(&s->stream);
+	timer_stop(&s->explain_timer);
+	if (s->child != NULL) {
+		child_kill(s->child, SIGTERM);
+		child_close(s->child);
+		s->child = NULL;
 	}
-	conn_close(t->words);
-	t->words = NULL;
-	buf_clear(&t->said);
+	conn_close(s->words);
+	s->words = NULL;
+	buf_clear(&s->said);
 }
 
-static void ssh_destroy(void *transport)
+static void ssh_free(struct link *l)
 {
-	struct ssh_transport *t = transport;
+	struct ssh_link *s = ssh_of(l);
 
-	buf_finish(&t->said);
-	free(t->program);
-	free(t->config);
-	free(t->host);
-	free(t);
+	buf_finish(&s->said);
+	free(s->program);
+	free(s->config);
+	free(s->host);
+	free(s);
 }
 
-static const struct channel_transport ssh_transport = {
+static const struct link_kind ssh_kind = {
 	.dial = ssh_dial,
+	.say = ssh_say,
 	.hang_up = ssh_hang_up,
-	.destroy = ssh_destroy,
-	.explain_ms = SSH_EXPLAIN_MS,
+	.free = ssh_free,
+	.hello_ms = SSH_HELLO_MS,
 };
 
 struct link *link_ssh_create(struct loop *loop, const struct link_ssh_options *options)
 {
-	struct ssh_transport *t = mem_alloc(sizeof(*t));
+	struct ssh_link *s = mem_alloc(sizeof(*s));
 
-	t->loop = loop;
-	t->program = mem_strdup(options->program);
-	t->config = mem_strdup(options->config);
-	t->host = mem_strdup(options->host);
-	buf_init(&t->said, SSH_STDERR_MAX_BYTES);
-	t->link = channel_create(loop, &(struct channel_options){
-					       .controller = options->controller,
-					       .who = options->who,
-					       .peer = "the agent on the host",
-					       .hello_ms = SSH_HELLO_MS,
-					       .transport = &ssh_transport,
-					       .transport_data = t,
-					       .callbacks = options->callbacks,
-					       .user = options->user,
-				       });
-	return t->link;
+	s->program = mem_strdup(options->program);
+	s->config = mem_strdup(options->config);
+	s->host = mem_strdup(options->host);
+	buf_init(&s->said, SSH_STDERR_MAX_BYTES);
+	timer_init(&s->explain_timer, loop, on_unexplained);
+	stream_init(&s->stream, &s->base, options->controller, options->who);
+	s->stream.on_end = on_stream_end;
+	link_init(&s->base, loop, &ssh_kind, mem_strdup("the agent on the host"));
+	s->base.callbacks = options->callbacks;
+	s->base.user = options->user;
+	return &s->base;
 }

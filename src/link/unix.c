@@ -5,26 +5,31 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
-#include "link/channel.h"
+#include "link/stream.h"
 
 #define UNIX_HELLO_MS 5000
 
-struct unix_transport {
-	struct loop *loop;
+struct unix_link {
+	struct link base; /* first */
 	char *path;
 	struct conn *dialing;
-	struct link *link;
+	struct stream stream;
 };
+
+static struct unix_link *unix_of(struct link *l)
+{
+	return CONTAINER_OF(l, struct unix_link, base);
+}
 
 static void on_connect(void *user, int status)
 {
-	struct unix_transport *t = user;
-	struct conn *c = t->dialing;
+	struct unix_link *u = user;
+	struct conn *c = u->dialing;
 	struct err err = { 0 };
 
-	t->dialing = NULL;
+	u->dialing = NULL;
 	if (status == 0) {
-		channel_opened(t->link, c, c);
+		stream_open(&u->stream, c, c);
 		return;
 	}
 	conn_close(c);
@@ -32,58 +37,57 @@ static void on_connect(void *user, int status)
 		err_set(&err, ERR_NO_AGENT,
 			"no agent listens at %s: start it with 'ronzal agent', or for good with "
 			"'ronzal service install'",
-			t->path);
+			u->path);
 	} else {
-		err_set_os(&err, status, "connecting to the agent at %s", t->path);
+		err_set_os(&err, status, "connecting to the agent at %s", u->path);
 	}
-	channel_failed(t->link, &err);
+	link_lose(&u->base, &err);
 }
 
-static void unix_dial(void *transport)
+static void unix_dial(struct link *l)
 {
-	struct unix_transport *t = transport;
+	struct unix_link *u = unix_of(l);
 
-	t->dialing = conn_dial_unix(t->loop, t->path, on_connect, t);
+	u->dialing = conn_dial_unix(l->loop, u->path, on_connect, u);
 }
 
-static void unix_hang_up(void *transport)
+static int unix_say(struct link *l, const struct wire_request *r)
 {
-	struct unix_transport *t = transport;
-
-	conn_close(t->dialing);
-	t->dialing = NULL;
+	return stream_say(&unix_of(l)->stream, r);
 }
 
-static void unix_destroy(void *transport)
+static void unix_hang_up(struct link *l)
 {
-	struct unix_transport *t = transport;
+	struct unix_link *u = unix_of(l);
 
-	free(t->path);
-	free(t);
+	conn_close(u->dialing);
+	u->dialing = NULL;
+	stream_close(&u->stream);
 }
 
-static const struct channel_transport unix_transport = {
+static void unix_free(struct link *l)
+{
+	free(unix_of(l)->path);
+	free(l);
+}
+
+static const struct link_kind unix_kind = {
 	.dial = unix_dial,
+	.say = unix_say,
 	.hang_up = unix_hang_up,
-	.destroy = unix_destroy,
+	.free = unix_free,
+	.hello_ms = UNIX_HELLO_MS,
 };
 
 struct link *link_unix_create(struct loop *loop, const char *socket_path, const char *controller,
 			      const char *who, const struct link_callbacks *callbacks, void *user)
 {
-	struct unix_transport *t = mem_alloc(sizeof(*t));
+	struct unix_link *u = mem_alloc(sizeof(*u));
 
-	t->loop = loop;
-	t->path = mem_strdup(socket_path);
-	t->link = channel_create(loop, &(struct channel_options){
-					       .controller = controller,
-					       .who = who,
-					       .peer = "the agent",
-					       .hello_ms = UNIX_HELLO_MS,
-					       .transport = &unix_transport,
-					       .transport_data = t,
-					       .callbacks = callbacks,
-					       .user = user,
-				       });
-	return t->link;
+	u->path = mem_strdup(socket_path);
+	stream_init(&u->stream, &u->base, controller, who);
+	link_init(&u->base, loop, &unix_kind, mem_strdup("the agent"));
+	u->base.callbacks = callbacks;
+	u->base.user = user;
+	return &u->base;
 }
