@@ -117,7 +117,7 @@ $(LIB): $(LIB_OBJ)
 	@mkdir -p $(@D)
 	$(say) AR $@
 	@rm -f $@
-	$(Q)$(if $(LIB_OBJ),ar rcs $@ $(LIB_OBJ),ar rcs $@)
+	$(Q)$(AR) rcs $@ $(LIB_OBJ)
 
 $(BUILD)/obj/%.o: src/%.c $(BUILD)/flags | libraries
 	@mkdir -p $(@D)

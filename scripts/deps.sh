@@ -48,6 +48,9 @@ fn:has_nginx             nginx                 nginx        peer in the benchmar
 fn:has_haproxy           haproxy               haproxy      peer in the benchmarks
 cmd:slowhttptest         slowhttptest          slowhttptest slow client tests
 fn:has_promtool          -                     prometheus   checks /metrics
+fn:has_venv              python3-venv          -            Zig, for the Mac binaries
+cmd:tclsh                tcl                   -            SQLite, for the Mac binaries
+cmd:llvm-objdump         llvm                  -            looks into the Mac binaries
 cmd:debootstrap          debootstrap           -            base image for the Docker tests
 fn:has_docker            docker.io             -            Docker tests
 fn:has_compose           docker-compose        -            Docker tests
@@ -120,6 +123,7 @@ has_asan() {
 	cc -fsanitize=address,undefined "$work/asan.c" -o "$work/asan" >/dev/null 2>&1
 }
 
+has_venv() { python3 -c 'import ensurepip, venv' >/dev/null 2>&1; }
 has_sshd() { command -v sshd >/dev/null 2>&1; }
 has_nginx() { command -v nginx >/dev/null 2>&1; }
 has_haproxy() { command -v haproxy >/dev/null 2>&1; }
