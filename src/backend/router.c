@@ -12,7 +12,6 @@ static const struct route routes[] = { ROUTE_TABLE(ROUTE_ROW) };
 #undef ROUTE_ROW
 
 #define MODELS_PREFIX "/v1/models/"
-#define NEAR_ENOUGH 5
 #define NAMES_MAX_BYTES 400
 #define PART_MAX_BYTES 4096 /* of a form: the head of a part and a model's name */
 
@@ -200,28 +199,21 @@ static bool is_enabled(const struct fleet_model *m)
 static int say_not_found(const struct fleet *f, const char *name, struct err *err)
 {
 	const struct list *models = fleet_models(f);
-	const char *nearest = NULL;
-	size_t best = NEAR_ENOUGH;
+	struct nearest nearest = { .word = span_of(name) };
 	struct buf names;
 
 	buf_init(&names, NAMES_MAX_BYTES);
 	LIST_FOR_EACH (it, following, models) {
 		const struct fleet_model *m = LIST_ITEM(it, struct fleet_model, link);
-		size_t distance = span_distance(span_of(name), span_of(m->server.id));
-		bool is_part = strstr(m->server.id, name) != NULL && name[0] != '\0';
-
 		buf_printf(&names, "%s%s", names.len > 0 ? ", " : "", m->server.id);
-		if (distance < best || (is_part && nearest == NULL)) {
-			best = distance < best ? distance : best;
-			nearest = m->server.id;
-		}
+		nearest_try(&nearest, m->server.id);
 	}
 	if (name[0] == '\0') {
 		err_set(err, ERR_INVALID, "'model' is missing. Models: %s", buf_text(&names));
-	} else if (nearest != NULL) {
+	} else if (nearest.name != NULL) {
 		err_set(err, ERR_NOT_FOUND,
 			"model '%s' is not here. Models: %s. Did you mean '%s'?", name,
-			buf_text(&names), nearest);
+			buf_text(&names), nearest.name);
 	} else {
 		err_set(err, ERR_NOT_FOUND, "model '%s' is not here. Models: %s", name,
 			names.len > 0 ? buf_text(&names) : "none");

@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/span.h"
 
+#include <ctype.h>
 #include <strings.h>
 
 #include "base/err.h"
+
+#define SLIPS_MAX_BYTES 128 /* of a word are compared */
+#define PART_MIN_BYTES 4    /* a part of a name this long is taken for it */
 
 bool span_is_nocase(struct span s, const char *text)
 {
@@ -172,27 +176,49 @@ bool span_is_utf8(struct span s)
 	return true;
 }
 
-size_t span_distance(struct span a, struct span b)
+/* Optimal string alignment: Levenshtein's distance with swapped neighbours as one slip. */
+static size_t count_slips(struct span a, struct span b)
 {
-	size_t row[SPAN_DISTANCE_MAX_BYTES + 1]; /* row[j]: distance of a[0..i) and b[0..j) */
-	size_t a_len = a.len < SPAN_DISTANCE_MAX_BYTES ? a.len : SPAN_DISTANCE_MAX_BYTES;
-	size_t b_len = b.len < SPAN_DISTANCE_MAX_BYTES ? b.len : SPAN_DISTANCE_MAX_BYTES;
+	size_t rows[3][SLIPS_MAX_BYTES + 1]; /* rows[i % 3][j]: slips from a[0..i) to b[0..j) */
 
-	for (size_t j = 0; j <= b_len; j++) {
-		row[j] = j;
-	}
-	for (size_t i = 1; i <= a_len; i++) {
-		size_t diagonal = row[0];
+	a.len = a.len < SLIPS_MAX_BYTES ? a.len : SLIPS_MAX_BYTES;
+	b.len = b.len < SLIPS_MAX_BYTES ? b.len : SLIPS_MAX_BYTES;
+	for (size_t i = 0; i <= a.len; i++) {
+		size_t *row = rows[i % 3], *above = rows[(i + 2) % 3];
 
 		row[0] = i;
-		for (size_t j = 1; j <= b_len; j++) {
-			size_t change =
-				diagonal + (strncasecmp(&a.ptr[i - 1], &b.ptr[j - 1], 1) != 0);
-			size_t drop = (row[j] < row[j - 1] ? row[j] : row[j - 1]) + 1;
+		for (size_t j = 1; j <= b.len; j++) {
+			bool same = i > 0 && tolower((unsigned char)a.ptr[i - 1]) ==
+						     tolower((unsigned char)b.ptr[j - 1]);
+			size_t best = row[j - 1] + 1;
 
-			diagonal = row[j];
-			row[j] = change < drop ? change : drop;
+			if (i > 0 && above[j] + 1 < best) {
+				best = above[j] + 1;
+			}
+			if (i > 0 && above[j - 1] + !same < best) {
+				best = above[j - 1] + !same;
+			}
+			if (i > 1 && j > 1 && a.ptr[i - 1] == b.ptr[j - 2] &&
+			    a.ptr[i - 2] == b.ptr[j - 1] && rows[(i + 1) % 3][j - 2] + 1 < best) {
+				best = rows[(i + 1) % 3][j - 2] + 1;
+			}
+			row[j] = best;
 		}
 	}
-	return row[b_len];
+	return rows[a.len % 3][b.len];
+}
+
+void nearest_try(struct nearest *n, const char *candidate)
+{
+	struct span word = n->word;
+	size_t slips = count_slips(word, span_of(candidate));
+
+	for (const char *at = candidate; word.len >= PART_MIN_BYTES && *at != '\0'; at++) {
+		slips = strncasecmp(at, word.ptr, word.len) == 0 ? 1 : slips;
+	}
+
+	if (word.len > 0 && slips <= word.len / 3 + 1 && (n->name == NULL || slips < n->slips)) {
+		n->name = candidate;
+		n->slips = slips;
+	}
 }

@@ -82,11 +82,16 @@ int span_to_u64(struct span s, uint64_t max, uint64_t *ret_value);
 void span_copy(struct span s, char *text, size_t room);
 
 /*
- * How many letters must be changed, added or dropped to turn one into the other, letters of either
- * case being the same (Levenshtein). Both are cut at SPAN_DISTANCE_MAX_BYTES first.
+ * What a mistyped word may mean: begin with { .word = ... }, try every candidate; name is then the
+ * one with the fewest slips (letters changed, added, dropped or swapped, whatever their case), if
+ * these are few for the word's length or the word is a part of it; else NULL.
  */
-#define SPAN_DISTANCE_MAX_BYTES 128
-size_t span_distance(struct span a, struct span b);
+struct nearest {
+	struct span word;
+	const char *name;
+	size_t slips; /* private */
+};
+void nearest_try(struct nearest *n, const char *candidate);
 
 /* Whether all bytes are well-formed UTF-8 (Unicode 15, table 3-7). */
 bool span_is_utf8(struct span s);

@@ -511,30 +511,28 @@ static void print_table(const struct bench *b, struct buf *out)
 {
 	struct table table;
 
-	table_init(&table, MEASURES + 1);
-	char(*cells)[TABLE_CELL_MAX_BYTES] = table_add_row(&table, TERM_DIM);
+	char text[64];
 
-	snprintf(cells[0], TABLE_CELL_MAX_BYTES, "mode");
+	table_init(&table);
+	table_row(&table, TERM_DIM, "mode");
 	for (int k = 0; k < MEASURES; k++) {
-		snprintf(cells[k + 1], TABLE_CELL_MAX_BYTES, "%s", measures[k].head);
+		table_cell(&table, "%s", measures[k].head);
 	}
 	for (int i = 0; i < b->mode_count; i++) {
-		cells = table_add_row(&table, TERM_PLAIN);
-		snprintf(cells[0], TABLE_CELL_MAX_BYTES, "%s", b->modes[i].name);
+		table_row(&table, TERM_PLAIN, "%s", b->modes[i].name);
 		for (int k = 0; k < MEASURES; k++) {
-			print_cell(&b->modes[i], k, cells[k + 1], TABLE_CELL_MAX_BYTES);
+			print_cell(&b->modes[i], k, text, sizeof(text));
+			table_cell(&table, "%s", text);
 		}
 	}
 	if (b->mode_count == 2) {
-		cells = table_add_row(&table, TERM_BOLD);
-		snprintf(cells[0], TABLE_CELL_MAX_BYTES, "factor");
+		table_row(&table, TERM_BOLD, "factor");
 		for (int k = 0; k < MEASURES; k++) {
 			double spread, x = median(&b->modes[0].series[k], &spread);
 			double y = median(&b->modes[1].series[k], &spread);
 			double factor = measures[k].less_is_better ? x / y : y / x;
 
-			snprintf(cells[k + 1], TABLE_CELL_MAX_BYTES, isnan(factor) ? "-" : "%.1fx",
-				 factor);
+			table_cell(&table, isnan(factor) ? "-" : "%.1fx", factor);
 		}
 	}
 	table_print(&table, out);

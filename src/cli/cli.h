@@ -71,6 +71,7 @@ void places_finish(struct places *p);
 struct args {
 	const char *items[ARGS_MAX];
 	int count;
+	const char *command; /* for what errors say */
 };
 
 bool args_take_flag(struct args *a, const char *short_name, const char *long_name);

@@ -17,25 +17,18 @@ static void list_as_table(const struct keys *k, struct buf *out)
 {
 	struct table t;
 
-	table_init(&t, 4);
-	char(*cells)[TABLE_CELL_MAX_BYTES] = table_add_row(&t, TERM_DIM);
-
-	snprintf(cells[0], TABLE_CELL_MAX_BYTES, "ID");
-	snprintf(cells[1], TABLE_CELL_MAX_BYTES, "NAME");
-	snprintf(cells[2], TABLE_CELL_MAX_BYTES, "MADE");
-	snprintf(cells[3], TABLE_CELL_MAX_BYTES, "MODELS");
+	table_init(&t);
+	table_row(&t, TERM_DIM, "ID\tNAME\tMADE\tMODELS");
 	for (size_t i = 0; i < k->count; i++) {
 		const struct key *key = &k->items[i];
 		time_t made = (time_t)(key->made_unix_ms / 1000);
+		char day[16];
 		struct tm utc;
 
-		cells = table_add_row(&t, TERM_PLAIN);
-		snprintf(cells[0], TABLE_CELL_MAX_BYTES, "%s", key->id);
-		snprintf(cells[1], TABLE_CELL_MAX_BYTES, "%s", key->name);
-		strftime(cells[2], TABLE_CELL_MAX_BYTES, "%Y-%m-%d", gmtime_r(&made, &utc));
-		snprintf(cells[3], TABLE_CELL_MAX_BYTES, "%s%s",
-			 key->model_count > 0 ? key->models[0] : "all",
-			 key->model_count > 1 ? ", ..." : "");
+		strftime(day, sizeof(day), "%Y-%m-%d", gmtime_r(&made, &utc));
+		table_row(&t, TERM_PLAIN, "%s\t%s\t%s\t%s%s", key->id, key->name, day,
+			  key->model_count > 0 ? key->models[0] : "all",
+			  key->model_count > 1 ? ", ..." : "");
 	}
 	table_print(&t, out);
 	table_finish(&t);

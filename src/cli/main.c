@@ -14,9 +14,10 @@
 #include "version.h"
 
 #define HELP_MAX_BYTES 65536
-#define NEAR_ENOUGH 3
 
 extern char **environ;
+
+static const char *const common_flags[] = { "json", "quiet", "help" };
 
 static int command_help(struct cli *cli, struct args *args, struct err *err);
 static int command_version(struct cli *cli, struct args *args, struct err *err);
@@ -133,20 +134,14 @@ static const struct command *command_named(const char *name)
 
 static int unknown_command(const char *name, struct err *err)
 {
-	const char *nearest = NULL;
-	size_t best = NEAR_ENOUGH;
+	struct nearest nearest = { .word = span_of(name) };
 
 	for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
-		size_t distance = span_distance(span_of(name), span_of(commands[i].name));
-
-		if (distance < best) {
-			best = distance;
-			nearest = commands[i].name;
-		}
+		nearest_try(&nearest, commands[i].name);
 	}
-	if (nearest != NULL) {
+	if (nearest.name != NULL) {
 		return err_set(err, ERR_INVALID, "there is no command '%s'. Did you mean '%s'?",
-			       name, nearest);
+			       name, nearest.name);
 	}
 	return err_set(err, ERR_INVALID, "there is no command '%s'. All of them: ronzal help",
 		       name);
@@ -256,6 +251,22 @@ const char *args_take_value(struct args *a, const char *name, struct err *err)
 	return NULL;
 }
 
+static int unknown_flag(const struct args *a, const char *flag, struct err *err)
+{
+	struct nearest nearest = { .word = span_of(flag + strspn(flag, "-")) };
+
+	for (size_t i = 0; i < ARRAY_LEN(common_flags); i++) {
+		nearest_try(&nearest, common_flags[i]);
+	}
+	config_try_names(&nearest);
+	if (nearest.name != NULL) {
+		return err_set(err, ERR_INVALID, "%s is not known here. Did you mean --%s?", flag,
+			       nearest.name);
+	}
+	return err_set(err, ERR_INVALID, "%s is not known here. What is: ronzal help %s", flag,
+		       a->command);
+}
+
 int args_check(const struct args *a, int min, int max, struct err *err)
 {
 	if (err->code != 0) {
@@ -263,14 +274,17 @@ int args_check(const struct args *a, int min, int max, struct err *err)
 	}
 	for (int i = 0; i < a->count; i++) {
 		if (a->items[i][0] == '-' && a->items[i][1] != '\0') {
-			return err_set(err, ERR_INVALID, "%s is not known here", a->items[i]);
+			return unknown_flag(a, a->items[i], err);
 		}
 	}
 	if (a->count > max) {
-		return err_set(err, ERR_INVALID, "'%s' is one word too many", a->items[max]);
+		return err_set(err, ERR_INVALID,
+			       "'%s' is one word too many. What is known: ronzal help %s",
+			       a->items[max], a->command);
 	}
 	if (a->count < min) {
-		return err_set(err, ERR_INVALID, "a word is missing");
+		return err_set(err, ERR_INVALID, "a word is missing: ronzal %s %s", a->command,
+			       command_named(a->command)->words);
 	}
 	return 0;
 }
@@ -348,6 +362,7 @@ static int run(struct cli *cli, const char *const *argv, struct err *err)
 
 	name = strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 ? "help" : name;
 	name = strcmp(name, "--version") == 0 ? "version" : name;
+	args.command = name;
 	const struct command *command = command_named(name);
 
 	if (command == NULL) {
@@ -369,7 +384,7 @@ static int run(struct cli *cli, const char *const *argv, struct err *err)
 		status = sort_words(cli, argv + 1, &args, &help, err);
 	}
 	if (status == 0 && help) {
-		args = (struct args){ { command->name }, 1 };
+		args = (struct args){ { command->name }, 1, "help" };
 		command = command_named("help");
 	}
 	if (status == 0) {

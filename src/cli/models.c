@@ -76,25 +76,16 @@ static void list_as_json(const struct registry *r, struct buf *out)
 
 static void list_as_table(const struct registry *r, struct buf *out)
 {
-	static const char *const heads[] = { "MODEL", "ENABLED", "PORT", "QUANT", "FILE" };
 	struct table t;
 
-	table_init(&t, ARRAY_LEN(heads));
-	char(*cells)[TABLE_CELL_MAX_BYTES] = table_add_row(&t, TERM_DIM);
-
-	for (size_t i = 0; i < ARRAY_LEN(heads); i++) {
-		snprintf(cells[i], TABLE_CELL_MAX_BYTES, "%s", heads[i]);
-	}
+	table_init(&t);
+	table_row(&t, TERM_DIM, "MODEL\tENABLED\tPORT\tQUANT\tFILE");
 	for (size_t i = 0; i < r->count; i++) {
 		const struct model *m = &r->models[i];
 
-		cells = table_add_row(&t, m->enabled ? TERM_PLAIN : TERM_DIM);
-		snprintf(cells[0], TABLE_CELL_MAX_BYTES, "%s", m->id);
-		snprintf(cells[1], TABLE_CELL_MAX_BYTES, "%s", m->enabled ? "yes" : "no");
-		snprintf(cells[2], TABLE_CELL_MAX_BYTES, "%u", m->port);
-		snprintf(cells[3], TABLE_CELL_MAX_BYTES, "%s",
-			 m->quantization != NULL ? m->quantization : "-");
-		span_copy(span_of(m->file_path), cells[4], TABLE_CELL_MAX_BYTES);
+		table_row(&t, m->enabled ? TERM_PLAIN : TERM_DIM, "%s\t%s\t%u\t%s\t%s", m->id,
+			  m->enabled ? "yes" : "no", m->port,
+			  m->quantization != NULL ? m->quantization : "-", m->file_path);
 	}
 	table_print(&t, out);
 	table_finish(&t);

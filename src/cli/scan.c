@@ -72,16 +72,13 @@ static void report_as_table(const struct scan_report *report, struct buf *out)
 	struct table t;
 	size_t added = 0;
 
-	table_init(&t, 3);
+	table_init(&t);
 	for (size_t i = 0; i < report->count; i++) {
 		const struct scan_line *line = &report->lines[i];
-		char(*cells)[TABLE_CELL_MAX_BYTES] =
-			table_add_row(&t, line->fate == SCAN_ADDED ? TERM_GREEN : TERM_PLAIN);
 
 		added += line->fate == SCAN_ADDED;
-		span_copy(span_of(fate_text(line->fate)), cells[0], TABLE_CELL_MAX_BYTES);
-		span_copy(span_of(line->id), cells[1], TABLE_CELL_MAX_BYTES);
-		span_copy(span_of(line->text), cells[2], TABLE_CELL_MAX_BYTES);
+		table_row(&t, line->fate == SCAN_ADDED ? TERM_GREEN : TERM_PLAIN, "%s\t%s\t%s",
+			  fate_text(line->fate), line->id, line->text);
 	}
 	table_print(&t, out);
 	table_finish(&t);

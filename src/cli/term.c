@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli/term.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/mem.h"
+
+#define TABLE_MAX_BYTES (1u << 20)
 
 bool term_is_live(void)
 {
@@ -73,62 +76,81 @@ void term_bar(struct buf *out, float fraction, int width)
 	}
 }
 
-void table_init(struct table *t, int columns)
+void table_init(struct table *t)
 {
-	*t = (struct table){ .columns = columns };
+	buf_init(&t->text, TABLE_MAX_BYTES);
 }
 
 void table_finish(struct table *t)
 {
-	free(t->cells);
-	free(t->colors);
-	*t = (struct table){ 0 };
+	buf_finish(&t->text);
 }
 
-char (*table_add_row(struct table *t, enum term_color color))[TABLE_CELL_MAX_BYTES]
+void table_row(struct table *t, enum term_color color, const char *format, ...)
 {
-	size_t first = t->rows * (size_t)t->columns;
+	va_list args;
 
-	t->rows++;
-	t->cells = mem_resize(t->cells, t->rows * (size_t)t->columns, sizeof(*t->cells));
-	t->colors = mem_resize(t->colors, t->rows, sizeof(*t->colors));
-	memset(t->cells + first, 0, (size_t)t->columns * sizeof(*t->cells));
-	t->colors[t->rows - 1] = color;
-	return t->cells + first;
+	va_start(args, format);
+	buf_printf(&t->text, "%s%c", t->text.len > 0 ? "\n" : "", '0' + (int)color);
+	buf_vprintf(&t->text, format, args);
+	va_end(args);
+}
+
+void table_cell(struct table *t, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	buf_add_char(&t->text, '\t');
+	buf_vprintf(&t->text, format, args);
+	va_end(args);
 }
 
 /* Cells on screen: every UTF-8 lead byte is one. */
-static int cell_width(const char *text)
+static int cell_width(struct span cell)
 {
 	int width = 0;
 
-	for (; *text != '\0'; text++) {
-		width += ((unsigned char)*text & 0xc0) != 0x80;
+	for (size_t i = 0; i < cell.len; i++) {
+		width += ((unsigned char)cell.ptr[i] & 0xc0) != 0x80;
 	}
 	return width;
+}
+
+/* Prints a row into out, or with out NULL lets the widths grow to it. */
+static void lay_out(struct span row, int widths[TABLE_COLUMNS_MAX], struct buf *out)
+{
+	const char *color = term_color((enum term_color)(row.ptr[0] - '0'));
+	struct span rest = span_from(row, 1);
+
+	for (int column = 0; rest.ptr != NULL && column < TABLE_COLUMNS_MAX; column++) {
+		struct span cell = span_split(&rest, '\t');
+		int width = cell_width(cell);
+
+		if (out != NULL) {
+			int gap = rest.ptr != NULL ? widths[column] - width + 2 : 0;
+
+			buf_printf(out, "%s%.*s%*s", column == 0 ? color : "", SPAN_ARG(cell), gap,
+				   "");
+		} else if (width > widths[column]) {
+			widths[column] = width;
+		}
+	}
+	if (out != NULL) {
+		buf_printf(out, "%s\n", term_color(TERM_PLAIN));
+	}
 }
 
 void table_print(const struct table *t, struct buf *out)
 {
 	int widths[TABLE_COLUMNS_MAX] = { 0 };
-	size_t cells = t->rows * (size_t)t->columns;
 
-	for (size_t i = 0; i < cells; i++) {
-		int width = cell_width(t->cells[i]);
-		int *widest = &widths[i % (size_t)t->columns];
+	for (int pass = 0; pass < 2; pass++) {
+		struct span rest = buf_span(&t->text);
 
-		*widest = width > *widest ? width : *widest;
-	}
-	for (size_t row = 0; row < t->rows; row++) {
-		buf_add_text(out, term_color(t->colors[row]));
-		for (int column = 0; column < t->columns; column++) {
-			const char *text = t->cells[row * (size_t)t->columns + (size_t)column];
-			bool is_last = column == t->columns - 1;
-
-			buf_printf(out, "%s%*s", text,
-				   is_last ? 0 : widths[column] - cell_width(text) + 2, "");
+		while (rest.len > 0) {
+			lay_out(span_split(&rest, '\n'), widths, pass == 0 ? NULL : out);
 		}
-		buf_printf(out, "%s\n", term_color(TERM_PLAIN));
 	}
 }
 

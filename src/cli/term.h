@@ -25,21 +25,20 @@ void term_duration(uint64_t ms, char *text, size_t room);
 /* A bar of `width` cells; fraction < 0 draws dots. */
 void term_bar(struct buf *out, float fraction, int width);
 
-#define TABLE_COLUMNS_MAX 10
-#define TABLE_CELL_MAX_BYTES 160
+#define TABLE_COLUMNS_MAX 12
 
 /* Rows of text whose columns are made as wide as their widest cell. */
 struct table {
-	int columns;
-	size_t rows;
-	char (*cells)[TABLE_CELL_MAX_BYTES]; /* row by row */
-	enum term_color *colors;	     /* of a row */
+	struct buf text; /* private: a row a line, its colour first; tabs end cells */
 };
 
-void table_init(struct table *t, int columns);
+void table_init(struct table *t);
 void table_finish(struct table *t);
-/* Adds a row of empty cells, returns the first of them. */
-char (*table_add_row(struct table *t, enum term_color color))[TABLE_CELL_MAX_BYTES];
+/* Adds a row of cells separated by tabs. */
+void table_row(struct table *t, enum term_color color, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+/* Adds a cell to the last row. */
+void table_cell(struct table *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void table_print(const struct table *t, struct buf *out);
 
 /* Writes to stdout, the whole of it. */

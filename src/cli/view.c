@@ -74,31 +74,27 @@ static void state_text(const struct server *s, char *text, size_t room)
 	}
 }
 
-static void fill_row(const struct server *s, char (*cells)[TABLE_CELL_MAX_BYTES])
+static void add_row(struct table *t, const struct server *s)
 {
 	uint64_t memory = s->memory_bytes > 0 ? s->memory_bytes : s->estimate_bytes;
-	char amount[32];
+	int64_t up_ms = s->phase == SERVER_READY && s->ready_unix_ms > 0
+				? unix_ms() - s->ready_unix_ms
+				: -1;
+	char state[64], device[128], amount[32], context[32] = "-", up[32] = "-";
 
-	snprintf(cells[0], TABLE_CELL_MAX_BYTES, "%s", s->id);
-	state_text(s, cells[1], TABLE_CELL_MAX_BYTES);
-	view_device(s, cells[2], TABLE_CELL_MAX_BYTES);
-	snprintf(cells[3], TABLE_CELL_MAX_BYTES, "%u", s->port);
-	if (s->receipt.context_tokens > 0 && server_phase_is_running(s->phase)) {
-		snprintf(cells[4], TABLE_CELL_MAX_BYTES, "%ux%u", s->receipt.slots,
-			 s->receipt.context_tokens);
-	} else {
-		snprintf(cells[4], TABLE_CELL_MAX_BYTES, "-");
-	}
+	state_text(s, state, sizeof(state));
+	view_device(s, device, sizeof(device));
 	term_bytes(memory, amount, sizeof(amount));
-	snprintf(cells[5], TABLE_CELL_MAX_BYTES, "%s%s",
-		 s->memory_bytes == 0 && memory > 0 ? "about " : "", amount);
-	snprintf(cells[6], TABLE_CELL_MAX_BYTES, "-");
-	if (s->phase == SERVER_READY && s->ready_unix_ms > 0) {
-		int64_t up = unix_ms() - s->ready_unix_ms;
-
-		term_duration(up > 0 ? (uint64_t)up : 0, cells[6], TABLE_CELL_MAX_BYTES);
+	if (s->receipt.context_tokens > 0 && server_phase_is_running(s->phase)) {
+		snprintf(context, sizeof(context), "%ux%u", s->receipt.slots,
+			 s->receipt.context_tokens);
 	}
-	snprintf(cells[7], TABLE_CELL_MAX_BYTES, "%s", s->enabled ? "" : "(not enabled)");
+	if (up_ms >= 0) {
+		term_duration((uint64_t)up_ms, up, sizeof(up));
+	}
+	table_row(t, color_of(s), "%s\t%s\t%s\t%u\t%s\t%s%s\t%s\t%s", s->id, state, device, s->port,
+		  context, s->memory_bytes == 0 && memory > 0 ? "about " : "", amount, up,
+		  s->enabled ? "" : "(not enabled)");
 }
 
 static void notes(const struct server *s, struct buf *out)
@@ -113,18 +109,12 @@ static void notes(const struct server *s, struct buf *out)
 
 void view_status(const struct server *servers, size_t count, struct buf *out)
 {
-	static const char *const heads[] = { "MODEL",	"STATE",  "DEVICE", "PORT",
-					     "CONTEXT", "MEMORY", "UP",	    "" };
 	struct table table;
 
-	table_init(&table, ARRAY_LEN(heads));
-	char(*cells)[TABLE_CELL_MAX_BYTES] = table_add_row(&table, TERM_DIM);
-
-	for (size_t i = 0; i < ARRAY_LEN(heads); i++) {
-		snprintf(cells[i], TABLE_CELL_MAX_BYTES, "%s", heads[i]);
-	}
+	table_init(&table);
+	table_row(&table, TERM_DIM, "MODEL\tSTATE\tDEVICE\tPORT\tCONTEXT\tMEMORY\tUP\t");
 	for (size_t i = 0; i < count; i++) {
-		fill_row(&servers[i], table_add_row(&table, color_of(&servers[i])));
+		add_row(&table, &servers[i]);
 	}
 	table_print(&table, out);
 	table_finish(&table);

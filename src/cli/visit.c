@@ -9,8 +9,6 @@
 #include "link/unix.h"
 #include "wire/constants.h"
 
-#define NEAR_ENOUGH 4
-
 struct server *visit_find(const struct visit *s, const char *id)
 {
 	for (size_t i = 0; i < s->count; i++) {
@@ -207,8 +205,7 @@ int visit_ask(struct visit *s, const struct link_request *request, struct err *e
 int visit_resolve(const struct visit *s, const char *word, const char **ret_id, struct err *err)
 {
 	const struct server *found = visit_find(s, word);
-	const char *nearest = NULL;
-	size_t best = NEAR_ENOUGH;
+	struct nearest nearest = { .word = span_of(word) };
 	struct buf names;
 
 	if (found != NULL) {
@@ -217,17 +214,12 @@ int visit_resolve(const struct visit *s, const char *word, const char **ret_id, 
 	}
 	buf_init(&names, ERR_TEXT_MAX_BYTES / 2);
 	for (size_t i = 0; i < s->count; i++) {
-		size_t distance = span_distance(span_of(word), span_of(s->servers[i].id));
-
-		if (distance < best) {
-			best = distance;
-			nearest = s->servers[i].id;
-		}
+		nearest_try(&nearest, s->servers[i].id);
 		buf_printf(&names, "%s%s", i > 0 ? ", " : "", s->servers[i].id);
 	}
-	if (nearest != NULL) {
+	if (nearest.name != NULL) {
 		err_set(err, ERR_NOT_FOUND, "there is no model '%s'. Did you mean '%s'?", word,
-			nearest);
+			nearest.name);
 	} else {
 		err_set(err, ERR_NOT_FOUND, "there is no model '%s'. Models: %s", word,
 			s->count > 0 ? buf_text(&names) : "none yet (ronzal models scan)");

@@ -11,7 +11,6 @@
 
 #define NAME_MAX_BYTES 64
 #define TEXT_MAX_BYTES 4096
-#define NEAR_ENOUGH 3 /* edits between a mistyped option and the one that is meant */
 
 enum option_kind { OPTION_NUMBER, OPTION_TEXT, OPTION_BOOL };
 
@@ -72,22 +71,21 @@ static const struct option_row *row_named(struct span name)
 	return NULL;
 }
 
+void config_try_names(struct nearest *n)
+{
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		nearest_try(n, rows[i].name);
+	}
+}
+
 static int unknown_option(struct span name, const char *where, struct err *err)
 {
-	const char *nearest = NULL;
-	size_t best = NEAR_ENOUGH + 1;
+	struct nearest nearest = { .word = name };
 
-	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-		size_t distance = span_distance(name, span_of(rows[i].name));
-
-		if (distance < best) {
-			best = distance;
-			nearest = rows[i].name;
-		}
-	}
-	if (nearest != NULL) {
+	config_try_names(&nearest);
+	if (nearest.name != NULL) {
 		return err_set(err, ERR_NOT_FOUND, "%s: there is no option %.*s. Did you mean %s?",
-			       where, SPAN_ARG(name), nearest);
+			       where, SPAN_ARG(name), nearest.name);
 	}
 	return err_set(err, ERR_NOT_FOUND,
 		       "%s: there is no option %.*s. All of them: ronzal help options", where,

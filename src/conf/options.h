@@ -112,6 +112,9 @@ int config_read_environment(struct config *c, const char *const *environment, st
  */
 int config_read_flag(struct config *c, const char *const *argv, int *at, struct err *err);
 
+/* All names, as what a mistyped one may mean. */
+void config_try_names(struct nearest *n);
+
 /* For `ronzal help options`, docs/options.md and a commented host.conf. */
 void config_print_help(struct buf *out);
 void config_print_markdown(struct buf *out);

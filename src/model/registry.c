@@ -12,7 +12,6 @@
 #include "base/mem.h"
 #include "model/registry_fields.h"
 
-#define NEAR_PREFIX_MIN_BYTES 3 /* shorter ones say nothing */
 
 #define FIELD_ROW(name, kind, member, max) \
 	{ name, FIELD_##kind, offsetof(struct model, member), max },
@@ -160,26 +159,12 @@ struct model *registry_find(const struct registry *r, struct span id_or_alias)
 
 const char *registry_nearest(const struct registry *r, struct span id)
 {
-	const char *nearest = NULL;
-	size_t best = id.len / 3 + 1; /* so many slips are still a slip */
+	struct nearest nearest = { .word = id };
 
-	if (id.len == 0 || id.len >= REGISTRY_ID_MAX_BYTES) {
-		return NULL;
-	}
 	for (size_t i = 0; i < r->count; i++) {
-		const char *candidate = r->models[i].id;
-		size_t distance = span_distance(id, span_of(candidate));
-
-		if (id.len >= NEAR_PREFIX_MIN_BYTES &&
-		    strncasecmp(candidate, id.ptr, id.len) == 0) {
-			distance = 1;
-		}
-		if (distance <= best && (nearest == NULL || distance < best)) {
-			best = distance;
-			nearest = candidate;
-		}
+		nearest_try(&nearest, r->models[i].id);
 	}
-	return nearest;
+	return nearest.name;
 }
 
 bool registry_port_is_taken(const struct registry *r, uint16_t port)
