@@ -12,7 +12,6 @@
 #include "base/mem.h"
 #include "model/registry_fields.h"
 
-
 #define FIELD_ROW(name, kind, member, max) \
 	{ name, FIELD_##kind, offsetof(struct model, member), max },
 const struct field field_rows[] = { FIELD_TABLE(FIELD_ROW) };
