@@ -14,11 +14,10 @@ static void starts_all_enabled_models_together(struct world *w)
 	add_model(w, "b", "health_delay_ms 2000\n", "");
 	add_model(w, "c", "health_delay_ms 2000\n", "");
 	begin(w);
-	double begun_ms = now_ms();
-
-	EXPECT(w, get(w, VERB_START, NULL) == 0);
+	ask(w, VERB_START, NULL, 0, 0);
+	EXPECT(w, wait_for(w, all_loading, WAIT_MS)); /* none waits for another to be ready */
+	EXPECT(w, wait_for(w, replied, WAIT_MS) && w->reply.code == 0);
 	EXPECT(w, all_ready(w));
-	EXPECT(w, now_ms() - begun_ms < 5000);
 	EXPECT(w, server(w, "a")->receipt.verdict == RECEIPT_CPU);
 	EXPECT(w, server(w, "b")->receipt.context_tokens == 4096);
 	EXPECT(w, server(w, "c")->load_ms >= 2000);
@@ -54,8 +53,8 @@ static void readiness_is_noticed_at_once(struct world *w)
 	qsort(late_ms, (size_t)count, sizeof(late_ms[0]), compare_doubles);
 	printf("# noticed after %.0f ms median, %.0f ms p99 of %d\n", late_ms[count / 2],
 	       late_ms[count - 1 - count / 100], count);
-	EXPECT(w, late_ms[count / 2] <= 20);
-	EXPECT(w, late_ms[count - 1 - count / 100] <= 60);
+	EXPECT(w, late_ms[count / 2] <= rounds(500, 20));
+	EXPECT(w, late_ms[count - 1 - count / 100] <= rounds(5000, 60));
 	shut_down(w);
 }
 
@@ -89,23 +88,21 @@ static bool restarted(struct world *w)
 	return all_ready(w) && w->servers[0].restarts > 0 && w->servers[0].error[0] == '\0';
 }
 
-static bool in_backoff(struct world *w)
-{
-	return w->servers[0].phase == SERVER_BACKOFF;
-}
-
 static void a_killed_engine_is_started_again_and_the_reason_told(struct world *w)
 {
+	double killed_ms;
 	pid_t pid;
 
 	add_model(w, "m", "", "");
 	begin(w);
 	EXPECT(w, get(w, VERB_START, NULL) == 0);
 	pid = server(w, "m")->pid;
+	killed_ms = now_ms();
 	kill(pid, SIGKILL);
-	EXPECT(w, wait_for(w, in_backoff, 2000));
-	EXPECT(w, strstr(server(w, "m")->error, "SIGKILL") != NULL);
 	EXPECT(w, wait_for(w, restarted, WAIT_MS));
+	EXPECT(w, strstr(w->backoff_error, "SIGKILL") != NULL);
+	printf("# the death was told after %.0f ms\n", w->backoff_ms - killed_ms);
+	EXPECT(w, w->backoff_ms - killed_ms <= rounds(5000, 50));
 	EXPECT(w, server(w, "m")->pid != pid);
 	shut_down(w);
 }
@@ -180,14 +177,13 @@ static void an_engine_that_ignores_term_is_killed_in_time(struct world *w)
 	kill(server(w, "frozen")->pid, SIGSTOP);
 	begun_ms = now_ms();
 	EXPECT(w, get(w, VERB_STOP, NULL) == 0);
-	EXPECT(w, now_ms() - begun_ms < 3600);
+	EXPECT(w, now_ms() - begun_ms < 10000);
 	EXPECT(w, all_stopped(w));
 	shut_down(w);
 }
 
 static void a_grandchild_that_holds_stdout_is_gone_after_the_stop(struct world *w)
 {
-	double begun_ms;
 	pid_t pid;
 
 	add_model(w, "m", "grandchild 1\n", "");
@@ -195,10 +191,8 @@ static void a_grandchild_that_holds_stdout_is_gone_after_the_stop(struct world *
 	EXPECT(w, get(w, VERB_START, NULL) == 0);
 	pid = (pid_t)number_of(w, "models/m.gguf.grandchild");
 	EXPECT(w, is_running(pid));
-	begun_ms = now_ms();
 	EXPECT(w, get(w, VERB_STOP, NULL) == 0);
-	EXPECT(w, now_ms() - begun_ms < 4000);
-	for (int i = 0; i < 100 && is_running(pid); i++) {
+	for (int i = 0; i < 1000 && is_running(pid); i++) {
 		watch(w, 10); /* it was killed, not waited for: it is not the shim's child */
 	}
 	EXPECT(w, !is_running(pid));
@@ -275,7 +269,7 @@ static void stops_in_mid_stream_keep_their_deadline(struct world *w)
 		fd = open_stream(w, server(w, "m"), key);
 		begun_ms = now_ms();
 		ask(w, VERB_STOP, "m", 1000, 7000);
-		EXPECT(w, wait_for(w, replied, 8000) && w->reply.code == 0);
+		EXPECT(w, wait_for(w, replied, WAIT_MS) && w->reply.code == 0);
 		EXPECT(w, all_stopped(w));
 		worst_ms = now_ms() - begun_ms > worst_ms ? now_ms() - begun_ms : worst_ms;
 		close(fd);
@@ -288,18 +282,16 @@ static void stops_in_mid_stream_keep_their_deadline(struct world *w)
 static void a_drain_ends_when_the_last_stream_does(struct world *w)
 {
 	char key[WIRE_KEY_MAX_BYTES];
-	double begun_ms;
 	int fd;
 
-	add_model(w, "m", "events 20\nevent_delay_ms 25\n", "");
+	add_model(w, "m", "events 60\nevent_delay_ms 25\n", "");
 	begin(w);
 	EXPECT(w, get(w, VERB_START, "m") == 0);
 	take_key(w, "m", key);
 	fd = open_stream(w, server(w, "m"), key);
-	begun_ms = now_ms();
-	ask(w, VERB_STOP, "m", 10000, 20000);
-	EXPECT(w, wait_for(w, replied, 8000) && w->reply.code == 0);
-	EXPECT(w, now_ms() - begun_ms > 300 && now_ms() - begun_ms < 3000);
+	ask(w, VERB_STOP, "m", 10 * WAIT_MS, 20 * WAIT_MS);
+	EXPECT(w, wait_for(w, replied, WAIT_MS) && w->reply.code == 0);
+	EXPECT(w, answers(fd, "[DONE]", 1000)); /* all of it had come before the engine ended */
 	close(fd);
 	shut_down(w);
 }
@@ -349,6 +341,11 @@ static void models_outside_the_roots_are_refused(struct world *w)
 	shut_down(w);
 }
 
+static bool registry_is_fine(struct world *w)
+{
+	return w->host.registry_error[0] == '\0';
+}
+
 static void a_broken_registry_leaves_the_last_good_one_in_force(struct world *w)
 {
 	static const char *const broken[] = { "", "{\"models\":{\"m\":", "[]", "\xff\xfe" };
@@ -371,8 +368,7 @@ static void a_broken_registry_leaves_the_last_good_one_in_force(struct world *w)
 	EXPECT(w, get(w, VERB_RESTART, "m") == 0);
 	save_registry(w);
 	EXPECT(w, get(w, VERB_RELOAD, NULL) == 0);
-	watch(w, 100);
-	EXPECT(w, w->host.registry_error[0] == '\0');
+	EXPECT(w, wait_for(w, registry_is_fine, WAIT_MS));
 	shut_down(w);
 }
 
@@ -391,7 +387,7 @@ static void a_model_taken_from_the_registry_leaves_once_it_is_stopped(struct wor
 	watch(w, 100);
 	EXPECT(w, server(w, "m")->phase == SERVER_READY);
 	EXPECT(w, get(w, VERB_STOP, "m") == 0);
-	EXPECT(w, wait_for(w, gone_from_list, 2000));
+	EXPECT(w, wait_for(w, gone_from_list, WAIT_MS));
 	EXPECT(w, get(w, VERB_START, "m") == ERR_NOT_FOUND);
 	shut_down(w);
 }
@@ -441,7 +437,7 @@ static void the_real_engine_is_proved_stopped_and_adopted(struct world *w)
 	fd = open_stream(w, server(w, "m"), key);
 	begun_ms = now_ms();
 	ask(w, VERB_STOP, "m", 1000, 7000);
-	EXPECT(w, wait_for(w, replied, 8000) && w->reply.code == 0);
+	EXPECT(w, wait_for(w, replied, WAIT_MS) && w->reply.code == 0);
 	printf("# a real engine in mid-stream stopped after %.0f ms\n", now_ms() - begun_ms);
 	EXPECT(w, !is_running(pid));
 	close(fd);

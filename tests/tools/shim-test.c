@@ -27,8 +27,9 @@
 
 #define PORT 19100
 #define ENGINE_PORT 19101
-#define CASE_LIMIT_S 30
-#define LINE_WAIT_MS 8000
+/* No case measures how fast a busy machine is: these only end what would never end. */
+#define CASE_LIMIT_S 120
+#define WAIT_MS 20000
 #define ARGS_MAX 16
 
 static const char *shim_program;
@@ -100,7 +101,7 @@ static struct started start_shim_with(const char *lease, const char *log_max,
 	close(out[1]);
 	for (;;) {
 		struct pollfd wait = { .fd = out[0], .events = POLLIN };
-		CHECK(poll(&wait, 1, LINE_WAIT_MS) == 1);
+		CHECK(poll(&wait, 1, WAIT_MS) == 1);
 		ssize_t n = read(out[0], s.line + got, sizeof(s.line) - 1 - got);
 		if (n <= 0) {
 			break; /* it closes its stdout after the line */
@@ -122,17 +123,24 @@ static pid_t start_shim(const char *lease, const char *script)
 	return s.pid;
 }
 
-static int wait_exit(pid_t pid, int limit_ms)
+static int wait_exit(pid_t pid)
 {
-	int64_t until = now_ms() + limit_ms;
+	int64_t until = now_ms() + WAIT_MS;
 	int status;
 
 	while (waitpid(pid, &status, WNOHANG) == 0) {
 		CHECK_MSG(now_ms() < until, "process %d is still there after %d ms", (int)pid,
-			  limit_ms);
+			  WAIT_MS);
 		nap(5);
 	}
 	return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+static void wait_gone(struct proc p)
+{
+	for (int64_t until = now_ms() + WAIT_MS; proc_is_alive(p); nap(5)) {
+		CHECK_MSG(now_ms() < until, "process %d lives on", (int)p.pid);
+	}
 }
 
 /* An agent's end of the socket */
@@ -164,9 +172,9 @@ static void detach(struct agent *a)
 }
 
 /* false at the end of the connection. */
-static bool next_line(struct agent *a, int limit_ms)
+static bool next_line(struct agent *a)
 {
-	int64_t until = now_ms() + limit_ms;
+	int64_t until = now_ms() + WAIT_MS;
 	struct err err;
 
 	for (;;) {
@@ -181,7 +189,7 @@ static bool next_line(struct agent *a, int limit_ms)
 		struct pollfd wait = { .fd = a->fd, .events = POLLIN };
 		int64_t left = until - now_ms();
 		CHECK_MSG(left > 0 && poll(&wait, 1, (int)left) == 1,
-			  "nothing came in %d ms; last: %.*s", limit_ms, SPAN_ARG(a->m.text));
+			  "nothing came in %d ms; last: %.*s", WAIT_MS, SPAN_ARG(a->m.text));
 		char *room = buf_reserve(&a->in, 1024);
 		ssize_t got = read(a->fd, room, 1024);
 		if (got <= 0) {
@@ -194,7 +202,7 @@ static bool next_line(struct agent *a, int limit_ms)
 static void await(struct agent *a, enum shim_verb verb)
 {
 	do {
-		CHECK_MSG(next_line(a, LINE_WAIT_MS), "the shim closed the connection");
+		CHECK_MSG(next_line(a), "the shim closed the connection");
 	} while (a->m.verb != verb);
 }
 
@@ -223,7 +231,7 @@ static void say_signal(struct agent *a, int signum)
 static struct proc attach_and_greet(struct agent *a)
 {
 	attach(a);
-	CHECK(next_line(a, LINE_WAIT_MS) && a->m.verb == SHIM_HELLO);
+	CHECK(next_line(a) && a->m.verb == SHIM_HELLO);
 	CHECK(a->m.hello.version == SHIM_VERSION && a->m.hello.port == PORT);
 	CHECK(strcmp(a->m.hello.model, "tiny") == 0);
 	CHECK(proc_is_alive(a->m.hello.engine));
@@ -274,7 +282,7 @@ static void an_engine_runs_is_logged_and_its_exit_told(void)
 	CHECK(a.m.number == 7);
 	CHECK(kill(shim, 0) == 0 && has_file("sock"));
 	say(&a, &(struct shim_message){ .verb = SHIM_RELEASE });
-	CHECK(wait_exit(shim, 2000) == 0);
+	CHECK(wait_exit(shim) == 0);
 	check_all_gone(engine);
 	CHECK(strcmp(read_text("log"), "one\ntwo\nhalf") == 0);
 }
@@ -290,7 +298,7 @@ static void release_does_nothing_while_the_engine_runs(void)
 	await(&a, SHIM_EXIT);
 	CHECK(a.m.number == -SIGTERM);
 	say(&a, &(struct shim_message){ .verb = SHIM_RELEASE });
-	CHECK(wait_exit(shim, 2000) == 0);
+	CHECK(wait_exit(shim) == 0);
 	check_all_gone(engine);
 }
 
@@ -303,11 +311,11 @@ static void a_failed_exec_is_no_started_engine(void)
 	CHECK_MSG(strcmp(s.line,
 			 "error: running /nowhere/llama-server: No such file or directory") == 0,
 		  "it said: %s", s.line);
-	CHECK(wait_exit(s.pid, 1000) == 1);
+	CHECK(wait_exit(s.pid) == 1);
 	CHECK(!has_file("sock") && !has_file("id") && !has_file("lock"));
 	s = start_shim_with("5", "1000000", folder);
 	CHECK_MSG(strcmp(s.line, "error: running /tmp: Permission denied") == 0, "%s", s.line);
-	CHECK(wait_exit(s.pid, 1000) == 1);
+	CHECK(wait_exit(s.pid) == 1);
 }
 
 static void bad_arguments_are_named(void)
@@ -316,10 +324,10 @@ static void bad_arguments_are_named(void)
 	struct started s = start_shim_with("never", "1000000", engine);
 
 	CHECK_MSG(strcmp(s.line, "error: LEASE_S 'never' is outside 0..86400") == 0, "%s", s.line);
-	CHECK(wait_exit(s.pid, 1000) == 1);
+	CHECK(wait_exit(s.pid) == 1);
 	s = start_shim_with("5", "12", engine);
 	CHECK_MSG(strcmp(s.line, "error: LOG_MAX_BYTES '12' is below 65536") == 0, "%s", s.line);
-	CHECK(wait_exit(s.pid, 1000) == 1);
+	CHECK(wait_exit(s.pid) == 1);
 }
 
 static void a_port_is_kept_by_one_shim(void)
@@ -334,10 +342,10 @@ static void a_port_is_kept_by_one_shim(void)
 	snprintf(expected, sizeof(expected),
 		 "error: port 19100 is kept by the shim of model tiny (pid %d)", (int)shim);
 	CHECK_MSG(strcmp(second.line, expected) == 0, "it said: %s", second.line);
-	CHECK(wait_exit(second.pid, 1000) == 1);
+	CHECK(wait_exit(second.pid) == 1);
 	CHECK(proc_is_alive(first) && has_file("sock") && has_file("id"));
 	kill(shim, SIGTERM);
-	CHECK(wait_exit(shim, 4000) == 0);
+	CHECK(wait_exit(shim) == 0);
 }
 
 static void sigterm_ends_engine_and_shim(void)
@@ -345,13 +353,11 @@ static void sigterm_ends_engine_and_shim(void)
 	struct agent a;
 	pid_t shim = start_shim("60", "sleep 60");
 	struct proc engine = attach_and_greet(&a);
-	int64_t start = now_ms();
 
 	kill(shim, SIGTERM);
 	await(&a, SHIM_EXIT);
 	CHECK(a.m.number == -SIGTERM);
-	CHECK(wait_exit(shim, 1000) == 0);
-	CHECK(now_ms() - start < 1000);
+	CHECK(wait_exit(shim) == 0);
 	check_all_gone(engine);
 }
 
@@ -371,8 +377,8 @@ static void an_engine_that_ignores_term_is_killed_after_the_grace(void)
 	CHECK(now_ms() - start >= SHIM_TERM_AGAIN_MS);
 	await(&a, SHIM_EXIT);
 	CHECK(a.m.number == -SIGKILL);
-	CHECK(now_ms() - start >= SHIM_KILL_MS && now_ms() - start < SHIM_KILL_MS + 500);
-	CHECK(wait_exit(shim, 1000) == 0);
+	CHECK(now_ms() - start >= SHIM_KILL_MS);
+	CHECK(wait_exit(shim) == 0);
 	check_all_gone(engine);
 }
 
@@ -381,16 +387,13 @@ static void a_stopped_engine_is_killed_after_the_grace(void)
 	struct agent a;
 	pid_t shim = start_shim("60", "sleep 60");
 	struct proc engine = attach_and_greet(&a);
-	int64_t start;
 
 	kill(engine.pid, SIGSTOP);
 	nap(300); /* pending together, TERM would be delivered before STOP */
-	start = now_ms();
 	kill(shim, SIGTERM);
 	await(&a, SHIM_EXIT);
 	CHECK(a.m.number == -SIGKILL);
-	CHECK(now_ms() - start < SHIM_KILL_MS + 500);
-	CHECK(wait_exit(shim, 1000) == 0);
+	CHECK(wait_exit(shim) == 0);
 	check_all_gone(engine);
 }
 
@@ -405,14 +408,11 @@ static void a_grandchild_that_holds_stdout_keeps_nothing(void)
 	await(&a, SHIM_LOG);
 	CHECK(span_to_u64(a.m.text, INT32_MAX, &pid) == 0);
 	CHECK(proc_identify((pid_t)pid, &grandchild) == 0);
-	int64_t start = now_ms();
 	say_signal(&a, SIGTERM);
-	await(&a, SHIM_EXIT);
-	CHECK(now_ms() - start < 1000);
-	nap(50);
-	CHECK(!proc_is_alive(grandchild));
+	await(&a, SHIM_EXIT); /* long before the grandchild's own end */
+	wait_gone(grandchild);
 	say(&a, &(struct shim_message){ .verb = SHIM_RELEASE });
-	CHECK(wait_exit(shim, 1000) == 0);
+	CHECK(wait_exit(shim) == 0);
 }
 
 static void a_grandchild_outlives_the_leader_by_nothing(void)
@@ -420,7 +420,7 @@ static void a_grandchild_outlives_the_leader_by_nothing(void)
 	struct agent a;
 	struct proc grandchild;
 	uint64_t pid;
-	pid_t shim = start_shim("60", "(trap '' TERM; exec sleep 60) & echo $!; sleep 0.2; exit 3");
+	pid_t shim = start_shim("60", "(trap '' TERM; exec sleep 60) & echo $!; sleep 0.5; exit 3");
 
 	attach(&a);
 	await(&a, SHIM_LOG);
@@ -428,27 +428,25 @@ static void a_grandchild_outlives_the_leader_by_nothing(void)
 	CHECK(proc_identify((pid_t)pid, &grandchild) == 0);
 	await(&a, SHIM_EXIT);
 	CHECK(a.m.number == 3);
-	nap(50);
-	CHECK(!proc_is_alive(grandchild));
+	wait_gone(grandchild);
 	kill(shim, SIGTERM);
-	CHECK(wait_exit(shim, 1000) == 0);
+	CHECK(wait_exit(shim) == 0);
 }
 
 static void a_daemon_that_left_the_group_does_not_hold_the_shim(void)
 {
 	struct agent a;
 	uint64_t pid;
-	pid_t shim = start_shim("60", "setsid sleep 20 & echo $!; sleep 0.3; exit 4");
+	pid_t shim = start_shim("60", "setsid sleep 100 & echo $!; sleep 0.3; exit 4");
 
 	attach(&a);
 	await(&a, SHIM_LOG);
 	CHECK(span_to_u64(a.m.text, INT32_MAX, &pid) == 0);
-	int64_t start = now_ms();
-	await(&a, SHIM_EXIT);
-	CHECK(a.m.number == 4 && now_ms() - start < 1000);
+	await(&a, SHIM_EXIT); /* ... while the daemon holds the pipe */
+	CHECK(a.m.number == 4 && kill((pid_t)pid, 0) == 0);
 	kill((pid_t)pid, SIGKILL);
 	kill(shim, SIGTERM);
-	CHECK(wait_exit(shim, 1000) == 0);
+	CHECK(wait_exit(shim) == 0);
 }
 
 static void a_lost_agent_is_waited_for_then_the_engine_ends(void)
@@ -458,29 +456,28 @@ static void a_lost_agent_is_waited_for_then_the_engine_ends(void)
 	struct proc engine = attach_and_greet(&a);
 	int64_t start;
 
-	say(&a, &(struct shim_message){ .verb = SHIM_LEASE, .number = 1 });
+	say(&a, &(struct shim_message){ .verb = SHIM_LEASE, .number = 3 });
 	detach(&a);
 	nap(500);
-	CHECK(proc_is_alive(engine));
 	CHECK(attach_and_greet(&a).started == engine.started); /* back in time: as it was */
-	nap(1500);
+	nap(3500);
 	CHECK(proc_is_alive(engine));
 	detach(&a);
 	start = now_ms();
-	CHECK(wait_exit(shim, 3000) == 0);
-	CHECK(now_ms() - start >= 900 && now_ms() - start < 1500);
+	CHECK(wait_exit(shim) == 0);
+	CHECK(now_ms() - start >= 2900);
 	check_all_gone(engine);
 }
 
 static void nobody_ever_connects(void)
 {
 	struct shim_identity id;
-	pid_t shim = start_shim("1", "exec sleep 60");
+	pid_t shim = start_shim("3", "exec sleep 60");
 	char *path = shim_path(run_folder, PORT, "id");
 
 	CHECK(shim_identity_parse(span_of(read_text(path)), &id) == 0);
 	CHECK(id.shim.pid == shim && proc_is_alive(id.shim) && proc_is_alive(id.engine));
-	CHECK(wait_exit(shim, 3000) == 0);
+	CHECK(wait_exit(shim) == 0);
 	check_all_gone(id.engine);
 }
 
@@ -496,25 +493,27 @@ static void sleep_of_the_machine_starts_the_lease_anew(void)
 	nap(1000 + SHIM_SLEEP_GAP_MS + 300);
 	start = now_ms();
 	kill(shim, SIGCONT);
-	nap(500);
-	CHECK(proc_is_alive(engine));
-	CHECK(wait_exit(shim, 3000) == 0);
+	CHECK(wait_exit(shim) == 0);
 	CHECK(now_ms() - start >= 900);
 	check_all_gone(engine);
 }
 
 static void exit_status_waits_for_a_later_agent(void)
 {
+	struct shim_identity id;
 	struct agent a;
-	pid_t shim = start_shim("5", "echo last words; exit 9");
+	pid_t shim = start_shim("60", "echo last words; exit 9");
+	char *path = shim_path(run_folder, PORT, "id");
 
+	CHECK(shim_identity_parse(span_of(read_text(path)), &id) == 0);
+	wait_gone(id.engine);
 	nap(300);
 	attach(&a);
 	await_log(&a, "last words");
-	await(&a, SHIM_LIVE);
-	CHECK(next_line(&a, LINE_WAIT_MS) && a.m.verb == SHIM_EXIT && a.m.number == 9);
+	await(&a, SHIM_EXIT);
+	CHECK(a.m.number == 9);
 	say(&a, &(struct shim_message){ .verb = SHIM_RELEASE });
-	CHECK(wait_exit(shim, 1000) == 0);
+	CHECK(wait_exit(shim) == 0);
 }
 
 static void a_note_survives_agents(void)
@@ -532,12 +531,12 @@ static void a_note_survives_agents(void)
 	say(&a, &(struct shim_message){ .verb = SHIM_LOG, .text = SPAN_LIT("stored") });
 	await_log(&a, "stored");
 	attach_and_greet(&b); /* a newer agent replaces the older */
-	CHECK(next_line(&b, LINE_WAIT_MS) && b.m.verb == SHIM_NOTE);
+	CHECK(next_line(&b) && b.m.verb == SHIM_NOTE);
 	CHECK(span_equal(b.m.text, (struct span){ blob, SHIM_NOTE_MAX_BYTES }));
 	do {
-	} while (next_line(&a, LINE_WAIT_MS));
+	} while (next_line(&a));
 	kill(shim, SIGTERM);
-	CHECK(wait_exit(shim, 4000) == 0);
+	CHECK(wait_exit(shim) == 0);
 }
 
 static void nonsense_closes_the_connection_and_harms_nothing(void)
@@ -554,7 +553,7 @@ static void nonsense_closes_the_connection_and_harms_nothing(void)
 	for (size_t i = 0; i < ARRAY_LEN(lines); i++) {
 		CHECK(write(a.fd, lines[i], strlen(lines[i])) == (ssize_t)strlen(lines[i]));
 		do {
-		} while (next_line(&a, LINE_WAIT_MS));
+		} while (next_line(&a));
 		detach(&a);
 		attach_and_greet(&a);
 	}
@@ -565,10 +564,10 @@ static void nonsense_closes_the_connection_and_harms_nothing(void)
 	ssize_t put = write(a.fd, flood, SHIM_LINE_MAX_BYTES + 1);
 	(void)put;
 	do {
-	} while (next_line(&a, LINE_WAIT_MS));
+	} while (next_line(&a));
 	CHECK(proc_is_alive(engine));
 	kill(shim, SIGTERM);
-	CHECK(wait_exit(shim, 4000) == 0);
+	CHECK(wait_exit(shim) == 0);
 	CHECK(strstr(read_text("log"), "ronzal: the agent sent a malformed signal line") != NULL);
 }
 
@@ -580,23 +579,23 @@ static void a_slow_agent_loses_lines_that_are_counted(void)
 		"60",
 		"i=0; while [ $i -lt 300 ]; do i=$((i+1)); head -c 6000 /dev/zero | tr '\\0' x; "
 		"echo; done; echo done; sleep 60");
-	int64_t start = now_ms();
+	int64_t until = now_ms() + WAIT_MS;
 
 	attach_and_greet(&a);
 	for (char *log = NULL; log == NULL || strstr(log, "done\n") == NULL; nap(50)) {
 		free(log);
 		log = read_text("log"); /* the engine is not held up by us */
-		CHECK(now_ms() - start < 20000);
+		CHECK(now_ms() < until);
 	}
 	do {
-		CHECK(next_line(&a, LINE_WAIT_MS));
+		CHECK(next_line(&a));
 		lines += a.m.verb == SHIM_LOG;
 		dropped += a.m.verb == SHIM_DROPPED ? (uint64_t)a.m.number : 0;
 		CHECK(a.m.verb != SHIM_LOG || a.m.text.len <= SHIM_LOG_LINE_MAX_BYTES);
 	} while (lines + dropped < 301);
 	CHECK_MSG(dropped > 100 && lines > 20, "%d lines, %d dropped", (int)lines, (int)dropped);
 	kill(shim, SIGTERM);
-	CHECK(wait_exit(shim, 4000) == 0);
+	CHECK(wait_exit(shim) == 0);
 }
 
 static void a_log_is_rotated_and_the_head_of_the_run_kept(void)
@@ -629,7 +628,7 @@ static void a_log_is_rotated_and_the_head_of_the_run_kept(void)
 		CHECK(stat(name, &st) == 0 && st.st_size <= 65536 && (st.st_mode & 0777) == 0600);
 	}
 	kill(s.pid, SIGTERM);
-	CHECK(wait_exit(s.pid, 1000) == 0);
+	CHECK(wait_exit(s.pid) == 0);
 	pid_t shim = start_shim("5", "echo fresh; sleep 60");
 	attach_and_greet(&a);
 	await_log(&a, "fresh");
@@ -637,7 +636,7 @@ static void a_log_is_rotated_and_the_head_of_the_run_kept(void)
 	CHECK(strcmp(read_text("log.1"), last) == 0);
 	CHECK(access("log.2", F_OK) != 0);
 	kill(shim, SIGTERM);
-	CHECK(wait_exit(shim, 4000) == 0);
+	CHECK(wait_exit(shim) == 0);
 }
 
 static void a_disk_that_fails_never_stops_the_engine(void)
@@ -663,7 +662,7 @@ static void a_disk_that_fails_never_stops_the_engine(void)
 	CHECK_MSG(strstr(log, " bytes are missing here: File too large\nroom again\n") != NULL,
 		  "the log is: %s", log);
 	kill(shim, SIGTERM);
-	CHECK(wait_exit(shim, 4000) == 0);
+	CHECK(wait_exit(shim) == 0);
 }
 
 static void a_log_that_is_a_link_or_fifo_is_not_followed(void)
@@ -678,7 +677,7 @@ static void a_log_that_is_a_link_or_fifo_is_not_followed(void)
 	CHECK(strcmp(read_text("log"), "hello\n") == 0); /* the FIFO was moved aside */
 	unlink("log");
 	kill(shim, SIGTERM);
-	CHECK(wait_exit(shim, 4000) == 0);
+	CHECK(wait_exit(shim) == 0);
 	CHECK(access("inner/target", F_OK) != 0);
 }
 
@@ -693,11 +692,11 @@ static void sigkill_of_the_shim_leaves_nothing_for_long(void)
 	CHECK(shim_lock(run_folder, PORT, 0, &fd, &err) == ERR_BUSY);
 	CHECK(strstr(err.text, "is kept by the shim of model tiny") != NULL);
 	kill(shim, SIGKILL);
-	wait_exit(shim, 1000);
+	wait_exit(shim);
 	CHECK(has_file("sock") && has_file("id"));
-	CHECK_MSG(shim_lock(run_folder, PORT, 2000, &fd, &err) == 0, "%s", err.text);
+	CHECK_MSG(shim_lock(run_folder, PORT, WAIT_MS, &fd, &err) == 0, "%s", err.text);
 	CHECK(!proc_is_alive(engine));
-	int64_t until = now_ms() + 2000;
+	int64_t until = now_ms() + WAIT_MS;
 	while (proc_signal_group(engine, 0) == 0) { /* until init has reaped the grandchildren */
 		CHECK(now_ms() < until);
 		nap(10);
@@ -718,7 +717,9 @@ static void the_next_shim_ends_what_a_dead_one_left(void)
 		setsid();
 		pause();
 	}
-	nap(50);
+	while (getsid(pid) != pid) {
+		nap(5);
+	}
 	CHECK(proc_identify(pid, &sleeper) == 0);
 	signal(SIGCHLD, SIG_IGN); /* as init would reap it */
 	id.engine = (struct proc){ .pid = pid, .started = sleeper.started + 1 };
@@ -728,15 +729,16 @@ static void the_next_shim_ends_what_a_dead_one_left(void)
 	pid_t shim = start_shim("60", "sleep 60");
 	CHECK(proc_is_alive(sleeper)); /* another process with that pid is not ours to end */
 	kill(shim, SIGTERM);
-	CHECK(wait_exit(shim, 4000) == 0);
+	CHECK(wait_exit(shim) == 0);
 	signal(SIGCHLD, SIG_IGN);
 	id.engine = sleeper;
 	shim_identity_print(&id, line);
 	CHECK(fs_replace(path, span_of(line), 0600, NULL) == 0);
 	shim = start_shim("60", "sleep 60");
 	CHECK(!proc_is_alive(sleeper));
+	signal(SIGCHLD, SIG_DFL);
 	kill(shim, SIGTERM);
-	nap(300);
+	CHECK(wait_exit(shim) == 0);
 }
 
 static void an_engine_inherits_nothing(void)
@@ -774,7 +776,7 @@ static void an_engine_inherits_nothing(void)
 			  span_is(a.m.text, "SigIgn:\t0000000180000000"),
 		  "%.*s", SPAN_ARG(a.m.text));
 	kill(shim, SIGTERM);
-	CHECK(wait_exit(shim, 4000) == 0);
+	CHECK(wait_exit(shim) == 0);
 }
 
 static uint64_t context_switches(pid_t pid)
@@ -790,6 +792,20 @@ static uint64_t context_switches(pid_t pid)
 	return count;
 }
 
+/* How often it wakes in 2 s, once what it had to do before is done. */
+static uint64_t wake_ups(pid_t pid)
+{
+	uint64_t before, now = context_switches(pid);
+
+	do {
+		before = now;
+		nap(300);
+		now = context_switches(pid);
+	} while (now != before);
+	nap(2000);
+	return context_switches(pid) - before;
+}
+
 static void it_is_small_and_sleeps(void)
 {
 	struct agent a;
@@ -797,25 +813,19 @@ static void it_is_small_and_sleeps(void)
 		start_shim("60", "i=0; while [ $i -lt 2000 ]; do i=$((i+1)); echo line $i "
 				 "012345678901234567890123456789012345678901234567890123456789;"
 				 " done; echo all said; sleep 60");
-	uint64_t resident, before;
+	uint64_t resident, woken;
 
 	attach_and_greet(&a);
 	await_log(&a, "all said");
-	nap(100);
-	before = context_switches(shim);
-	nap(2000);
-	CHECK_MSG(context_switches(shim) == before, "%d wake-ups while idle",
-		  (int)(context_switches(shim) - before));
+	woken = wake_ups(shim);
+	CHECK_MSG(woken == 0, "%d wake-ups while idle", (int)woken);
 	detach(&a);
-	nap(50);
-	before = context_switches(shim);
-	nap(2000);
-	CHECK_MSG(context_switches(shim) == before, "%d wake-ups without an agent",
-		  (int)(context_switches(shim) - before));
+	woken = wake_ups(shim);
+	CHECK_MSG(woken == 0, "%d wake-ups without an agent", (int)woken);
 	CHECK(proc_memory(shim, &resident) == 0);
 	CHECK_MSG(resident < 2u << 20, "%d KiB resident", (int)(resident >> 10));
 	kill(shim, SIGTERM);
-	CHECK(wait_exit(shim, 4000) == 0);
+	CHECK(wait_exit(shim) == 0);
 }
 
 static void the_socket_is_private(void)
@@ -829,7 +839,7 @@ static void the_socket_is_private(void)
 	attach_and_greet(&a);
 	await_log(&a, "0022"); /* the engine's is the caller's */
 	kill(shim, SIGTERM);
-	CHECK(wait_exit(shim, 4000) == 0);
+	CHECK(wait_exit(shim) == 0);
 }
 
 static int connect_to(int port)
@@ -888,11 +898,9 @@ static void a_real_llama_server_outlives_agents_and_ends_in_mid_stream(void)
 	CHECK(got > 0);
 	answer[got] = '\0';
 	CHECK_MSG(strncmp(answer, "HTTP/1.1 200 OK", 15) == 0, "%.80s", answer);
-	int64_t start = now_ms();
 	kill(s.pid, SIGTERM);
-	await(&a, SHIM_EXIT);
-	CHECK_MSG(now_ms() - start < SHIM_KILL_MS + 1000, "it took %d ms", (int)(now_ms() - start));
-	CHECK(wait_exit(s.pid, 1000) == 0);
+	await(&a, SHIM_EXIT); /* in WAIT_MS: left alone it would stream for 30 s more */
+	CHECK(wait_exit(s.pid) == 0);
 	check_all_gone(first);
 }
 
