@@ -169,6 +169,11 @@ void session_flush(struct session *s)
 			session_say(s, &e);
 		}
 	}
+	for (size_t i = 0; i < s->interest_count; i++) {
+		if (s->interests[i].dropped > 0) { /* no line may come that would tell it */
+			session_log(s, s->interests[i].server, (struct span){ "", 0 }, 0);
+		}
+	}
 	if (s->sync_is_due) {
 		s->sync_is_due = false;
 		session_say(s, &(struct wire_event){ .type = EVENT_SYNCED });
@@ -216,7 +221,7 @@ void session_log(struct session *s, struct supervisor *server, struct span line,
 	e.log.dropped = interest->dropped;
 	span_copy(span_of(supervisor_server(server)->id), e.log.id, sizeof(e.log.id));
 	if (is_behind(s) || say(s, &e) != 0) {
-		interest->dropped++;
+		interest->dropped += line.len > 0;
 	} else {
 		interest->dropped = 0;
 	}
