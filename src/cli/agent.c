@@ -68,6 +68,7 @@ int command_agent(struct cli *cli, struct args *args, struct err *err)
 	options.controller_lease_s = c->controller_lease_s;
 	options.shim_lease_s = c->shim_lease_s;
 	options.limits.load_ms = c->load_timeout_s * 1000;
+	options.limits.hang_ms = c->hang_s * 1000;
 	options.limits.stop_ms = c->stop_timeout_s * 1000;
 	daemon_init(&run.daemon, leave);
 	run.agent = agent_start(run.daemon.loop, &options, on_end, &run, err);

@@ -57,6 +57,8 @@
 	  "after a controller is gone, what it started is stopped") \
 	N(shim_lease_s, 300, 1, 86400, "times", "after the agent is gone, engines are stopped") \
 	N(load_timeout_s, 900, 1, 86400, "times", "from an engine's start to ready") \
+	N(hang_s, 300, 0, 86400, "times", \
+	  "a ready engine that neither answers, logs nor works is started again; 0: never") \
 	N(stop_timeout_s, 7, 1, 3600, "times", "a stop that names no deadline of its own") \
 	N(drain_s, 3, 0, 3600, "times", "how long running answers may go on before a stop") \
 	N(first_token_timeout_s, 900, 1, 86400, "times", \

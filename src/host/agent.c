@@ -44,6 +44,7 @@ const struct agent_options agent_defaults = {
 	.limits = { .preflight_ms = 60000,
 		    .spawn_ms = 15000,
 		    .load_ms = 900000,
+		    .hang_ms = 300000,
 		    .stop_ms = 7000,
 		    .backoff_min_ms = 1000,
 		    .backoff_max_ms = 60000,

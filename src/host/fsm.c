@@ -14,8 +14,8 @@
  *                                             TERM ─1.5 s─> TERM ─1.5 s─> KILL, KILL, ...
  *
  * STOPPING remembers in `then` what follows: STOPPED, STARTING (a restart, or a start that came
- * during the stop), BACKOFF (it did not load in time) or FAILED (it is not ours, or not on the
- * GPU).
+ * during the stop), BACKOFF (it did not load in time, or hung while READY) or FAILED (it is not
+ * ours, or not on the GPU).
  */
 #include "host/fsm.h"
 
@@ -80,11 +80,26 @@ static unsigned begin_load(struct step *s)
 	return FSM_ACT_PROBE;
 }
 
+/* Until when it has to be seen alive. */
+static void watch(struct step *s)
+{
+	s->f->deadline_ms = s->limits->hang_ms != 0 ? s->now_ms + s->limits->hang_ms : 0;
+}
+
 static unsigned be_ready(struct step *s)
 {
 	s->f->ready_ms = s->now_ms;
 	enter(s->f, SERVER_READY, FSM_STEP_NONE, 0);
-	return FSM_ACT_STOP_PROBING;
+	watch(s);
+	return FSM_ACT_STOP_PROBING | (s->limits->hang_ms != 0 ? FSM_ACT_WATCH : 0);
+}
+
+static unsigned on_alive(struct step *s)
+{
+	if (s->f->phase == SERVER_READY) {
+		watch(s);
+	}
+	return 0;
 }
 
 /* Ending */
@@ -142,7 +157,7 @@ static unsigned begin_drain(struct step *s)
 		return begin_term(s);
 	}
 	enter(s->f, SERVER_DRAINING, FSM_STEP_NONE, drain_end_ms);
-	return FSM_ACT_DRAIN;
+	return FSM_ACT_STOP_PROBING | FSM_ACT_DRAIN;
 }
 
 /* A stop during a stop may only make it shorter. */
@@ -184,6 +199,14 @@ static uint64_t backoff_ms(const struct step *s)
 	delay_ms = earlier(delay_ms, s->limits->backoff_max_ms);
 	delay_ms = delay_ms * 3 / 4 + s->event->random % (delay_ms / 2 + 1);
 	return earlier(delay_ms, s->limits->backoff_max_ms);
+}
+
+/* It was ready for so long that what went before does not count. */
+static void forgive_deaths(struct step *s)
+{
+	if (s->now_ms - s->f->ready_ms >= s->limits->stable_ms) {
+		s->f->deaths = 0;
+	}
 }
 
 static unsigned be_stopped(struct step *s)
@@ -297,9 +320,7 @@ static unsigned on_gone(struct step *s)
 		then = f->then;
 	} else if (f->phase == SERVER_READY) {
 		then = FSM_THEN_BACKOFF;
-		if (s->now_ms - f->ready_ms >= s->limits->stable_ms) {
-			f->deaths = 0;
-		}
+		forgive_deaths(s);
 	}
 	return FSM_ACT_STOP_PROBING | FSM_ACT_RELEASE | go_on(s, then);
 }
@@ -322,6 +343,8 @@ static unsigned on_woke(struct step *s)
 									: s->limits->spawn_ms);
 	} else if (f->phase == SERVER_LOADING) {
 		f->deadline_ms = s->now_ms + s->limits->load_ms;
+	} else if (f->phase == SERVER_READY) {
+		watch(s);
 	} else if (f->phase == SERVER_STOPPING && f->step != FSM_STEP_KILL) {
 		f->stop_by_ms = s->now_ms + FSM_KILL_MS + FSM_REAP_MS;
 		return begin_term(s);
@@ -340,6 +363,9 @@ static unsigned on_timer(struct step *s)
 			return FSM_ACT_CANCEL_PREFLIGHT | be_failed(s);
 		}
 		return begin_term_for(s, FSM_THEN_BACKOFF);
+	case SERVER_READY:
+		forgive_deaths(s);
+		return begin_term_for(s, FSM_THEN_BACKOFF);
 	case SERVER_LOADING:
 		return begin_term_for(s, FSM_THEN_BACKOFF);
 	case SERVER_DRAINING:
@@ -349,7 +375,6 @@ static unsigned on_timer(struct step *s)
 	case SERVER_BACKOFF:
 		return begin_check(s);
 	case SERVER_STOPPED:
-	case SERVER_READY:
 	case SERVER_FAILED:
 	case SERVER_UNKNOWN:
 		return 0;
@@ -379,6 +404,8 @@ static unsigned dispatch(struct step *s)
 		return f->phase == SERVER_LOADING ? be_ready(s) : 0;
 	case FSM_DISPROVED:
 		return f->phase == SERVER_LOADING ? begin_term_for(s, FSM_THEN_FAILED) : 0;
+	case FSM_ALIVE:
+		return on_alive(s);
 	case FSM_DRAINED:
 		return f->phase == SERVER_DRAINING ? begin_term(s) : 0;
 	case FSM_SPAWN_FAILED:

@@ -29,6 +29,7 @@
 	X(SPAWN_FAILED)	    /* it never ran */ \
 	X(PROVED)	    /* it answers, and it is ours */ \
 	X(DISPROVED)	    /* not ours, or not on the GPU that is required */ \
+	X(ALIVE)	    /* it answered, or was seen to work */ \
 	X(DRAINED)	    /* no request runs on it any more */ \
 	X(EXITED)	    /* the engine is gone */ \
 	X(ADOPTED)	    /* found running under its shim: ready says whether it was */ \
@@ -62,12 +63,14 @@ enum fsm_action {
 	FSM_ACT_KILL = 1 << 7,
 	FSM_ACT_RELEASE = 1 << 8, /* the engine is gone: let its shim go */
 	FSM_ACT_SAVE = 1 << 9,	  /* the phase of a running engine changed: keep it with its shim */
+	FSM_ACT_WATCH = 1 << 10,  /* ask it now and then; say ALIVE when it answers */
 };
 
 struct fsm_limits {
 	uint32_t preflight_ms;	 /* a check may take that long (network file systems) */
 	uint32_t spawn_ms;	 /* shim and engine up */
 	uint32_t load_ms;	 /* from the spawn to ready */
+	uint32_t hang_ms;	 /* ready without being ALIVE for that long: ended; 0: never */
 	uint32_t stop_ms;	 /* a stop whose asker gave no deadline */
 	uint32_t backoff_min_ms; /* before the second try; doubles from there, +-25 % */
 	uint32_t backoff_max_ms;

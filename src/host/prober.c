@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Questions: HEALTH until 200 -> KEY -> WRONG_KEY -> proved. A 503 on the way leads back to HEALTH.
- * DRAIN asks /slots until all are idle. One question is on its way at a time.
+ * SLOTS are asked until all are idle, LIFE again and again. One question is on its way at a time.
  */
 #include "host/prober.h"
 
@@ -13,18 +13,18 @@
 #include "io/timer.h"
 
 #define PROBER_ANSWER_MS 2000 /* a question may take that long; then it is asked again */
+#define PROBER_PATIENCE 8     /* life_ms * 8: who asked has given up before */
 #define WRONG_KEY "ronzal-checks-that-this-is-refused"
 
-enum question { ASK_HEALTH, ASK_KEY, ASK_WRONG_KEY, ASK_SLOTS };
+enum question { ASK_HEALTH, ASK_KEY, ASK_WRONG_KEY, ASK_SLOTS, ASK_LIFE };
 
-static const char *const targets[] = { "/health", "/props", "/props", "/slots" };
+static const char *const targets[] = { "/health", "/props", "/props", "/slots", "/slots" };
+static const enum question first[] = { ASK_HEALTH, ASK_SLOTS, ASK_LIFE }; /* by aim */
 
 struct prober {
 	struct loop *loop;
-	struct client *client;
-	char *address;
-	uint16_t port;
-	char *key;
+	struct prober_options options;
+	char *address, *key; /* the options' texts */
 	const struct prober_callbacks *callbacks;
 	void *user;
 	enum question question;
@@ -42,6 +42,8 @@ static void ask_again(struct prober *p, enum question question)
 
 	if (question == ASK_SLOTS) {
 		pause_ms = PROBER_DRAIN_MS;
+	} else if (question == ASK_LIFE) {
+		pause_ms = p->options.life_ms;
 	} else if (pause_ms < PROBER_FAST_MS) {
 		pause_ms = PROBER_FAST_MS;
 	} else if (pause_ms > PROBER_SLOW_MS) {
@@ -56,7 +58,8 @@ static void disprove(struct prober *p, const char *what)
 	struct err err = { 0 };
 
 	err_set(&err, ERR_ENGINE_FAILED,
-		"port %u is answered by something else than this engine: %s", p->port, what);
+		"port %u is answered by something else than this engine: %s", p->options.port,
+		what);
 	p->callbacks->on_disproved(p->user, &err);
 }
 
@@ -76,7 +79,7 @@ static void on_answer(void *user, const struct client_reply *reply)
 
 	p->fetch = NULL;
 	if (status == 0 || status == 503) {
-		ask_again(p, p->question == ASK_SLOTS ? ASK_SLOTS : ASK_HEALTH);
+		ask_again(p, first[p->options.aim]);
 		return;
 	}
 	switch (p->question) {
@@ -112,29 +115,37 @@ static void on_answer(void *user, const struct client_reply *reply)
 		}
 		ask_again(p, ASK_SLOTS);
 		return;
+	case ASK_LIFE:
+		ask_again(p, ASK_LIFE);
+		p->callbacks->on_alive(p->user);
+		return;
 	}
 }
 
 static void ask(struct prober *p)
 {
+	uint64_t answer_ms = p->question == ASK_LIFE
+				     ? (uint64_t)p->options.life_ms * PROBER_PATIENCE
+				     : PROBER_ANSWER_MS;
 	char bearer[128];
 	struct h1_field field = { .name = SPAN_LIT("Authorization") };
 
 	snprintf(bearer, sizeof(bearer), "Bearer %s",
-		 p->question == ASK_WRONG_KEY ? WRONG_KEY : p->key);
+		 p->question == ASK_WRONG_KEY ? WRONG_KEY : p->options.key);
 	field.value = span_of(bearer);
-	p->fetch = client_fetch(p->client,
-				&(struct client_options){
-					.to = { .host = p->address, .port = p->port },
-					.method = H1_GET,
-					.target = span_of(targets[p->question]),
-					.fields = &field,
-					.field_count = p->question == ASK_HEALTH ? 0 : 1,
-					.connect_ms = PROBER_ANSWER_MS,
-					.first_byte_ms = PROBER_ANSWER_MS,
-					.idle_ms = PROBER_ANSWER_MS,
-				},
-				API_BODY_MAX_BYTES, on_answer, p);
+	p->fetch =
+		client_fetch(p->options.client,
+			     &(struct client_options){
+				     .to = { .host = p->options.address, .port = p->options.port },
+				     .method = H1_GET,
+				     .target = span_of(targets[p->question]),
+				     .fields = &field,
+				     .field_count = p->question == ASK_HEALTH ? 0 : 1,
+				     .connect_ms = answer_ms,
+				     .first_byte_ms = answer_ms,
+				     .idle_ms = answer_ms,
+			     },
+			     API_BODY_MAX_BYTES, on_answer, p);
 }
 
 static void on_timer(struct timer *timer)
@@ -142,34 +153,22 @@ static void on_timer(struct timer *timer)
 	ask(CONTAINER_OF(timer, struct prober, timer));
 }
 
-static struct prober *prober_create(struct loop *loop, const struct prober_options *options,
-				    enum question question)
+struct prober *prober_start(struct loop *loop, const struct prober_options *options)
 {
 	struct prober *p = mem_alloc(sizeof(*p));
 
 	p->loop = loop;
-	p->client = options->client;
-	p->address = mem_strdup(options->address);
-	p->port = options->port;
-	p->key = mem_strdup(options->key);
+	p->options = *options;
+	p->options.address = p->address = mem_strdup(options->address);
+	p->options.key = p->key = mem_strdup(options->key);
 	p->callbacks = options->callbacks;
 	p->user = options->user;
-	p->question = question;
+	p->question = first[options->aim];
 	p->begun_ms = loop_now_ms(loop);
 	buf_init(&p->props, API_BODY_MAX_BYTES);
 	timer_init(&p->timer, loop, on_timer);
-	timer_start(&p->timer, 0);
+	timer_start(&p->timer, options->aim == PROBE_LIFE ? options->life_ms : 0);
 	return p;
-}
-
-struct prober *prober_watch_load(struct loop *loop, const struct prober_options *options)
-{
-	return prober_create(loop, options, ASK_HEALTH);
-}
-
-struct prober *prober_watch_drain(struct loop *loop, const struct prober_options *options)
-{
-	return prober_create(loop, options, ASK_SLOTS);
 }
 
 void prober_nudge(struct prober *p)

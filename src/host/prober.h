@@ -5,7 +5,8 @@
  * one; a 200 alone proves no identity.
  *
  * While it loads it is asked every PROBER_FAST_MS, less often in a long load, and at once when the
- * log moves (prober_nudge).
+ * log moves (prober_nudge). Whether it lives is asked by /slots, which its main loop answers, one
+ * question at a time however long that takes.
  */
 #ifndef HOST_PROBER_H
 #define HOST_PROBER_H
@@ -26,25 +27,31 @@
 struct prober_callbacks {
 	void (*on_proved)(void *user, struct span props); /* the body of /props */
 	void (*on_disproved)(void *user, const struct err *why);
-	void (*on_idle)(void *user); /* no slot works any more */
+	void (*on_idle)(void *user);  /* no slot works any more */
+	void (*on_alive)(void *user); /* it answered */
 };
 
 struct prober;
 
+enum prober_aim {
+	PROBE_LOAD,  /* ends with on_proved or on_disproved */
+	PROBE_DRAIN, /* ends with on_idle; never, when the engine does not tell its slots */
+	PROBE_LIFE,  /* on_alive every life_ms */
+};
+
 struct prober_options {
+	enum prober_aim aim;
 	struct client *client;
 	const char *address; /* numeric */
 	uint16_t port;
 	const char *key;
+	uint32_t life_ms;
 	const struct prober_callbacks *callbacks;
 	void *user;
 };
 
-/* Texts are copied. Ends with on_proved or on_disproved. */
-struct prober *prober_watch_load(struct loop *loop, const struct prober_options *options);
-/* Ends with on_idle; never, when the engine does not tell its slots. */
-struct prober *prober_watch_drain(struct loop *loop, const struct prober_options *options);
-
+/* Texts are copied. */
+struct prober *prober_start(struct loop *loop, const struct prober_options *options);
 void prober_nudge(struct prober *p); /* NULL is fine */
 void prober_close(struct prober *p); /* at any time, also inside its callbacks; NULL is fine */
 

@@ -25,6 +25,7 @@
 #define SUPERVISOR_LOG_MAX_BYTES (8u << 20) /* of one log file */
 #define PROGRESS_STEP 0.02f		    /* smaller ones are not told */
 #define MEMORY_STEP_BYTES (8u << 20)	    /* likewise */
+#define HANG_CPU_PART 20		    /* an engine that works takes 1/20 of a core at least */
 
 struct supervisor {
 	const struct supervisor_shared *shared;
@@ -39,6 +40,8 @@ struct supervisor {
 	struct keeper *keeper;
 	bool is_live; /* the shim tells news; before that what it kept */
 	bool adopting;
+	bool has_logged;       /* since it was seen alive */
+	uint64_t alive_cpu_ms; /* of the engine, at that time */
 	struct prober *prober;
 	struct plan plan; /* of this start; its argv only until the spawn */
 	struct enginelog log;
@@ -173,6 +176,7 @@ static void on_keeper_log(void *user, struct span line)
 	struct supervisor *s = user;
 
 	enginelog_feed(&s->log, line);
+	s->has_logged = true;
 	if (!s->is_live) {
 		return;
 	}
@@ -188,6 +192,33 @@ static void on_keeper_dropped(void *user, uint64_t lines)
 	struct supervisor *s = user;
 
 	s->shared->on_log(s->shared->user, s, (struct span){ "", 0 }, lines);
+}
+
+/* Being alive, which is more than to answer: a long prompt may keep an engine from that */
+
+static void be_alive(void *user)
+{
+	struct supervisor *s = user;
+	struct proc_usage usage = { 0 };
+
+	proc_usage(s->server.pid, &usage);
+	s->alive_cpu_ms = usage.cpu_ms;
+	s->has_logged = false;
+	feed(s, &(struct fsm_event){ .type = FSM_ALIVE });
+}
+
+/*
+ * Since it was alive last. Waiting for a device that hangs burns CPU too: that is work only where
+ * layers run on the CPU.
+ */
+static bool has_worked(const struct supervisor *s)
+{
+	uint64_t enough_ms = s->shared->options->limits.hang_ms / HANG_CPU_PART;
+	struct proc_usage usage = { 0 };
+
+	proc_usage(s->server.pid, &usage);
+	return s->has_logged || (s->server.receipt.verdict != RECEIPT_GPU &&
+				 usage.cpu_ms > s->alive_cpu_ms + enough_ms);
 }
 
 /* Becoming ready */
@@ -208,6 +239,7 @@ static void on_proved(void *user, struct span props)
 	bool require_gpu = s->model != NULL && s->model->settings.require_gpu == 1;
 	struct history_start *start = history_last(&s->history);
 	struct api_props read = { 0 };
+	struct proc_usage usage;
 	struct err err = { 0 };
 	char line[256];
 
@@ -234,7 +266,9 @@ static void on_proved(void *user, struct span props)
 		start->verdict = r->verdict;
 	}
 	s->server.ready_unix_ms = unix_now_ms();
-	proc_memory(s->server.pid, &s->server.memory_bytes);
+	if (proc_usage(s->server.pid, &usage) == 0) {
+		s->server.memory_bytes = usage.memory_bytes;
+	}
 	feed(s, &(struct fsm_event){ .type = FSM_PROVED });
 	s->shared->on_history(s->shared->user);
 }
@@ -257,20 +291,22 @@ static const struct prober_callbacks prober_callbacks = {
 	.on_proved = on_proved,
 	.on_disproved = on_disproved,
 	.on_idle = on_drained,
+	.on_alive = be_alive,
 };
 
-static void probe(struct supervisor *s, bool for_drain)
+static void probe(struct supervisor *s, enum prober_aim aim)
 {
-	struct prober_options options = { .client = s->shared->http,
-					  .address = s->shared->options->addresses[0],
-					  .port = s->server.port,
-					  .key = s->key,
-					  .callbacks = &prober_callbacks,
-					  .user = s };
-
-	prober_close(s->prober);
-	s->prober = for_drain ? prober_watch_drain(s->shared->loop, &options)
-			      : prober_watch_load(s->shared->loop, &options);
+	s->prober = prober_start(s->shared->loop,
+				 &(struct prober_options){
+					 .aim = aim,
+					 .client = s->shared->http,
+					 .address = s->shared->options->addresses[0],
+					 .port = s->server.port,
+					 .key = s->key,
+					 .life_ms = s->shared->options->limits.hang_ms / 2,
+					 .callbacks = &prober_callbacks,
+					 .user = s,
+				 });
 }
 
 /* The engine comes and goes */
@@ -519,10 +555,14 @@ static void perform(struct supervisor *s, unsigned actions)
 		spawn(s);
 	}
 	if (actions & FSM_ACT_PROBE) {
-		probe(s, false);
+		probe(s, PROBE_LOAD);
+	}
+	if (actions & FSM_ACT_WATCH) {
+		be_alive(s);
+		probe(s, PROBE_LIFE);
 	}
 	if (actions & FSM_ACT_DRAIN) {
-		probe(s, true);
+		probe(s, PROBE_DRAIN);
 	}
 	if (actions & FSM_ACT_TERM) {
 		keeper_signal(s->keeper, SIGTERM);
@@ -542,6 +582,12 @@ static void explain_timeout(struct supervisor *s)
 	if (s->fsm.phase == SERVER_LOADING) {
 		err_set(&err, ERR_TIMEOUT, "not ready %u s after its start (load_timeout_s)",
 			s->shared->options->limits.load_ms / 1000);
+		set_error(s, &err, "ronzal logs %s", s->server.id);
+	} else if (s->fsm.phase == SERVER_READY) {
+		err_set(&err, ERR_TIMEOUT,
+			"hung: for %u s it neither answered, logged nor worked (hang_s); it is "
+			"started again",
+			s->shared->options->limits.hang_ms / 1000);
 		set_error(s, &err, "ronzal logs %s", s->server.id);
 	} else if (s->fsm.phase == SERVER_STARTING) {
 		err_set(&err, ERR_TIMEOUT, "the %s took too long",
@@ -599,6 +645,10 @@ static void on_timer(struct timer *timer)
 {
 	struct supervisor *s = CONTAINER_OF(timer, struct supervisor, timer);
 
+	if (s->fsm.phase == SERVER_READY && has_worked(s)) {
+		be_alive(s);
+		return;
+	}
 	explain_timeout(s);
 	feed(s, &(struct fsm_event){ .type = FSM_TIMER });
 }
@@ -694,11 +744,11 @@ void supervisor_woke(struct supervisor *s)
 
 void supervisor_measure(struct supervisor *s)
 {
-	uint64_t bytes = 0;
+	struct proc_usage usage;
 
-	if (s->server.pid > 0 && proc_memory(s->server.pid, &bytes) == 0 &&
-	    bytes / MEMORY_STEP_BYTES != s->server.memory_bytes / MEMORY_STEP_BYTES) {
-		s->server.memory_bytes = bytes;
+	if (s->server.pid > 0 && proc_usage(s->server.pid, &usage) == 0 &&
+	    usage.memory_bytes / MEMORY_STEP_BYTES != s->server.memory_bytes / MEMORY_STEP_BYTES) {
+		s->server.memory_bytes = usage.memory_bytes;
 		s->shared->on_change(s->shared->user, s);
 	}
 }

@@ -33,8 +33,13 @@ int proc_signal(struct proc p, int signum);
  */
 int proc_signal_group(struct proc p, int signum);
 
-/* Memory that the process keeps from others: Linux RSS, macOS phys_footprint. 0 or -errno. */
-int proc_memory(pid_t pid, uint64_t *ret_bytes);
+struct proc_usage {
+	uint64_t memory_bytes; /* kept from others: Linux RSS, macOS phys_footprint */
+	uint64_t cpu_ms;       /* of all its threads, since it started */
+};
+
+/* 0 or -errno. */
+int proc_usage(pid_t pid, struct proc_usage *ret_usage);
 
 /* Short name of the program ("python3"); "?" when it cannot be told. */
 void proc_name_of(pid_t pid, char name[PROC_NAME_MAX_BYTES]);

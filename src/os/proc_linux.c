@@ -127,8 +127,9 @@ int proc_signal_group(struct proc p, int signum)
 	return kill(-p.pid, signum) == 0 ? 0 : -errno;
 }
 
-int proc_memory(pid_t pid, uint64_t *ret_bytes)
+int proc_usage(pid_t pid, struct proc_usage *ret_usage)
 {
+	struct procfs_stat stat;
 	struct buf text;
 	char name[32];
 	uint64_t pages;
@@ -141,7 +142,11 @@ int proc_memory(pid_t pid, uint64_t *ret_bytes)
 		status = -EPROTO;
 	}
 	if (status == 0) {
-		*ret_bytes = pages * (uint64_t)sysconf(_SC_PAGESIZE);
+		status = read_stat(pid, &stat);
+	}
+	if (status == 0) {
+		ret_usage->memory_bytes = pages * (uint64_t)sysconf(_SC_PAGESIZE);
+		ret_usage->cpu_ms = stat.cpu_ticks * 1000 / (uint64_t)sysconf(_SC_CLK_TCK);
 	}
 	buf_finish(&text);
 	return status;

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <libproc.h>
 #include <mach-o/dyld.h>
+#include <mach/mach_time.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -78,14 +79,18 @@ int proc_signal_group(struct proc p, int signum)
 	return kill(-p.pid, signum) == 0 ? 0 : -errno;
 }
 
-int proc_memory(pid_t pid, uint64_t *ret_bytes)
+int proc_usage(pid_t pid, struct proc_usage *ret_usage)
 {
 	struct rusage_info_v4 usage;
+	mach_timebase_info_data_t tick; /* of the times in it, in ns */
 
 	if (proc_pid_rusage(pid, RUSAGE_INFO_V4, (rusage_info_t *)&usage) != 0) {
 		return -errno;
 	}
-	*ret_bytes = usage.ri_phys_footprint;
+	mach_timebase_info(&tick);
+	ret_usage->memory_bytes = usage.ri_phys_footprint;
+	ret_usage->cpu_ms =
+		(usage.ri_user_time + usage.ri_system_time) * tick.numer / tick.denom / 1000000;
 	return 0;
 }
 

@@ -3,7 +3,10 @@
 
 #include "base/err.h"
 
-#define STAT_FIELDS_TO_START 20 /* fields between the name and starttime (proc(5), field 22) */
+#define STAT_STATE 3 /* proc(5): the first field behind the name */
+#define STAT_UTIME 14
+#define STAT_STIME 15
+#define STAT_START 22
 #define TCP_FIELD_LOCAL 1
 #define TCP_FIELD_STATE 3
 #define TCP_FIELD_INODE 9
@@ -46,18 +49,20 @@ bool procfs_read_stat(struct span text, struct procfs_stat *ret_stat)
 	}
 	struct span name = { text.ptr + open + 1, close - open - 2 };
 	struct span rest = without_newline(span_from(text, close));
-	struct span word = next_word(&rest);
+	struct span fields[STAT_START + 1];
+	uint64_t user, system;
 
-	if (word.len != 1) {
+	for (int i = STAT_STATE; i <= STAT_START; i++) {
+		fields[i] = next_word(&rest);
+	}
+	if (fields[STAT_STATE].len != 1 ||
+	    span_to_u64(fields[STAT_UTIME], UINT32_MAX, &user) != 0 ||
+	    span_to_u64(fields[STAT_STIME], UINT32_MAX, &system) != 0 ||
+	    span_to_u64(fields[STAT_START], UINT64_MAX, &stat.start_ticks) != 0) {
 		return false;
 	}
-	stat.state = word.ptr[0];
-	for (int i = 1; i < STAT_FIELDS_TO_START; i++) {
-		word = next_word(&rest);
-	}
-	if (span_to_u64(word, UINT64_MAX, &stat.start_ticks) != 0) {
-		return false;
-	}
+	stat.state = fields[STAT_STATE].ptr[0];
+	stat.cpu_ticks = user + system;
 	if (name.len >= sizeof(stat.name)) {
 		name.len = sizeof(stat.name) - 1;
 	}

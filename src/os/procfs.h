@@ -16,6 +16,7 @@ struct procfs_stat {
 	char name[PROC_NAME_MAX_BYTES]; /* the program's, may hold spaces and brackets */
 	char state;			/* 'R', 'S', 'T', 'Z', ... */
 	uint64_t start_ticks;		/* since boot */
+	uint64_t cpu_ticks;		/* user and system */
 };
 
 /* /proc/PID/stat */

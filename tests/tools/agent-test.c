@@ -414,6 +414,36 @@ static void an_idle_agent_rests(struct world *w)
 	shut_down(w);
 }
 
+static void an_engine_that_computes_and_says_nothing_is_left_alone(struct world *w)
+{
+	setenv("RONZAL_HANG_S", "2", 1);
+	add_model(w, "m", "busy_at_ms 1500\n", "");
+	begin(w);
+	EXPECT(w, get(w, VERB_START, "m") == 0);
+	watch(w, 9000);
+	EXPECT(w, server(w, "m")->phase == SERVER_READY && server(w, "m")->starts == 1);
+	shut_down(w);
+}
+
+static void the_real_engine_that_hangs_while_ready_is_started_again(struct world *w)
+{
+	pid_t pid;
+
+	setenv("RONZAL_ENGINE", getenv("RONZAL_TEST_ENGINE"), 1);
+	setenv("RONZAL_HANG_S", "6", 1);
+	add_model(w, "m", "", "");
+	begin(w);
+	EXPECT(w, get(w, VERB_START, "m") == 0);
+	pid = server(w, "m")->pid;
+	watch(w, 9000);
+	EXPECT(w, server(w, "m")->pid == pid && server(w, "m")->phase == SERVER_READY);
+	kill(pid, SIGSTOP);
+	EXPECT(w, wait_for(w, restarted, 2 * WAIT_MS));
+	EXPECT(w, strstr(w->backoff_error, "hang_s") != NULL);
+	EXPECT(w, server(w, "m")->pid != pid && !is_running(pid));
+	shut_down(w);
+}
+
 static void the_real_engine_is_proved_stopped_and_adopted(struct world *w)
 {
 	char key[WIRE_KEY_MAX_BYTES];
@@ -465,6 +495,8 @@ static const struct test_case cases[] = {
 	CASE(a_broken_registry_leaves_the_last_good_one_in_force),
 	CASE(a_model_taken_from_the_registry_leaves_once_it_is_stopped),
 	CASE(an_idle_agent_rests),
+	CASE(an_engine_that_computes_and_says_nothing_is_left_alone),
+	CASE(the_real_engine_that_hangs_while_ready_is_started_again),
 	CASE(the_real_engine_is_proved_stopped_and_adopted),
 };
 

@@ -21,6 +21,7 @@
  *   refuse_key 1         refuse every key
  *   health_status N      answer /health with that status
  *   hang_health 1        accept connections, never answer
+ *   busy_at_ms N         compute and answer nobody from then on for 6 s
  *   bad_props 1          /props is not JSON
  *   events N             of a stream (10), event_delay_ms N apart (20)
  *   die_in_event N       die of SIGKILL after so many events
@@ -48,6 +49,7 @@
 #define CONNS_MAX 64
 #define REQUEST_MAX_BYTES 65536
 #define KEY_MAX_BYTES 256
+#define BUSY_MS 6000
 
 #define SCRIPT(X) \
 	X(listen_delay_ms, 0) \
@@ -61,6 +63,7 @@
 	X(refuse_key, 0) \
 	X(health_status, 0) \
 	X(hang_health, 0) \
+	X(busy_at_ms, -1) \
 	X(bad_props, 0) \
 	X(events, 10) \
 	X(event_delay_ms, 20) \
@@ -466,6 +469,10 @@ static void keep_time(int64_t begun_ms, bool *told_ready)
 	if (script.crash_after_ms >= 0 && age_ms >= script.crash_after_ms) {
 		signal(SIGSEGV, SIG_DFL);
 		raise(SIGSEGV);
+	}
+	while (script.busy_at_ms >= 0 && age_ms >= script.busy_at_ms &&
+	       now_ms() - begun_ms < script.busy_at_ms + BUSY_MS) {
+		/* as in a long prompt */
 	}
 	if (script.exit_after_ms >= 0 && age_ms >= script.exit_after_ms) {
 		exit(1);

@@ -813,7 +813,8 @@ static void it_is_small_and_sleeps(void)
 		start_shim("60", "i=0; while [ $i -lt 2000 ]; do i=$((i+1)); echo line $i "
 				 "012345678901234567890123456789012345678901234567890123456789;"
 				 " done; echo all said; sleep 60");
-	uint64_t resident, woken;
+	struct proc_usage usage;
+	uint64_t woken;
 
 	attach_and_greet(&a);
 	await_log(&a, "all said");
@@ -822,8 +823,9 @@ static void it_is_small_and_sleeps(void)
 	detach(&a);
 	woken = wake_ups(shim);
 	CHECK_MSG(woken == 0, "%d wake-ups without an agent", (int)woken);
-	CHECK(proc_memory(shim, &resident) == 0);
-	CHECK_MSG(resident < 2u << 20, "%d KiB resident", (int)(resident >> 10));
+	CHECK(proc_usage(shim, &usage) == 0);
+	CHECK_MSG(usage.memory_bytes < 2u << 20, "%d KiB resident",
+		  (int)(usage.memory_bytes >> 10));
 	kill(shim, SIGTERM);
 	CHECK(wait_exit(shim) == 0);
 }

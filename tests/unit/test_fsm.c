@@ -16,6 +16,7 @@ static const struct fsm_limits limits = {
 	.preflight_ms = 30000,
 	.spawn_ms = 10000,
 	.load_ms = 600000,
+	.hang_ms = 300000,
 	.stop_ms = 5000,
 	.backoff_min_ms = 1000,
 	.backoff_max_ms = 60000,
@@ -52,7 +53,7 @@ static void be_ready(struct fsm *f, uint64_t now_ms)
 	be_loading(f, now_ms);
 	assert_true(step(f, FSM_PROVED, now_ms) & FSM_ACT_SAVE);
 	assert_int_equal(f->phase, SERVER_READY);
-	assert_int_equal(f->deadline_ms, 0);
+	assert_int_equal(f->deadline_ms, now_ms + limits.hang_ms);
 }
 
 static void stops_with_drain_then_term_term_kill(void **state)
@@ -257,6 +258,36 @@ static void sleep_gives_a_load_its_whole_time_again(void **state)
 	assert_int_equal(f.deadline_ms, 500000 + limits.load_ms);
 }
 
+static void an_engine_that_is_not_seen_alive_is_ended_and_started_again(void **state)
+{
+	struct fsm f;
+
+	(void)state;
+	be_ready(&f, 1000);
+	f.deaths = limits.quick_deaths_max - 1;
+	step(&f, FSM_ALIVE, 200000);
+	assert_int_equal(step(&f, FSM_TIMER, 1000 + limits.hang_ms), 0);
+	assert_true(step(&f, FSM_TIMER, 200000 + limits.hang_ms) & FSM_ACT_TERM);
+	step(&f, FSM_EXITED, 201000 + limits.hang_ms);
+	assert_int_equal(f.phase, SERVER_BACKOFF);
+	assert_int_equal(f.deaths, 1);
+}
+
+static void nobody_hangs_where_that_is_not_watched(void **state)
+{
+	struct fsm_limits unwatched = limits;
+	struct fsm f;
+
+	(void)state;
+	unwatched.hang_ms = 0;
+	be_loading(&f, 1000);
+	assert_int_equal(fsm_step(&f, &(struct fsm_event){ .type = FSM_PROVED }, 2000, &unwatched) &
+				 FSM_ACT_WATCH,
+			 0);
+	assert_int_equal(f.phase, SERVER_READY);
+	assert_int_equal(f.deadline_ms, 0);
+}
+
 /* Random lives */
 
 struct world {
@@ -275,9 +306,7 @@ static uint32_t draw(struct world *w, uint32_t below)
 static void check_invariants(const struct world *w)
 {
 	const struct fsm *f = &w->f;
-	bool waits = f->phase == SERVER_STARTING || f->phase == SERVER_LOADING ||
-		     f->phase == SERVER_DRAINING || f->phase == SERVER_STOPPING ||
-		     f->phase == SERVER_BACKOFF;
+	bool waits = f->phase != SERVER_STOPPED && f->phase != SERVER_FAILED;
 	bool runs = f->phase == SERVER_LOADING || f->phase == SERVER_READY ||
 		    f->phase == SERVER_DRAINING || f->phase == SERVER_STOPPING ||
 		    (f->phase == SERVER_STARTING && f->step == FSM_STEP_SPAWN);
@@ -334,9 +363,9 @@ static unsigned send(struct world *w, const struct fsm_event *event)
 
 static void random_event(struct world *w)
 {
-	static const enum fsm_event_type always[] = { FSM_START,   FSM_STOP,	 FSM_RESTART,
-						      FSM_TIMER,   FSM_WOKE,	 FSM_PROVED,
-						      FSM_DRAINED, FSM_DISPROVED };
+	static const enum fsm_event_type always[] = { FSM_START,   FSM_STOP,	  FSM_RESTART,
+						      FSM_TIMER,   FSM_WOKE,	  FSM_PROVED,
+						      FSM_DRAINED, FSM_DISPROVED, FSM_ALIVE };
 	struct fsm_event e = { .drain_ms = draw(w, 2) ? draw(w, 10000) : 0,
 			       .deadline_ms = draw(w, 2) ? draw(w, 10000) : 0,
 			       .hopeless = draw(w, 8) == 0,
@@ -415,6 +444,8 @@ int main(void)
 		cmocka_unit_test(a_long_life_forgives_earlier_deaths),
 		cmocka_unit_test(a_hopeless_death_is_not_tried_again),
 		cmocka_unit_test(an_engine_that_is_not_ours_is_ended_and_fails),
+		cmocka_unit_test(an_engine_that_is_not_seen_alive_is_ended_and_started_again),
+		cmocka_unit_test(nobody_hangs_where_that_is_not_watched),
 		cmocka_unit_test(an_adopted_engine_is_not_loaded_again),
 		cmocka_unit_test(sleep_gives_a_load_its_whole_time_again),
 		cmocka_unit_test(random_lives_keep_the_invariants),

@@ -145,16 +145,20 @@ static void a_watch_tells_the_end_and_nothing_before(void **state)
 static void names_memory_and_path_of_a_process(void **state)
 {
 	char name[PROC_NAME_MAX_BYTES], path[FS_PATH_MAX_BYTES], tiny[3];
-	uint64_t bytes = 0;
+	struct proc_usage usage = { 0 };
 
 	(void)state;
 	proc_name_of(getpid(), name);
 	assert_int_equal(strncmp(name, "test_os_system", strlen(name)), 0);
 	proc_name_of(0, name);
 	assert_string_equal(name, "?");
-	assert_int_equal(proc_memory(getpid(), &bytes), 0);
-	assert_in_range(bytes, 100 << 10, 1 << 30);
-	assert_int_equal(proc_memory(0, &bytes), -ESRCH);
+	assert_int_equal(proc_usage(getpid(), &usage), 0);
+	assert_in_range(usage.memory_bytes, 100 << 10, 1 << 30);
+	for (uint64_t before = usage.cpu_ms;
+	     usage.cpu_ms < before + 20;) { /* spins until it counts */
+		assert_int_equal(proc_usage(getpid(), &usage), 0);
+	}
+	assert_int_equal(proc_usage(0, &usage), -ESRCH);
 	assert_int_equal(proc_self_path(path, sizeof(path)), 0);
 	assert_true(path[0] == '/' && span_has_suffix(span_of(path), "/test_os_system"));
 	assert_int_equal(proc_self_path(tiny, sizeof(tiny)), -ENAMETOOLONG);
