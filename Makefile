@@ -145,7 +145,7 @@ $(BUILD)/ronzal-shim: $(BUILD)/obj/host/shim_main.o $(LIB)
 
 $(BUILD)/ronzal-fetch: $(BUILD)/obj/fetch/fetch_main.o $(LIB)
 	$(say) LD $@
-	$(Q)$(link) $(YYJSON_LIBS) $(CURL_LIBS)
+	$(Q)$(link) $(YYJSON_LIBS) $(CURL_LIBS) $(NETTLE_LIBS) -lm
 
 # Both files are written again only when what they say has changed.
 update = cmp -s $@.new $@ && rm -f $@.new || mv -f $@.new $@

@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: MIT */
+#include "fetch/store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "base/fs.h"
+#include "base/mem.h"
+#include "fetch/hasher.h"
+
+#define ROOM_SPARE_BYTES (256ull << 20) /* a disk is not filled to the last byte */
+
+/* A file on its way. */
+struct coming {
+	const struct store_file *file;
+	struct report *report;
+	struct hasher *hasher; /* NULL: nobody said a hash */
+	char *path;	       /* of the incomplete file */
+	int fd;
+	uint64_t have;
+};
+
+static char *incomplete_path(const struct store_file *f)
+{
+	return mem_printf("%s%s%s.incomplete", f->path, f->tag[0] != '\0' ? "." : "", f->tag);
+}
+
+uint64_t store_have(const struct store_file *f)
+{
+	char *path = incomplete_path(f);
+	uint64_t have = 0;
+
+	if (fs_size(f->path, &have) != 0) {
+		fs_size(path, &have);
+	}
+	free(path);
+	return have;
+}
+
+int store_check_room(const char *folder, uint64_t bytes, struct err *err)
+{
+	struct statvfs fs;
+
+	if (statvfs(folder, &fs) != 0) {
+		return err_set_os(err, -errno, "asking how much room is in %s", folder);
+	}
+	uint64_t free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
+
+	if (free_bytes >= bytes + ROOM_SPARE_BYTES) {
+		return 0;
+	}
+	return err_set(
+		err, ERR_IO,
+		"there is no room in %s: %.1f GiB are to come, %.1f GiB are free. Make room, "
+		"or name another folder with HF_HUB_CACHE",
+		folder, (double)bytes / (1 << 30), (double)free_bytes / (1 << 30));
+}
+
+/* Opens it for this process alone; what is too long, or cannot be gone on with, is cut off. */
+static int open_incomplete(struct coming *c, bool may_go_on, struct err *err)
+{
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	struct stat st = { 0 };
+
+	c->fd = open(c->path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0644);
+	if (c->fd < 0) {
+		return err_set_os(err, -errno, "making %s", c->path);
+	}
+	if (fcntl(c->fd, F_SETLK, &lock) != 0) {
+		return err_set(err, ERR_BUSY,
+			       "%s is being downloaded by another program. Wait for that one",
+			       c->file->what);
+	}
+	fstat(c->fd, &st);
+	c->have = (uint64_t)st.st_size;
+	if (!may_go_on || c->have > c->file->bytes) {
+		c->have = 0;
+	}
+	return ftruncate(c->fd, (off_t)c->have) == 0
+		       ? 0
+		       : err_set_os(err, -errno, "shortening %s", c->path);
+}
+
+static void on_bytes(void *user, uint64_t have)
+{
+	struct coming *c = user;
+
+	if (have < c->have && c->hasher != NULL) { /* from the beginning again */
+		hasher_abandon(c->hasher);
+		c->hasher = hasher_start(c->fd, NULL);
+	}
+	c->have = have;
+	report_bytes(c->report, have);
+}
+
+static int check_hash(struct coming *c, struct err *err)
+{
+	const struct store_file *f = c->file;
+	struct hasher *h = c->hasher;
+	char hex[DIGEST_HEX_BYTES];
+
+	c->hasher = NULL;
+	int status = hasher_finish(h, hex, err);
+
+	if (status == 0 && strcmp(hex, f->sha256) != 0) {
+		unlink(c->path);
+		return err_set(
+			err, ERR_PROTOCOL,
+			"%s is not what the hub says: its SHA-256 is %.12s..., not %.12s.... "
+			"It was deleted; say the same again. If that does not help, something "
+			"on the way changes it",
+			f->what, hex, f->sha256);
+	}
+	return status;
+}
+
+static int check_magic(struct coming *c, struct err *err)
+{
+	char magic[4] = "";
+
+	if (pread(c->fd, magic, sizeof(magic), 0) == 4 && memcmp(magic, "GGUF", 4) == 0) {
+		return 0;
+	}
+	unlink(c->path);
+	return err_set(err, ERR_INVALID,
+		       "%s is no GGUF file (perhaps a page about one), and was deleted. Use the "
+		       "address of the file itself",
+		       c->file->what);
+}
+
+/* Whole, as said, on the disk, in its place. */
+static int put_in_place(struct coming *c, struct err *err)
+{
+	int status;
+
+	report_phase(c->report, PULL_CHECKING);
+	status = c->hasher != NULL ? check_hash(c, err) : 0;
+	if (status == 0) {
+		status = check_magic(c, err);
+	}
+	if (status == 0 && (fsync(c->fd) != 0 || rename(c->path, c->file->path) != 0)) {
+		status = err_set_os(err, -errno, "putting %s in its place", c->file->path);
+	}
+	return status;
+}
+
+static int bring(struct coming *c, struct transfer *t, struct err *err)
+{
+	const struct store_file *f = c->file;
+	int status = open_incomplete(c, f->sha256[0] != '\0' || f->tag[0] != '\0', err);
+
+	if (status == 0 && f->sha256[0] != '\0') {
+		c->hasher = hasher_start(c->fd, err);
+		status = c->hasher != NULL ? 0 : err->code;
+	}
+	if (status == 0) {
+		struct transfer_file file = { .what = f->what,
+					      .url = f->url,
+					      .fd = c->fd,
+					      .bytes = f->bytes,
+					      .have = c->have,
+					      .on_bytes = on_bytes,
+					      .user = c };
+
+		on_bytes(c, c->have);
+		report_phase(c->report, PULL_DOWNLOADING);
+		status = transfer_file(t, &file, err);
+	}
+	return status == 0 ? put_in_place(c, err) : status;
+}
+
+int store_get(const struct store_file *f, struct transfer *t, struct report *r, struct err *err)
+{
+	struct coming c = { .file = f, .report = r, .fd = -1 };
+	uint64_t there = 0;
+	int status = 0;
+
+	if (fs_size(f->path, &there) != 0 || there != f->bytes) {
+		c.path = incomplete_path(f);
+		status = bring(&c, t, err);
+		hasher_abandon(c.hasher);
+		if (c.fd >= 0) {
+			close(c.fd);
+		}
+		free(c.path);
+	}
+	if (status == 0) {
+		report_file_done(r, f->bytes);
+	}
+	return status;
+}
