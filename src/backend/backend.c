@@ -19,6 +19,7 @@ struct backend {
 	struct metrics *metrics;
 	struct usage *usage;
 	struct events *events;
+	struct pulls *pulls;
 	struct gateway *gateway;
 	struct manage *manage;
 	struct show_host host;
@@ -46,6 +47,11 @@ static void on_gap(void *user, const char *model, uint64_t gap_us)
 
 	metrics_gap(b->metrics, model, gap_us);
 	events_gap(b->events, model);
+}
+
+static void on_pulls(void *user)
+{
+	events_pulls(((struct backend *)user)->events);
 }
 
 static void on_model(struct fleet_listener *l, const struct fleet_model *m)
@@ -136,11 +142,25 @@ static struct manage *make_manage(struct backend *b)
 		.metrics = b->metrics,
 		.usage = b->usage,
 		.events = b->events,
+		.pulls = b->pulls,
 		.host = &b->host,
 		.model_roots = o->model_roots,
 		.cache_ram_mib = o->cache_ram_mib,
 		.drain_ms = o->fleet.drain_ms,
 	});
+}
+
+static struct pulls *make_pulls(struct backend *b)
+{
+	const struct backend_options *o = &b->options;
+
+	return pulls_create(&(struct pulls_options){ .loop = b->loop,
+						     .fleet = b->fleet,
+						     .place = o->downloads,
+						     .model_root = o->model_roots[0],
+						     .cache_ram_mib = o->cache_ram_mib,
+						     .on_change = on_pulls,
+						     .user = b });
 }
 
 static struct http_server *make_server(struct backend *b, struct err *err)
@@ -185,7 +205,8 @@ struct backend *backend_start(struct loop *loop, const struct backend_options *o
 	fleet_listen(b->fleet, &b->starts);
 	b->host = (struct show_host){ b->fleet, options->fleet.mode, options->fleet.lease_ms / 1000,
 				      options->base_url };
-	b->events = events_create(loop, b->fleet, &b->host, options->version);
+	b->pulls = make_pulls(b);
+	b->events = events_create(loop, b->fleet, b->pulls, &b->host, options->version);
 	b->gateway = make_gateway(b);
 	b->manage = make_manage(b);
 	b->server = make_server(b, err);
@@ -212,6 +233,7 @@ void backend_close(struct backend *b)
 	http_server_close(b->server);
 	gateway_close(b->gateway);
 	manage_close(b->manage);
+	pulls_close(b->pulls);
 	events_close(b->events);
 	metrics_close(b->metrics);
 	usage_close(b->usage);

@@ -10,6 +10,7 @@
 
 #include "backend/fleet.h"
 #include "backend/gateway.h"
+#include "fetch/puller.h"
 
 /* All text is borrowed for the backend's life. */
 struct backend_options {
@@ -21,6 +22,7 @@ struct backend_options {
 	const char *local_peer;
 	const char *const *model_roots; /* NULL-terminated; the first stands for /models */
 	const char *keys_folder, *usage_path;
+	struct puller_place downloads;
 	const char *base_url; /* the gateway as containers reach it */
 	bool keys_always;     /* clients on this machine need a key too */
 	size_t body_max_bytes;

@@ -29,7 +29,7 @@ struct reader {
 	struct events *events;
 	struct sse_stream *sse;
 	bool is_greeted, is_synced;
-	uint64_t seen, host_seen;
+	uint64_t seen, host_seen, pulls_seen;
 	size_t shown; /* requests in flight, told of the full picture */
 	uint64_t dropped;
 };
@@ -37,13 +37,14 @@ struct reader {
 struct events {
 	struct loop *loop;
 	struct fleet *fleet;
+	const struct pulls *pulls;
 	const struct show_host *host;
 	const char *version;
 	char instance[SECRET_TEXT_BYTES];
 	struct fleet_listener listener;
 	struct list topics, readers;
 	size_t reader_count;
-	uint64_t change, host_change;
+	uint64_t change, host_change, pulls_change;
 	struct timer traffic, host_timer;
 	uint64_t host_told_ms;
 	struct account *requests; /* EVENTS_REQUESTS_MAX, by id; NULL: nobody ever read */
@@ -105,7 +106,7 @@ static int tell_lagged(struct reader *r)
 
 	if (status == 0) {
 		r->dropped = 0;
-		r->seen = r->host_seen = r->shown = 0;
+		r->seen = r->host_seen = r->pulls_seen = r->shown = 0;
 		r->is_synced = false;
 	}
 	return status;
@@ -119,6 +120,17 @@ static int tell_host(struct reader *r)
 	int status = tell(r, "host");
 
 	r->host_seen = status == 0 ? e->host_change : r->host_seen;
+	return status;
+}
+
+static int tell_pulls(struct reader *r)
+{
+	struct events *e = r->events;
+
+	pulls_write(e->pulls, write_event(e));
+	int status = tell(r, "pulls");
+
+	r->pulls_seen = status == 0 ? e->pulls_change : r->pulls_seen;
 	return status;
 }
 
@@ -167,6 +179,9 @@ static void pump(struct reader *r)
 	}
 	if (status == 0 && r->host_seen != r->events->host_change) {
 		status = tell_host(r);
+	}
+	if (status == 0 && r->pulls_seen != r->events->pulls_change) {
+		status = tell_pulls(r);
 	}
 	if (status == 0) {
 		status = tell_servers(r);
@@ -337,6 +352,12 @@ void events_gap(struct events *e, const char *model)
 	}
 }
 
+void events_pulls(struct events *e)
+{
+	e->pulls_change++;
+	pump_all(e);
+}
+
 void events_account(struct events *e, const struct account *a)
 {
 	struct account *place = &e->requests[a->id % EVENTS_REQUESTS_MAX];
@@ -404,16 +425,17 @@ void events_add(struct events *e, struct exchange *x)
 
 /* Life */
 
-struct events *events_create(struct loop *loop, struct fleet *fleet, const struct show_host *host,
-			     const char *version)
+struct events *events_create(struct loop *loop, struct fleet *fleet, const struct pulls *pulls,
+			     const struct show_host *host, const char *version)
 {
 	struct events *e = mem_alloc(sizeof(*e));
 
 	e->loop = loop;
 	e->fleet = fleet;
+	e->pulls = pulls;
 	e->host = host;
 	e->version = version;
-	e->host_change = 1;
+	e->host_change = e->pulls_change = 1;
 	e->requests = mem_alloc(EVENTS_REQUESTS_MAX * sizeof(*e->requests));
 	secret_make(e->instance);
 	list_init(&e->topics);

@@ -11,6 +11,7 @@
 #define BACKEND_EVENTS_H
 
 #include "backend/account.h"
+#include "backend/pulls.h"
 #include "backend/show.h"
 #include "http/server.h"
 
@@ -22,8 +23,8 @@
 
 struct events;
 
-struct events *events_create(struct loop *loop, struct fleet *fleet, const struct show_host *host,
-			     const char *version);
+struct events *events_create(struct loop *loop, struct fleet *fleet, const struct pulls *pulls,
+			     const struct show_host *host, const char *version);
 void events_end(struct events *e);   /* ends all streams */
 void events_close(struct events *e); /* NULL is fine */
 
@@ -33,5 +34,6 @@ void events_add(struct events *e, struct exchange *x); /* takes over the exchang
 /* For struct account_sink. */
 void events_account(struct events *e, const struct account *a);
 void events_gap(struct events *e, const char *model);
+void events_pulls(struct events *e); /* they changed */
 
 #endif

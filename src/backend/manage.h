@@ -11,6 +11,7 @@
 #include "backend/keys.h"
 #include "backend/logs.h"
 #include "backend/metrics.h"
+#include "backend/pulls.h"
 #include "backend/show.h"
 #include "backend/usage.h"
 #include "http/server.h"
@@ -28,6 +29,9 @@
 	X(GET, "/metrics", metrics, true) \
 	X(GET, "/api/models/registry", registry, false) \
 	X(POST, "/api/models/rescan", rescan, false) \
+	X(POST, "/api/models/pull", pull, false) \
+	X(GET, "/api/models/pulls", pulls, false) \
+	X(DELETE, "/api/models/pulls/{id}", cancel_pull, false) \
 	X(GET, "/api/models/servers", servers, false) \
 	X(POST, "/api/models/servers/start-all", start, false) \
 	X(POST, "/api/models/servers/stop-all", stop, false) \
@@ -56,6 +60,7 @@ struct manage_options { /* all borrowed */
 	struct metrics *metrics;
 	struct usage *usage;
 	struct events *events;
+	struct pulls *pulls;
 	const struct show_host *host;
 	const char *const *model_roots; /* NULL-terminated; the first one stands for /models */
 	uint32_t cache_ram_mib;

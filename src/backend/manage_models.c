@@ -345,6 +345,45 @@ void handle_remove_model(struct call *c)
 	}
 }
 
+/* Downloads */
+
+void handle_pull(struct call *c)
+{
+	const struct pull *pull;
+	struct err err = { 0 };
+	int status = check_members(c->body, "model", &err);
+
+	if (status == 0) {
+		status = pulls_start(c->m->options.pulls, json_text_at(c->body, "model", ""), &pull,
+				     &err);
+	}
+	if (status != 0) {
+		call_fail(c, &err);
+		return;
+	}
+	jsonw_object(&c->w);
+	jsonw_key(&c->w, "pull");
+	pull_write(&c->w, pull);
+	call_reply(c, 202);
+}
+
+void handle_pulls(struct call *c)
+{
+	pulls_write(c->m->options.pulls, &c->w);
+	call_reply(c, 200);
+}
+
+void handle_cancel_pull(struct call *c)
+{
+	struct err err = { 0 };
+
+	if (pulls_drop(c->m->options.pulls, c->id, &err) != 0) {
+		call_fail(c, &err);
+	} else {
+		call_reply(c, 204);
+	}
+}
+
 /* Estimates */
 
 /* The machine as the agent last said it, with this model stopped. */

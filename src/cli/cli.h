@@ -11,6 +11,7 @@
 
 #include "base/err.h"
 #include "conf/options.h"
+#include "fetch/puller.h"
 #include "os/paths.h"
 #include "os/proc.h"
 
@@ -47,6 +48,8 @@ struct places {
 	char *secret;	      /* file of what backend and Host API share */
 	char *ssh_config;     /* of the Host API's ssh client */
 	char *usage;	      /* the backend's database */
+	char *hub_cache;      /* where downloads go */
+	char *fetch;	      /* ronzal-fetch */
 	char *web;	      /* folder of the built page; it may be missing */
 };
 
@@ -64,6 +67,7 @@ struct cli {
 /* From all the other members, once options are read. */
 void places_init(struct places *p, const struct cli *cli);
 void places_finish(struct places *p);
+struct puller_place cli_downloads(const struct cli *cli); /* borrowed from places */
 
 #define ARGS_MAX 256
 

@@ -87,24 +87,61 @@ static char *option_or(const char *option, const char *folder, const char *name)
 	return option[0] != '\0' ? mem_strdup(option) : fs_join(folder, name);
 }
 
+/* The hub's cache as its own tools find it. */
+static char *hub_cache(void)
+{
+	static const struct {
+		const char *variable, *below;
+	} rows[] = { { "HF_HUB_CACHE", "" },
+		     { "HF_HOME", "/hub" },
+		     { "XDG_CACHE_HOME", "/huggingface/hub" },
+		     { "HOME", "/.cache/huggingface/hub" } };
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		const char *folder = getenv(rows[i].variable);
+
+		if (folder != NULL && folder[0] == '/') {
+			return mem_printf("%s%s", folder, rows[i].below);
+		}
+	}
+	return mem_strdup("/tmp");
+}
+
+/* That cache where models may lie in it, else the first folder where they may. */
+static char *download_folder(char *const *roots)
+{
+	char *cache = hub_cache();
+	const char *first = roots[0];
+
+	for (; *roots != NULL; roots++) {
+		size_t len = strlen(*roots);
+
+		if (strncmp(cache, *roots, len) == 0 && strchr("/", cache[len]) != NULL) {
+			return cache;
+		}
+	}
+	if (first != NULL) {
+		free(cache);
+		cache = mem_strdup(first);
+	}
+	return cache;
+}
+
 /* What nobody configured: the smoke model and the places where other tools keep models. */
 static char *default_roots(const struct cli *cli)
 {
-	static const char *const below_home[] = { "models", ".cache/huggingface/hub",
-						  ".cache/llama.cpp", ".lmstudio/models",
+	static const char *const below_home[] = { "models", ".cache/llama.cpp", ".lmstudio/models",
 						  ".ollama/models" };
 	const char *home = getenv("HOME");
-	const char *cache = getenv("HF_HUB_CACHE");
+	char *cache = hub_cache();
 	struct buf roots;
 
 	buf_init(&roots, 16 * FS_PATH_MAX_BYTES);
 	for (size_t i = 0; home != NULL && i < ARRAY_LEN(below_home); i++) {
 		buf_printf(&roots, "%s/%s:", home, below_home[i]);
 	}
-	if (cache != NULL) {
-		buf_printf(&roots, "%s:", cache);
-	}
-	buf_add_text(&roots, cli->layout.demo);
+	buf_printf(&roots, "%s:%s", cache, cli->layout.demo);
+	free(cache);
 	return buf_detach(&roots);
 }
 
@@ -170,8 +207,10 @@ void places_init(struct places *p, const struct cli *cli)
 		.secret = option_or(c->host_api_secret_file, in->state, "host-api.secret"),
 		.ssh_config = option_or(c->ssh_config, in->config, "ssh/config"),
 		.usage = fs_join(in->state, "usage.db"),
+		.fetch = fs_join(cli->layout.libexec, "ronzal-fetch"),
 		.web = mem_strdup(c->web_root[0] != '\0' ? c->web_root : cli->layout.web),
 	};
+	p->hub_cache = download_folder(p->model_roots);
 	if (c->published_on_loopback && net_default_gateway(address, sizeof(address)) == 0) {
 		p->local_peer = mem_strdup(address);
 	}
@@ -181,7 +220,7 @@ void places_finish(struct places *p)
 {
 	char *const texts[] = { p->registry, p->engine, p->local_peer, p->agent_socket,
 				p->token,    p->secret, p->ssh_config, p->control_socket,
-				p->usage,    p->web };
+				p->usage,    p->web,	p->hub_cache,  p->fetch };
 	char **const lists[] = { p->model_roots, p->engine_flags, p->bind, p->hosts, p->origins };
 
 	for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
@@ -191,4 +230,13 @@ void places_finish(struct places *p)
 		cli_list_free(lists[i]);
 	}
 	*p = (struct places){ 0 };
+}
+
+struct puller_place cli_downloads(const struct cli *cli)
+{
+	const struct places *p = &cli->places;
+
+	return (struct puller_place){ p->fetch, p->hub_cache,
+				      p->model_roots[0] != NULL ? p->model_roots[0]
+								: p->hub_cache };
 }

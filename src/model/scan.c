@@ -359,6 +359,24 @@ int scan_folder(struct scan *s, const char *folder, struct err *err)
 	return 0;
 }
 
+int scan_file(struct scan *s, const char *path, const char *mmproj_path, struct err *err)
+{
+	size_t before = s->count, problems_before = s->problem_count;
+
+	look_at(s, path, NULL, store_of(path), mmproj_path);
+	if (s->count > before) {
+		return 0;
+	}
+	if (s->problem_count > problems_before && problems_before < SCAN_PROBLEMS_MAX) {
+		return err_set(err, ERR_INVALID, "%s", s->problems[problems_before]);
+	}
+	return err_set(
+		err, ERR_INVALID,
+		"%s is not a model by itself (a later part, a projector or an adapter). Name "
+		"the model's first file",
+		path);
+}
+
 void scan_finish(struct scan *s)
 {
 	if (s == NULL) {

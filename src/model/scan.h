@@ -54,6 +54,8 @@ struct scan {
 void scan_init(struct scan *s);
 /* Adds what is below the folder. The system's code when the folder itself cannot be read. */
 int scan_folder(struct scan *s, const char *folder, struct err *err);
+/* Adds one file, with its further parts; err says why it is no model. mmproj_path may be NULL. */
+int scan_file(struct scan *s, const char *path, const char *mmproj_path, struct err *err);
 void scan_finish(struct scan *s);
 
 enum scan_fate { SCAN_ADDED, SCAN_KNOWN, SCAN_MISSING, SCAN_REFUSED };
@@ -77,5 +79,9 @@ struct scan_report {
  */
 void scan_merge(const struct scan *s, struct registry *r, const char *model_root,
 		struct scan_report *ret_report);
+
+/* scan_file and scan_merge of one file; its model is enabled then. *ret_id: also of a known one. */
+int scan_add(struct registry *r, const char *path, const char *mmproj_path, const char *model_root,
+	     char ret_id[REGISTRY_ID_MAX_BYTES], struct err *err);
 
 #endif

@@ -213,3 +213,28 @@ void scan_merge(const struct scan *s, struct registry *r, const char *model_root
 	free(targets);
 	*ret_report = report;
 }
+
+int scan_add(struct registry *r, const char *path, const char *mmproj_path, const char *model_root,
+	     char ret_id[REGISTRY_ID_MAX_BYTES], struct err *err)
+{
+	struct scan_report report = { 0 };
+	struct scan s;
+
+	scan_init(&s);
+	int status = scan_file(&s, path, mmproj_path, err);
+
+	if (status == 0) {
+		scan_merge(&s, r, model_root, &report);
+		const struct scan_line *line = &report.lines[report.count - 1];
+
+		if (line->fate == SCAN_REFUSED) {
+			status = err_set(err, ERR_INVALID, "%s", line->text);
+		} else {
+			memcpy(ret_id, line->id, sizeof(line->id));
+			registry_find(r, span_of(ret_id))->enabled = true;
+		}
+	}
+	free(report.lines);
+	scan_finish(&s);
+	return status;
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Downloads that the page asked for: those that run, and those that ended until somebody takes them
+ * off the list. A model that has come is put into the registry, enabled.
+ */
+#ifndef BACKEND_PULLS_H
+#define BACKEND_PULLS_H
+
+#include "backend/fleet.h"
+#include "fetch/puller.h"
+
+#define PULLS_RUNNING_MAX 4
+#define PULLS_MAX 16
+
+struct pulls_options { /* text borrowed */
+	struct loop *loop;
+	struct fleet *fleet;
+	struct puller_place place;
+	const char *model_root; /* what the registry calls /models; NULL: that */
+	uint32_t cache_ram_mib;
+	void (*on_change)(void *user);
+	void *user;
+};
+
+struct pulls;
+
+struct pulls *pulls_create(const struct pulls_options *options);
+void pulls_close(struct pulls *p); /* ends what runs; frees later; NULL is fine */
+
+/*
+ * ORG/REPO or ORG/REPO:NAME. A former download of the same that has ended is replaced.
+ * ERR_INVALID, ERR_BUSY, or why no download can be run.
+ */
+int pulls_start(struct pulls *p, const char *source, const struct pull **ret_pull, struct err *err);
+/* Cancels it or takes it off the list: 0 or ERR_NOT_FOUND. */
+int pulls_drop(struct pulls *p, const char *id, struct err *err);
+/* {"pulls":[...]}, oldest first; left open for more members. */
+void pulls_write(const struct pulls *p, struct json_writer *w);
+
+#endif
