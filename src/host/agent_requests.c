@@ -34,10 +34,9 @@ static void ask_server(struct order *o, struct supervisor *s)
 	order_add(o, s);
 	if (o->verb == VERB_START) {
 		supervisor_start(s, o->controller);
-	} else if (o->verb == VERB_RESTART) {
-		supervisor_restart(s, o->drain_ms, o->deadline_ms);
 	} else {
-		supervisor_stop(s, o->drain_ms, o->deadline_ms);
+		supervisor_end(s, o->verb == VERB_RESTART ? END_RESTART : END_STOP, o->drain_ms,
+			       o->deadline_ms);
 	}
 }
 
@@ -102,7 +101,7 @@ static void on_lease_over(struct timer *timer)
 		 lease->controller, a->options.controller_lease_s);
 	for (size_t i = 0; i < a->server_count; i++) {
 		if (strcmp(supervisor_controller(a->servers[i]), lease->controller) == 0) {
-			supervisor_stop(a->servers[i], AGENT_STOP_DRAIN_MS, 0);
+			supervisor_end(a->servers[i], END_STOP, AGENT_STOP_DRAIN_MS, 0);
 		}
 	}
 	lease->controller[0] = '\0';

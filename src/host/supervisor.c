@@ -10,7 +10,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -50,22 +49,6 @@ struct supervisor {
 };
 
 static void feed(struct supervisor *s, const struct fsm_event *event);
-
-static int64_t unix_now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-static uint32_t random_bits(const struct supervisor *s)
-{
-	uint64_t x = loop_now_us() ^ (uint64_t)(uintptr_t)s;
-
-	x *= 0x9E3779B97F4A7C15u;
-	return (uint32_t)(x >> 32);
-}
 
 /* Saying what is wrong */
 
@@ -265,7 +248,7 @@ static void on_proved(void *user, struct span props)
 		start->load_ms = s->server.load_ms;
 		start->verdict = r->verdict;
 	}
-	s->server.ready_unix_ms = unix_now_ms();
+	s->server.ready_unix_ms = loop_unix_ms();
 	if (proc_usage(s->server.pid, &usage) == 0) {
 		s->server.memory_bytes = usage.memory_bytes;
 	}
@@ -319,7 +302,7 @@ static void on_keeper_hello(void *user, const struct shim_hello *hello)
 	s->server.pid = (int)hello->engine.pid;
 	s->server.port = hello->port;
 	if (s->adopting) {
-		int64_t age_ms = unix_now_ms() - hello->started_unix_ms;
+		int64_t age_ms = loop_unix_ms() - hello->started_unix_ms;
 
 		s->spawned_us = loop_now_us() - (age_ms > 0 ? (uint64_t)age_ms * 1000 : 0);
 	} else {
@@ -354,7 +337,7 @@ static void on_keeper_live(void *user)
 	log_info("%s: adopted, pid %d on port %u", s->server.id, s->server.pid, s->server.port);
 	feed(s, &(struct fsm_event){ .type = FSM_ADOPTED, .ready = was_ready });
 	if (was_ending || s->key[0] == '\0') {
-		supervisor_stop(s, 0, 0);
+		supervisor_end(s, END_STOP, 0, 0);
 	}
 }
 
@@ -445,7 +428,7 @@ static void spawn(struct supervisor *s)
 	memcpy(s->key, p->key, sizeof(s->key));
 	enginelog_restart(&s->log);
 	s->spawned_us = loop_now_us();
-	history_begin(&s->history, unix_now_ms());
+	history_begin(&s->history, loop_unix_ms());
 	s->keeper = keeper_spawn(shared->loop,
 				 &(struct keeper_options){
 					 .shim_path = shared->options->shim_path,
@@ -558,17 +541,13 @@ static void perform(struct supervisor *s, unsigned actions)
 		probe(s, PROBE_LOAD);
 	}
 	if (actions & FSM_ACT_WATCH) {
-		be_alive(s);
 		probe(s, PROBE_LIFE);
 	}
 	if (actions & FSM_ACT_DRAIN) {
 		probe(s, PROBE_DRAIN);
 	}
-	if (actions & FSM_ACT_TERM) {
-		keeper_signal(s->keeper, SIGTERM);
-	}
-	if (actions & FSM_ACT_KILL) {
-		keeper_signal(s->keeper, SIGKILL);
+	if (actions & (FSM_ACT_TERM | FSM_ACT_KILL)) {
+		keeper_signal(s->keeper, actions & FSM_ACT_KILL ? SIGKILL : SIGTERM);
 	}
 	if (actions & FSM_ACT_PREFLIGHT) {
 		start_preflight(s);
@@ -577,23 +556,23 @@ static void perform(struct supervisor *s, unsigned actions)
 
 static void explain_timeout(struct supervisor *s)
 {
+	const struct fsm_limits *limits = &s->shared->options->limits;
+	bool is_checking = s->fsm.step == FSM_STEP_CHECK;
 	struct err err = { 0 };
 
 	if (s->fsm.phase == SERVER_LOADING) {
 		err_set(&err, ERR_TIMEOUT, "not ready %u s after its start (load_timeout_s)",
-			s->shared->options->limits.load_ms / 1000);
-		set_error(s, &err, "ronzal logs %s", s->server.id);
+			limits->load_ms / 1000);
 	} else if (s->fsm.phase == SERVER_READY) {
-		err_set(&err, ERR_TIMEOUT,
-			"hung: for %u s it neither answered, logged nor worked (hang_s); it is "
-			"started again",
-			s->shared->options->limits.hang_ms / 1000);
-		set_error(s, &err, "ronzal logs %s", s->server.id);
+		err_set(&err, ERR_TIMEOUT, "hung: no answer, no log and no work for %u s (hang_s)",
+			limits->hang_ms / 1000);
 	} else if (s->fsm.phase == SERVER_STARTING) {
 		err_set(&err, ERR_TIMEOUT, "the %s took too long",
-			s->fsm.step == FSM_STEP_CHECK ? "check before the start" : "spawn");
-		set_error(s, &err, "ronzal logs %s", s->server.id);
+			is_checking ? "check before the start" : "spawn");
+	} else {
+		return;
 	}
+	set_error(s, &err, "ronzal logs %s", s->server.id);
 }
 
 static void enter_phase(struct supervisor *s, enum server_phase before, enum fsm_event_type why)
@@ -603,7 +582,7 @@ static void enter_phase(struct supervisor *s, enum server_phase before, enum fsm
 	log_info("%s: %s -> %s (%s)", server->id, server_phase_name(before),
 		 server_phase_name(s->fsm.phase), fsm_event_name(why));
 	server->phase = s->fsm.phase;
-	server->phase_unix_ms = unix_now_ms();
+	server->phase_unix_ms = loop_unix_ms();
 	if (server->phase == SERVER_STOPPED) {
 		s->controller[0] = '\0';
 		server->by_controller = false;
@@ -622,7 +601,8 @@ static void feed(struct supervisor *s, const struct fsm_event *event)
 	struct fsm_event e = *event;
 	unsigned actions;
 
-	e.random = random_bits(s);
+	/* supervisors of one moment differ in their address */
+	e.random = (uint32_t)((loop_now_us() ^ (uintptr_t)s) * 0x9E3779B97F4A7C15u >> 32);
 	actions = fsm_step(&s->fsm, &e, loop_now_ms(s->shared->loop), &s->shared->options->limits);
 	if (s->fsm.deadline_ms != 0) {
 		timer_start_at(&s->timer, s->fsm.deadline_ms);
@@ -666,7 +646,7 @@ struct supervisor *supervisor_create(const struct supervisor_shared *shared, con
 	s->server.progress = -1;
 	s->server.eta_ms = -1;
 	s->server.retry_ms = -1;
-	s->server.phase_unix_ms = unix_now_ms();
+	s->server.phase_unix_ms = loop_unix_ms();
 	s->server.receipt = (struct receipt){ .layers_offloaded = -1, .layers_total = -1 };
 	enginelog_init(&s->log);
 	fsm_init(&s->fsm);
@@ -717,16 +697,12 @@ void supervisor_start(struct supervisor *s, const char *controller)
 	feed(s, &(struct fsm_event){ .type = FSM_START });
 }
 
-void supervisor_stop(struct supervisor *s, uint32_t drain_ms, uint32_t deadline_ms)
+void supervisor_end(struct supervisor *s, enum supervisor_end how, uint32_t drain_ms,
+		    uint32_t deadline_ms)
 {
-	feed(s, &(struct fsm_event){
-			.type = FSM_STOP, .drain_ms = drain_ms, .deadline_ms = deadline_ms });
-}
-
-void supervisor_restart(struct supervisor *s, uint32_t drain_ms, uint32_t deadline_ms)
-{
-	feed(s, &(struct fsm_event){
-			.type = FSM_RESTART, .drain_ms = drain_ms, .deadline_ms = deadline_ms });
+	feed(s, &(struct fsm_event){ .type = how == END_RESTART ? FSM_RESTART : FSM_STOP,
+				     .drain_ms = drain_ms,
+				     .deadline_ms = deadline_ms });
 }
 
 void supervisor_adopt(struct supervisor *s, uint16_t port)
@@ -774,11 +750,10 @@ const struct server *supervisor_server(struct supervisor *s)
 {
 	uint64_t now_ms = loop_now_ms(s->shared->loop);
 
-	s->server.retry_ms = -1;
-	if (s->fsm.phase == SERVER_BACKOFF) {
-		s->server.retry_ms =
-			s->fsm.deadline_ms > now_ms ? (int32_t)(s->fsm.deadline_ms - now_ms) : 0;
-	}
+	s->server.retry_ms = s->fsm.phase != SERVER_BACKOFF ? -1
+			     : s->fsm.deadline_ms <= now_ms
+				     ? 0
+				     : (int32_t)(s->fsm.deadline_ms - now_ms);
 	return &s->server;
 }
 

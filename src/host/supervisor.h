@@ -62,8 +62,9 @@ const struct model *supervisor_model(const struct supervisor *s);
 
 /* controller: who starts it, "" for a person. A start by a person ends the controller's claim. */
 void supervisor_start(struct supervisor *s, const char *controller);
-void supervisor_stop(struct supervisor *s, uint32_t drain_ms, uint32_t deadline_ms);
-void supervisor_restart(struct supervisor *s, uint32_t drain_ms, uint32_t deadline_ms);
+enum supervisor_end { END_STOP, END_RESTART };
+void supervisor_end(struct supervisor *s, enum supervisor_end how, uint32_t drain_ms,
+		    uint32_t deadline_ms); /* 0: the agent's limit */
 /* A shim for this model was found on that port. */
 void supervisor_adopt(struct supervisor *s, uint16_t port);
 void supervisor_engine_known(struct supervisor *s);
