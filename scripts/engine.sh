@@ -166,7 +166,8 @@ install_private() {
 	say "reads Debian 14's package list"
 	private_apt "$mirror" "$keyring" || die "Debian 14's package list: $(apt_reason)"
 	wanted=libllama0
-	! has_gpu || wanted="$wanted libggml0-backend-vulkan libvulkan1"
+	# NVIDIA's Vulkan driver asks for libEGL also where nothing is drawn.
+	! has_gpu || { wanted="$wanted libggml0-backend-vulkan libvulkan1" && tools="$tools libegl1 libglvnd0"; }
 	# shellcheck disable=SC2086  # wanted is words
 	packages=$(closure $wanted)
 	[ -n "$packages" ] || die "Debian 14's packages do not resolve: $(apt_reason)"
