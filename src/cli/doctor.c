@@ -11,10 +11,11 @@
 #include "base/mem.h"
 #include "cli/scouting.h"
 #include "cli/term.h"
-#include "io/child.h"
+#include "io/errand.h"
 
 #define OUT_MAX_BYTES (1u << 20)
 #define SETUP_MAX_BYTES 65536
+#define SETUP_MS 120000
 #define SETUP_NAME_AT 6 /* columns of the script's lines: "ok    key        text" */
 #define SETUP_TEXT_AT 17
 
@@ -44,27 +45,6 @@ void doctor_say(struct doctor *d, enum level level, const char *fix, const char 
 }
 
 /* The set-up script */
-
-struct setup_run {
-	struct loop *loop;
-	struct buf text;
-	struct conn *out;
-	struct child *child;
-};
-
-static void on_setup_text(void *user, struct span data)
-{
-	buf_add_span(&((struct setup_run *)user)->text, data);
-}
-
-static void on_setup_end(void *user, int status)
-{
-	(void)status;
-	loop_stop(((struct setup_run *)user)->loop);
-}
-
-static const struct conn_callbacks setup_callbacks = { .on_data = on_setup_text,
-						       .on_end = on_setup_end };
 
 /* What the script says of things that are well is one row; its failures are rows of their own. */
 static void read_setup(struct doctor *d, struct span text)
@@ -97,28 +77,18 @@ static void read_setup(struct doctor *d, struct span text)
 void doctor_run_setup(struct doctor *d, const char *script)
 {
 	const char *const argv[] = { "sh", script, "--check", NULL };
-	struct setup_run run = { .loop = loop_create() };
+	struct errand_options options = { .argv = argv,
+					  .text_max_bytes = SETUP_MAX_BYTES,
+					  .limit_ms = SETUP_MS };
 	struct err err = { 0 };
+	struct buf text;
 
-	buf_init(&run.text, SETUP_MAX_BYTES);
-	run.child = child_start(run.loop,
-				&(struct child_options){
-					.argv = argv,
-					.stdio = { CHILD_NULL, CHILD_PIPE, CHILD_NULL },
-				},
-				&err);
-	if (run.child == NULL) {
-		doctor_say(d, LEVEL_WARN, "", "%s", err.text);
+	if (errand_run(&options, &text, &err) < 0) {
+		doctor_say(d, LEVEL_WARN, "", "%s --check: %s", script, err.text);
 	} else {
-		run.out = child_take_pipe(run.child, 1);
-		conn_start(run.out, &setup_callbacks, &run);
-		loop_run(run.loop);
-		conn_close(run.out);
-		child_close(run.child);
-		read_setup(d, buf_span(&run.text));
+		read_setup(d, buf_span(&text));
 	}
-	loop_destroy(run.loop);
-	buf_finish(&run.text);
+	buf_finish(&text);
 }
 
 /* Facts */

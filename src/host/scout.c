@@ -1,113 +1,51 @@
 /* SPDX-License-Identifier: MIT */
 #include "host/scout.h"
 
-#include <signal.h>
 #include <stdlib.h>
 
 #include "base/mem.h"
-#include "io/child.h"
-#include "io/timer.h"
+#include "io/errand.h"
 
-enum errand_kind { ERRAND_VERSION, ERRAND_HELP, ERRAND_DEVICES, ERRAND_COUNT };
+enum question { ASK_VERSION, ASK_HELP, ASK_DEVICES, QUESTION_COUNT };
 
-static const char *const flags[ERRAND_COUNT] = { "--version", "--help", "--list-devices" };
-
-/* One run. Its end is the end of its outputs: they may come after the exit. */
-struct errand {
-	struct scout *scout;
-	struct child *child;
-	struct conn *pipes[2]; /* stdout, stderr */
-	struct buf text;
-};
+static const char *const flags[QUESTION_COUNT] = { "--version", "--help", "--list-devices" };
 
 struct scout {
 	struct loop *loop;
-	struct errand errands[ERRAND_COUNT];
-	int open;	    /* pipes that did not end yet */
-	struct timer timer; /* the time limit; then, or at the end, the answer */
+	struct asked {
+		struct scout *scout;
+		struct errand *errand;
+		struct span text;
+	} asked[QUESTION_COUNT];
+	int open; /* questions without an answer */
 	struct engine_abilities abilities;
 	struct err err;
 	scout_fn *on_end;
 	void *user;
 };
 
-static void end_errands(struct scout *s)
+static void on_answer(void *user, struct span text, int exit_code, const struct err *err)
 {
-	for (int i = 0; i < ERRAND_COUNT; i++) {
-		struct errand *e = &s->errands[i];
+	struct asked *asked = user;
+	struct scout *s = asked->scout;
+	struct asked *a = s->asked;
 
-		conn_close(e->pipes[0]);
-		conn_close(e->pipes[1]);
-		e->pipes[0] = NULL;
-		e->pipes[1] = NULL;
-		if (e->child != NULL && child_pid(e->child) != 0) {
-			child_kill(e->child, SIGKILL);
-		}
-		child_close(e->child);
-		e->child = NULL;
-	}
-}
-
-static void answer(struct timer *timer)
-{
-	struct scout *s = CONTAINER_OF(timer, struct scout, timer);
-	struct errand *e = s->errands;
-
-	if (s->open > 0) {
+	(void)exit_code;
+	asked->text = text;
+	if (err->code == ERR_TIMEOUT) {
 		err_set(&s->err, ERR_NO_ENGINE, "llama-server did not say what it can do in %d s",
 			SCOUT_MS / 1000);
-	} else if (s->err.code == 0) {
-		probe_read(buf_span(&e[ERRAND_VERSION].text), buf_span(&e[ERRAND_HELP].text),
-			   buf_span(&e[ERRAND_DEVICES].text), &s->abilities, &s->err);
+	} else if (err->code != 0) {
+		err_set(&s->err, ERR_NO_ENGINE, "%s", err->text);
 	}
-	end_errands(s);
+	if (--s->open > 0) {
+		return;
+	}
+	if (s->err.code == 0) {
+		probe_read(a[ASK_VERSION].text, a[ASK_HELP].text, a[ASK_DEVICES].text,
+			   &s->abilities, &s->err);
+	}
 	s->on_end(s->user, &s->abilities, &s->err);
-}
-
-static void on_text(void *user, struct span data)
-{
-	struct errand *e = user;
-
-	if (data.len > buf_room(&e->text)) {
-		data.len = buf_room(&e->text);
-	}
-	buf_add_span(&e->text, data);
-}
-
-static void on_text_end(void *user, int status)
-{
-	struct errand *e = user;
-
-	(void)status;
-	if (--e->scout->open == 0) {
-		timer_start(&e->scout->timer, 0);
-	}
-}
-
-static const struct conn_callbacks text_callbacks = { .on_data = on_text, .on_end = on_text_end };
-
-static int run_errand(struct scout *s, struct errand *e, const char *const *argv,
-		      const char *const *env)
-{
-	e->scout = s;
-	buf_init(&e->text, PROBE_TEXT_MAX_BYTES);
-	e->child = child_start(s->loop,
-			       &(struct child_options){
-				       .argv = argv,
-				       .env = env,
-				       .stdio = { CHILD_NULL, CHILD_PIPE, CHILD_PIPE },
-				       .new_session = true,
-			       },
-			       &s->err);
-	if (e->child == NULL) {
-		return s->err.code;
-	}
-	for (int i = 0; i < 2; i++) {
-		e->pipes[i] = child_take_pipe(e->child, 1 + i);
-		conn_start(e->pipes[i], &text_callbacks, e);
-		s->open++;
-	}
-	return 0;
 }
 
 struct scout *scout_start(struct loop *loop, const char *engine_path, const char *const *env,
@@ -118,37 +56,36 @@ struct scout *scout_start(struct loop *loop, const char *engine_path, const char
 	s->loop = loop;
 	s->on_end = on_end;
 	s->user = user;
-	timer_init(&s->timer, loop, answer);
-	timer_start(&s->timer, SCOUT_MS);
-	for (int i = 0; i < ERRAND_COUNT; i++) {
+	s->open = QUESTION_COUNT;
+	for (int i = 0; i < QUESTION_COUNT; i++) {
 		const char *argv[] = { engine_path, flags[i], NULL };
 
-		if (run_errand(s, &s->errands[i], argv, env) != 0) {
-			s->err.code = ERR_NO_ENGINE;
-			s->open = 0;
-			end_errands(s);
-			timer_start(&s->timer, 0);
-			break;
-		}
+		s->asked[i].scout = s;
+		s->asked[i].errand =
+			errand_start(loop, &(struct errand_options){
+						   .argv = argv,
+						   .env = env,
+						   .with_stderr = true,
+						   .text_max_bytes = PROBE_TEXT_MAX_BYTES,
+						   .limit_ms = SCOUT_MS,
+						   .on_end = on_answer,
+						   .user = &s->asked[i],
+					   });
 	}
 	return s;
 }
 
 static void scout_free(void *arg)
 {
-	struct scout *s = arg;
-
-	for (int i = 0; i < ERRAND_COUNT; i++) {
-		buf_finish(&s->errands[i].text);
-	}
-	free(s);
+	free(arg);
 }
 
 void scout_close(struct scout *s)
 {
 	if (s != NULL) {
-		timer_stop(&s->timer);
-		end_errands(s);
+		for (int i = 0; i < QUESTION_COUNT; i++) {
+			errand_close(s->asked[i].errand);
+		}
 		loop_defer(s->loop, scout_free, s);
 	}
 }
