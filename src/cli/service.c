@@ -25,6 +25,8 @@
 
 #define WAIT_STEP_MS 50
 #define WAIT_STEPS 200 /* 10 s for an agent to come or to go */
+#define BOOTSTRAP_TRIES 8
+#define BOOTSTRAP_PAUSE_STEPS 10 /* half a second between them */
 #define TEXT_MAX_BYTES 65536
 
 static const char *const manager_names[] = {
@@ -93,7 +95,7 @@ static void on_tool_exit(void *user, int exit_code)
 	*(int *)user = exit_code;
 }
 
-/* Runs a tool of the system to its end. */
+/* Runs a tool of the system to its end: its exit status, or a negative code. */
 static int run_tool(const char *const *argv, struct err *err)
 {
 	struct loop *loop = loop_create();
@@ -115,11 +117,10 @@ static int run_tool(const char *const *argv, struct err *err)
 		child_close(child);
 	}
 	loop_destroy(loop);
-	if (status == 0 && exit_code != 0) {
-		status = err_set(err, ERR_IO, "%s %s %s failed (%d)", argv[0], argv[1], argv[2],
-				 exit_code);
-	}
-	return status;
+	return status != 0 ? status
+	       : exit_code >= 0
+		       ? exit_code
+		       : err_set(err, ERR_IO, "%s was ended by signal %d", argv[0], -exit_code);
 }
 
 static int spawn_agent(const struct cli *cli, struct err *err)
@@ -201,11 +202,13 @@ static int write_file(const struct cli *cli, enum service_manager manager, const
 	return status;
 }
 
-static int systemctl(const char *verb, const char *more, struct err *err)
+static int systemctl(const char *verb, const char *unit, struct err *err)
 {
-	const char *const argv[] = { "systemctl", "--user", verb, more, NULL };
+	const char *const argv[] = { "systemctl", "--user", verb, unit, NULL };
+	int status = run_tool(argv, err);
 
-	return run_tool(argv, err);
+	return status > 0 ? err_set(err, ERR_IO, "systemctl --user %s failed (%d)", verb, status)
+			  : status;
 }
 
 static int launchctl(const char *verb, const char *target, const char *file, struct err *err)
@@ -215,26 +218,49 @@ static int launchctl(const char *verb, const char *target, const char *file, str
 	return run_tool(argv, err);
 }
 
-static int start_managed(enum service_manager manager, const char *file, struct err *err)
+static char *launchd_target(void)
+{
+	return mem_printf("gui/%ld/" SERVICE_LABEL, (long)getuid());
+}
+
+/* A job that was just taken out may still be on its way out: bootstrap is then refused for a while.
+ */
+static int bootstrap(const char *file, struct err *err)
 {
 	char *domain = mem_printf("gui/%ld", (long)getuid());
-	int status = 0;
+	char *target = launchd_target();
+	int status = launchctl("enable", target, NULL, err);
 
-	if (manager == SERVICE_SYSTEMD) {
-		status = systemctl("daemon-reload", NULL, err);
-		status = status != 0 ? status : systemctl("enable", SERVICE_UNIT, err);
-		status = status != 0 ? status : systemctl("restart", SERVICE_UNIT, err);
-	} else {
+	for (int i = 0; status >= 0 && i < BOOTSTRAP_TRIES; i++) {
 		status = launchctl("bootstrap", domain, file, err);
+		if (!service_launchd_is_passing(status)) {
+			break;
+		}
+		for (int k = 0; k < BOOTSTRAP_PAUSE_STEPS; k++) {
+			nap();
+		}
 	}
+	free(target);
 	free(domain);
-	return status;
+	return status > 0 ? service_launchd_explain(status, service_has_session(), err) : status;
+}
+
+static int start_managed(enum service_manager manager, const char *file, struct err *err)
+{
+	int status;
+
+	if (manager == SERVICE_LAUNCHD) {
+		return bootstrap(file, err);
+	}
+	status = systemctl("daemon-reload", NULL, err);
+	status = status != 0 ? status : systemctl("enable", SERVICE_UNIT, err);
+	return status != 0 ? status : systemctl("restart", SERVICE_UNIT, err);
 }
 
 /* Takes it out of the manager's hands, which ends the agent that it started. */
 static void stop_managed(enum service_manager manager)
 {
-	char *target = mem_printf("gui/%ld/" SERVICE_LABEL, (long)getuid());
+	char *target = launchd_target();
 	struct err ignored; /* it may not be loaded */
 
 	if (manager == SERVICE_SYSTEMD) {
@@ -258,6 +284,16 @@ static enum service_manager installed_manager(char **ret_file)
 	return *ret_file != NULL ? manager : SERVICE_NONE;
 }
 
+/* An agent that runs already is ended only for one that can take its place. */
+static int make_way(const struct cli *cli, struct err *err)
+{
+	if (!service_has_session() && service_agent(cli).pid != 0) {
+		return service_launchd_explain(SERVICE_LAUNCHD_NO_DOMAIN, false, err);
+	}
+	stop_managed(SERVICE_LAUNCHD);
+	return 0;
+}
+
 static int install(const struct cli *cli, bool background, struct err *err)
 {
 	enum service_manager manager = background ? SERVICE_NONE : service_manager();
@@ -268,7 +304,7 @@ static int install(const struct cli *cli, bool background, struct err *err)
 	if (file != NULL) {
 		status = write_file(cli, manager, file, err);
 		if (status == 0 && manager == SERVICE_LAUNCHD) {
-			stop_managed(manager);
+			status = make_way(cli, err);
 		}
 	}
 	status = status != 0 ? status : end_agent(cli, service_agent(cli), err);
@@ -325,6 +361,9 @@ static int print_status(const struct cli *cli, struct err *err)
 	enum service_manager manager = installed_manager(&file);
 
 	free(file);
+	if (agent.pid == 0 && manager == SERVICE_LAUNCHD && !service_has_session()) {
+		return service_launchd_explain(SERVICE_LAUNCHD_NO_DOMAIN, false, err);
+	}
 	if (agent.pid == 0) {
 		return err_set(err, ERR_NO_AGENT,
 			       "the agent does not run. Start it: ronzal service install");

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "os/darwin.h"
 #include "os/port.h"
 
 #define MODELS_PREFIX "/models/"
@@ -92,6 +93,26 @@ static char *host_path(const struct preflight *p, const char *path)
 	return mem_strdup(path);
 }
 
+/*
+ * The next step when a file cannot be read. -EPERM: the user may, programs in the background may
+ * not, and macOS asks nobody about them (TCC).
+ */
+static void explain_refusal(struct preflight *p, const char *path, int status)
+{
+	const char *guarded = darwin_guarded_folder(path, getenv("HOME"));
+
+	if (status == -EPERM) {
+		snprintf(p->next_step, sizeof(p->next_step),
+			 "move it out of %s, or allow ronzal in System Settings > Privacy & "
+			 "Security > Full Disk Access",
+			 guarded != NULL ? guarded : "that folder");
+	} else {
+		snprintf(p->next_step, sizeof(p->next_step), "%s",
+			 status == -EACCES ? "make it readable for the user who runs ronzal"
+					   : "download it again");
+	}
+}
+
 static int resolve(struct preflight *p, const char *path, char ret_path[FS_PATH_MAX_BYTES])
 {
 	char *wanted = host_path(p, path);
@@ -109,6 +130,8 @@ static int resolve(struct preflight *p, const char *path, char ret_path[FS_PATH_
 		err_set(&p->err, ERR_NOT_FOUND, "the model's file is not there: %s", wanted);
 		snprintf(p->next_step, sizeof(p->next_step),
 			 "put it there, or look for it: ronzal models scan");
+	} else if (status == -EPERM || status == -EACCES) {
+		explain_refusal(p, wanted, status);
 	} else if (status != 0) {
 		err_set(&p->err, ERR_DENIED, "%s lies outside the model folders", wanted);
 		snprintf(p->next_step, sizeof(p->next_step),
@@ -124,15 +147,8 @@ static int check_model(struct preflight *p)
 
 	if (status == 0) {
 		status = gguf_read_path(&p->gguf, p->model_path, &p->model_bytes, &p->err);
-		if (status == -EPERM) {
-			snprintf(p->next_step, sizeof(p->next_step),
-				 "let background programs read that folder (privacy settings), or "
-				 "move the file");
-		} else if (status == -EACCES) {
-			snprintf(p->next_step, sizeof(p->next_step),
-				 "make it readable for the user who runs ronzal");
-		} else if (status != 0) {
-			snprintf(p->next_step, sizeof(p->next_step), "download it again");
+		if (status != 0) {
+			explain_refusal(p, p->model_path, status);
 		}
 	}
 	if (status == 0 && p->mmproj_file != NULL) {

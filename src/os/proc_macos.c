@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/fs.h"
+#include "os/darwin.h"
 
 /* Zombies may have one too. */
 static int read_info(pid_t pid, struct proc_bsdinfo *ret_info)
@@ -131,6 +132,7 @@ void proc_die_with_parent(void)
 	/* There is no such thing here: whoever watches the parent ends the child. */
 }
 
+/* Of a program out of Homebrew's cellar: the path that outlives an upgrade. */
 int proc_self_path(char *path, size_t room)
 {
 	char raw[FS_PATH_MAX_BYTES];
@@ -146,7 +148,7 @@ int proc_self_path(char *path, size_t room)
 	}
 	int status = strlen(real) < room ? 0 : -ENAMETOOLONG;
 
-	if (status == 0) {
+	if (status == 0 && (!darwin_lasting_path(real, path, room) || access(path, X_OK) != 0)) {
 		memcpy(path, real, strlen(real) + 1);
 	}
 	free(real);

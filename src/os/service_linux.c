@@ -12,3 +12,8 @@ enum service_manager service_manager(void)
 	snprintf(path, sizeof(path), "/run/user/%ld/systemd/private", (long)getuid());
 	return access(path, F_OK) == 0 ? SERVICE_SYSTEMD : SERVICE_NONE;
 }
+
+bool service_has_session(void)
+{
+	return service_manager() == SERVICE_SYSTEMD;
+}

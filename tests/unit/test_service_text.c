@@ -2,6 +2,7 @@
 /*
  * The unit and the LaunchAgent, against recorded text.
  */
+#include <errno.h>
 #include <string.h>
 
 #include "unit.h"
@@ -84,7 +85,14 @@ static void unit_takes_special_characters_literally(void **state)
 	"\t<string>ronzal.agent</string>\n" \
 	"\t<key>ProgramArguments</key>\n" \
 	"\t<array>\n"
+#define PLIST_PATH \
+	"\t</array>\n" \
+	"\t<key>EnvironmentVariables</key>\n" \
+	"\t<dict>\n" \
+	"\t\t<key>PATH</key>\n" \
+	"\t\t<string>/opt/homebrew/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin</string>\n"
 #define PLIST_MIDDLE \
+	"\t</dict>\n" \
 	"\t<key>LimitLoadToSessionType</key>\n" \
 	"\t<string>Aqua</string>\n" \
 	"\t<key>ProcessType</key>\n" \
@@ -98,6 +106,10 @@ static void unit_takes_special_characters_literally(void **state)
 	"\t\t<key>SuccessfulExit</key>\n" \
 	"\t\t<false/>\n" \
 	"\t</dict>\n" \
+	"\t<key>ThrottleInterval</key>\n" \
+	"\t<integer>2</integer>\n" \
+	"\t<key>ExitTimeOut</key>\n" \
+	"\t<integer>15</integer>\n" \
 	"\t<key>StandardOutPath</key>\n"
 
 static void plist_of_a_usual_place(void **state)
@@ -105,8 +117,7 @@ static void plist_of_a_usual_place(void **state)
 	(void)state;
 	assert_text(service_launchd_plist, &usual,
 		    PLIST_HEAD "\t\t<string>/home/ann/.local/libexec/ronzal/ronzal</string>\n"
-			       "\t\t<string>agent</string>\n"
-			       "\t</array>\n" PLIST_MIDDLE
+			       "\t\t<string>agent</string>\n" PLIST_PATH PLIST_MIDDLE
 			       "\t<string>/home/ann/.local/state/ronzal/logs/agent.log</string>\n"
 			       "\t<key>StandardErrorPath</key>\n"
 			       "\t<string>/home/ann/.local/state/ronzal/logs/agent.log</string>\n"
@@ -118,17 +129,48 @@ static void plist_takes_special_characters_literally(void **state)
 	(void)state;
 	assert_text(service_launchd_plist, &awkward,
 		    PLIST_HEAD "\t\t<string>/opt/50% \"off\"/$HOME/a\\b/ronzal</string>\n"
-			       "\t\t<string>agent</string>\n"
-			       "\t</array>\n"
-			       "\t<key>EnvironmentVariables</key>\n"
-			       "\t<dict>\n"
+			       "\t\t<string>agent</string>\n" PLIST_PATH
 			       "\t\t<key>RONZAL_HOME</key>\n"
-			       "\t\t<string>/srv/a &amp; b/&lt;$1&gt;/50%</string>\n"
-			       "\t</dict>\n" PLIST_MIDDLE
+			       "\t\t<string>/srv/a &amp; b/&lt;$1&gt;/50%</string>\n" PLIST_MIDDLE
 			       "\t<string>/var/100%/a b &amp; &lt;c&gt;.log</string>\n"
 			       "\t<key>StandardErrorPath</key>\n"
 			       "\t<string>/var/100%/a b &amp; &lt;c&gt;.log</string>\n"
 			       "</dict>\n</plist>\n");
+}
+
+static void launchctl_refusals_say_what_to_do(void **state)
+{
+	static const struct {
+		int exit_code;
+		bool has_session;
+		const char *says;
+	} cases[] = {
+		{ 125, true, "logged in at this Mac's screen" },
+		{ 134, true, "logged in at this Mac's screen" },
+		{ 5, false, "logged in at this Mac's screen" },
+		{ 119, true, "Login Items" },
+		{ 5, true, "launchctl error 5" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct err err = { 0 };
+
+		assert_int_equal(service_launchd_explain(cases[i].exit_code, cases[i].has_session,
+							 &err),
+				 ERR_NO_AGENT);
+		assert_non_null(strstr(err.text, cases[i].says));
+	}
+}
+
+static void launchctl_is_asked_again_only_while_a_job_goes_away(void **state)
+{
+	(void)state;
+	assert_true(service_launchd_is_passing(5));
+	assert_true(service_launchd_is_passing(37));
+	assert_false(service_launchd_is_passing(0));
+	assert_false(service_launchd_is_passing(125));
+	assert_false(service_launchd_is_passing(-ENOENT));
 }
 
 int main(void)
@@ -138,6 +180,8 @@ int main(void)
 		cmocka_unit_test(unit_takes_special_characters_literally),
 		cmocka_unit_test(plist_of_a_usual_place),
 		cmocka_unit_test(plist_takes_special_characters_literally),
+		cmocka_unit_test(launchctl_refusals_say_what_to_do),
+		cmocka_unit_test(launchctl_is_asked_again_only_while_a_job_goes_away),
 	};
 
 	return cmocka_run_group_tests_name("service_text", tests, NULL, NULL);
