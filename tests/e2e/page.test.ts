@@ -9,11 +9,10 @@ import { after, before, describe, test } from "node:test";
 import type { Browser, Locator, Page } from "playwright-core";
 import { violations } from "./lib/axe.ts";
 import { openBrowser, skipReason, watch, type Watch } from "./lib/browser.ts";
-import { repository, sleep } from "./lib/frontend.ts";
+import { repository, STEP_MAX_MS, until } from "./lib/frontend.ts";
 import { slow, stackSkipReason, startStack, type Stack } from "./lib/page-stack.ts";
 
 const ENGINE_PORT = 19610;
-const STEP_MAX_MS = 20_000;
 const MODEL = "ronzal-demo";
 
 interface Expected {
@@ -43,12 +42,6 @@ async function waitForPhase(id: string, phase: string): Promise<void> {
 
 async function pidOf(id: string): Promise<number> {
 	return (await stack.servers()).find((s) => s.id === id)!.pid;
-}
-
-async function until(what: string, holds: () => Promise<boolean>): Promise<void> {
-	for (const end = Date.now() + STEP_MAX_MS; !(await holds()); await sleep(50)) {
-		assert.ok(Date.now() < end, `not within ${STEP_MAX_MS} ms: ${what}`);
-	}
 }
 
 async function say(text: string): Promise<void> {

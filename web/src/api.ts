@@ -116,6 +116,9 @@ export const api = {
 		call<Estimate>("POST", `${model(id)}/estimate`, settings, signal),
 	history: (id: string) => call<{ starts: Start[] }>("GET", `${model(id)}/history`),
 
+	pull: (model: string) => call<void>("POST", "/api/models/pull", { model }),
+	dropPull: (id: string) => call<void>("DELETE", `/api/models/pulls/${encodeURIComponent(id)}`),
+
 	act: (id: string, verb: "start" | "stop" | "restart") =>
 		call<{ results: Result[] }>("POST", `${server(id)}/${verb}`),
 	startAll: () => call<{ results: Result[] }>("POST", "/api/models/servers/start-all"),
@@ -132,6 +135,11 @@ export const api = {
 		),
 
 	keys: () => call<{ keys: Key[] }>("GET", "/api/keys"),
+	// Of the last request with the key; null: none that is kept.
+	lastUse: async (name: string) => {
+		const { requests } = await api.requests({ key: name, limit: 1 });
+		return requests[0]?.at_unix_ms ?? null;
+	},
 	addKey: (name: string, models: string[]) =>
 		call<{ key: Key; secret: string }>("POST", "/api/keys", { name, models }),
 	revokeKey: (id: string) => call<void>("DELETE", `/api/keys/${encodeURIComponent(id)}`),

@@ -12,7 +12,7 @@
 import { batch, computed, signal, type Signal } from "@preact/signals";
 import { api } from "./api.ts";
 import { openStream } from "./stream.ts";
-import type { Host, Model, Registry, Request, Server, Traffic } from "./types.ts";
+import type { Host, Model, Pull, Registry, Request, Server, Traffic } from "./types.ts";
 
 const HIDDEN_FLUSH_MS = 1_000;
 export const SPEEDS_KEPT = 60;
@@ -36,6 +36,7 @@ export const order = signal<string[]>([]);
 export const synced = signal(false);
 export const registry = signal<Registry | null>(null);
 export const requests = signal<Request[]>([]); // newest first, in flight and lately ended
+export const pulls = signal<Pull[]>([]);
 export const totalSpeeds = signal<number[]>([]);
 export const now = signal(Date.now());
 
@@ -179,6 +180,9 @@ function apply([name, data]: Message): void {
 		case "request":
 			putRequest(data as Request);
 			break;
+		case "pulls":
+			pulls.value = (data as { pulls: Pull[] }).pulls;
+			break;
 		case "synced":
 			endPicture();
 			break;
@@ -257,6 +261,7 @@ const EVENTS = [
 	"progress",
 	"traffic",
 	"request",
+	"pulls",
 	"synced",
 	"lagged",
 ];

@@ -211,6 +211,28 @@ export interface Key {
 	made_unix_ms: number;
 }
 
+export interface PullChoice {
+	name: string;
+	bytes: number;
+	memory_bytes: number;
+	verdict: "fits" | "tight" | "too_large" | "unknown";
+}
+
+export interface Pull {
+	id: string;
+	source: string;
+	phase: "asking" | "choosing" | "downloading" | "checking" | "done" | "failed" | "canceled";
+	done_bytes: number;
+	total_bytes: number;
+	bytes_per_s: number;
+	eta_ms: number;
+	note: string;
+	model: string;
+	error: string;
+	choices: PullChoice[];
+	best: number;
+}
+
 export interface Result {
 	id: string;
 	ok: boolean;

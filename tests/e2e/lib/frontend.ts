@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-const UP_MAX_MS = 10_000;
+const UP_MAX_MS = 60_000;
 const TRY_MS = 50;
 
 export const repository = fileURLToPath(new URL("../../..", import.meta.url));
@@ -16,6 +16,17 @@ export const ronzal = process.env["RONZAL"] ?? join(repository, "build/ronzal");
 export const webRoot = join(repository, "web/dist");
 
 export const sleep = (ms: number) => new Promise<void>((done) => setTimeout(done, ms));
+
+// How long anything may take that a person waits for; generous, since tests share their machine.
+export const STEP_MAX_MS = 60_000;
+
+export async function until(what: string, holds: () => Promise<boolean>): Promise<void> {
+	for (const end = Date.now() + STEP_MAX_MS; !(await holds()); await sleep(50)) {
+		if (Date.now() > end) {
+			throw new Error(`not within ${STEP_MAX_MS} ms: ${what}`);
+		}
+	}
+}
 
 export async function freePort(): Promise<number> {
 	const server = createServer();

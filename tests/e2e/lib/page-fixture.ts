@@ -6,13 +6,15 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { sleep } from "./frontend.ts";
-import type { Host, Model, Request, Server } from "../../../web/src/types.ts";
+import type { Host, Model, Pull, Request, Server } from "../../../web/src/types.ts";
 
 const GIB = 2 ** 30;
 
 export interface Fixture {
 	url: string;
 	servers: Map<string, Server>;
+	pulls: Pull[];
+	asked: string[]; // models that were asked for
 	send: (event: string, data: unknown) => void;
 	setReply: (text: string) => void; // what the chat's model answers
 	drop: () => void; // ends all event streams
@@ -130,6 +132,52 @@ function variety(): Server[] {
 			estimate_bytes: 8.3 * GIB,
 		}),
 		server("phi-4-mini", 8087, { ...off, phase: "stopped", receipt: noReceipt }),
+	];
+}
+
+function pull(id: string, source: string, change: Partial<Pull>): Pull {
+	return {
+		id,
+		source,
+		phase: "downloading",
+		done_bytes: 0,
+		total_bytes: 0,
+		bytes_per_s: 0,
+		eta_ms: -1,
+		note: "",
+		model: "",
+		error: "",
+		choices: [],
+		best: -1,
+		...change,
+	};
+}
+
+function everyPull(): Pull[] {
+	const sized = { total_bytes: 2.5 * GIB, done_bytes: 1.1 * GIB };
+	const choice = (name: string, gib: number, verdict: Pull["choices"][0]["verdict"]) => ({
+		name,
+		bytes: gib * GIB,
+		memory_bytes: gib * 1.3 * GIB,
+		verdict,
+	});
+	return [
+		pull("p1", "Qwen/Qwen3-4B-GGUF:Q4_K_M", { ...sized, bytes_per_s: 8e7, eta_ms: 18_000 }),
+		pull("p2", "org/offers-GGUF", {
+			phase: "choosing",
+			choices: [
+				choice("Q4_K_M", 4.1, "fits"),
+				choice("Q8_0", 9.3, "tight"),
+				choice("BF16", 40, "too_large"),
+			],
+			best: 0,
+		}),
+		pull("p3", "org/gated", {
+			phase: "failed",
+			error: "the hub asks for a login: accept the terms on its page and set HF_TOKEN",
+		}),
+		pull("p4", "org/there:Q8_0", { phase: "done", model: "qwen3-4b" }),
+		pull("p5", "org/broken-off", { ...sized, phase: "canceled" }),
 	];
 }
 
@@ -323,6 +371,8 @@ export async function startFixture(
 ): Promise<Fixture> {
 	const list = options.models ? many(options.models) : variety();
 	const servers = new Map(list.map((s) => [s.id, s]));
+	const pulls = options.models ? [] : everyPull();
+	const asked: string[] = [];
 	const streams = new Set<ServerResponse>();
 	let reply = "Hello.";
 	const keys = [
@@ -341,6 +391,7 @@ export async function startFixture(
 		response.writeHead(200, { "content-type": "text/event-stream" });
 		write(response, "hello", { version: "0.1.0", instance: "fixture" });
 		write(response, "host", host());
+		write(response, "pulls", { pulls });
 		servers.forEach((s) => write(response, "server", s));
 		write(response, "synced", {});
 		streams.add(response);
@@ -386,6 +437,9 @@ export async function startFixture(
 		const body = await bodyOf(request);
 		if (path === "/v1/chat/completions") {
 			await chat(response, reply);
+		} else if (path === "/api/models/pull") {
+			asked.push(String(body["model"]));
+			json(response, {}, 202);
 		} else if (path.endsWith("/estimate")) {
 			json(response, estimate(body));
 		} else if (path === "/api/keys") {
@@ -407,6 +461,11 @@ export async function startFixture(
 		const answer = answers[url.pathname];
 		if (request.method === "POST" || request.method === "PUT") {
 			void post(url.pathname, request, response);
+		} else if (request.method === "DELETE") {
+			const id = url.pathname.split("/").at(-1);
+			pulls.splice(0, pulls.length, ...pulls.filter((p) => p.id !== id));
+			send("pulls", { pulls });
+			response.writeHead(204).end();
 		} else if (url.pathname === "/api/events") {
 			events(response);
 		} else if (url.pathname.endsWith("/logs")) {
@@ -459,6 +518,8 @@ export async function startFixture(
 	return {
 		url: `http://127.0.0.1:${port}`,
 		servers,
+		pulls,
+		asked,
 		send,
 		setReply: (text) => (reply = text),
 		drop: () => streams.forEach((to) => to.destroy()),

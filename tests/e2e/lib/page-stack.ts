@@ -10,8 +10,8 @@ import { join } from "node:path";
 import { freePort, ronzal, waitForPort, webRoot } from "./frontend.ts";
 import type { Server } from "../../../web/src/types.ts";
 
-const UP_MAX_MS = 30_000;
-const LEAVE_MAX_MS = 20_000;
+const UP_MAX_MS = 120_000;
+const LEAVE_MAX_MS = 60_000;
 
 export interface Stack {
 	url: string; // of the page

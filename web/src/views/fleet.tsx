@@ -22,6 +22,7 @@ import {
 	Speed,
 	StateWord,
 } from "../ui/server.tsx";
+import { Downloads } from "./downloads.tsx";
 import { Gauges } from "./gauges.tsx";
 
 type Show = "all" | "running" | "enabled" | "trouble";
@@ -304,7 +305,7 @@ function Nothing() {
 	}
 	return (
 		<Empty title="No models yet.">
-			Put GGUF files below the model folder and press Rescan.
+			Put GGUF files below the model folder and press Rescan, or get one from the hub.
 		</Empty>
 	);
 }
@@ -371,6 +372,7 @@ export function Fleet() {
 			</div>
 			{shown.value.length > 0 ? <Table /> : <Nothing />}
 			<Problems />
+			<Downloads />
 		</>
 	);
 }

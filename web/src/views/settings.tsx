@@ -14,12 +14,16 @@ import { Bar, Dialog, Facts, Mark, Segments, Snippet } from "../ui/parts.tsx";
 import { channelText, linkTone } from "./gauges.tsx";
 
 const keys = signal<Key[] | null>(null);
+const lastUses = signal<Record<string, number | null>>({});
 // The secret of a key that was just made, for the snippet; gone with the page.
 const newest = signal<{ name: string; secret: string } | null>(null);
 
 async function fetchKeys(): Promise<void> {
 	await attempt("Keys", async () => {
 		keys.value = (await api.keys()).keys;
+		for (const { name } of keys.value) {
+			lastUses.value = { ...lastUses.value, [name]: await api.lastUse(name) };
+		}
 	});
 }
 
@@ -57,6 +61,7 @@ function KeyTable({ list }: { list: Key[] }) {
 						<th scope="col">Name</th>
 						<th scope="col">Models</th>
 						<th scope="col">Made</th>
+						<th scope="col">Last used</th>
 						<th scope="col">
 							<span class="sr">Revoke</span>
 						</th>
@@ -68,6 +73,7 @@ function KeyTable({ list }: { list: Key[] }) {
 							<td>{k.name}</td>
 							<td>{k.models.length === 0 ? "all" : k.models.join(", ")}</td>
 							<td>{moment(k.made_unix_ms)}</td>
+							<td>{lastUses.value[k.name] ? moment(lastUses.value[k.name]!) : NONE}</td>
 							<td>
 								<Revoke named={k} />
 							</td>
