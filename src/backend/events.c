@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Each model is a topic with the number of its last change; topics stand in that order. A reader
- * has seen all up to a number: what comes behind it is what it has to be told (pump), however often
- * it changed in between.
+ * Changes of models are numbered. A reader has seen all up to a number: what comes behind it is
+ * what it has to be told (pump), however often it changed in between.
  */
 #include "backend/events.h"
 
@@ -15,14 +14,6 @@
 
 #define EVENT_MAX_BYTES 65536
 #define TRAFFIC_MS 1000
-
-struct topic {
-	struct list link;
-	uint64_t change;
-	char id[SERVER_ID_MAX_BYTES];
-	double tokens; /* in this second */
-	bool was_busy; /* in the last one */
-};
 
 struct reader {
 	struct list link;
@@ -42,9 +33,9 @@ struct events {
 	const char *version;
 	char instance[SECRET_TEXT_BYTES];
 	struct fleet_listener listener;
-	struct list topics, readers;
+	struct list readers;
 	size_t reader_count;
-	uint64_t change, host_change, pulls_change;
+	uint64_t host_change, pulls_change;
 	struct timer traffic, host_timer;
 	uint64_t host_told_ms;
 	struct account *requests; /* EVENTS_REQUESTS_MAX, by id; NULL: nobody ever read */
@@ -134,24 +125,31 @@ static int tell_pulls(struct reader *r)
 	return status;
 }
 
+/* The model with the first change behind `seen`; NULL: all is seen. */
+static const struct fleet_model *next_change(const struct events *e, uint64_t seen)
+{
+	const struct fleet_model *first = NULL;
+
+	LIST_FOR_EACH (it, next, fleet_models(e->fleet)) {
+		const struct fleet_model *m = LIST_ITEM(it, struct fleet_model, link);
+
+		if (m->change > seen && (first == NULL || m->change < first->change)) {
+			first = m;
+		}
+	}
+	return first;
+}
+
 static int tell_servers(struct reader *r)
 {
 	struct events *e = r->events;
+	const struct fleet_model *m;
 	int status = 0;
 
-	LIST_FOR_EACH (it, next, &e->topics) {
-		const struct topic *t = LIST_ITEM(it, struct topic, link);
-		const struct fleet_model *m = fleet_find(e->fleet, span_of(t->id));
-
-		if (t->change <= r->seen || m == NULL) {
-			continue;
-		}
+	while (status == 0 && (m = next_change(e, r->seen)) != NULL) {
 		show_server(write_event(e), m);
 		status = tell(r, "server");
-		if (status != 0) {
-			break;
-		}
-		r->seen = t->change;
+		r->seen = status == 0 ? m->change : r->seen;
 	}
 	return status;
 }
@@ -204,18 +202,6 @@ static void pump_all(struct events *e)
 
 /* From the fleet */
 
-static struct topic *find_topic(struct events *e, const char *id)
-{
-	LIST_FOR_EACH (it, next, &e->topics) {
-		struct topic *t = LIST_ITEM(it, struct topic, link);
-
-		if (strcmp(t->id, id) == 0) {
-			return t;
-		}
-	}
-	return NULL;
-}
-
 static struct events *events_of(struct fleet_listener *l)
 {
 	return CONTAINER_OF(l, struct events, listener);
@@ -223,33 +209,17 @@ static struct events *events_of(struct fleet_listener *l)
 
 static void on_model(struct fleet_listener *l, const struct fleet_model *m)
 {
-	struct events *e = events_of(l);
-	struct topic *t = find_topic(e, m->server.id);
-
-	if (t == NULL) {
-		t = mem_alloc(sizeof(*t));
-		memcpy(t->id, m->server.id, sizeof(t->id));
-		list_init(&t->link);
-	}
-	list_remove(&t->link);
-	t->change = ++e->change;
-	list_append(&e->topics, &t->link);
-	pump_all(e);
+	(void)m;
+	pump_all(events_of(l));
 }
 
 static void on_removed(struct fleet_listener *l, const char *id)
 {
-	struct events *e = events_of(l);
-	struct topic *t = find_topic(e, id);
-	struct json_writer *w = write_event(e);
+	struct json_writer *w = write_event(events_of(l));
 
-	if (t != NULL) {
-		list_remove(&t->link);
-		free(t);
-	}
 	jsonw_object(w);
 	jsonw_member_text(w, "id", id);
-	tell_all(e, "removed", true);
+	tell_all(events_of(l), "removed", true);
 }
 
 static void on_progress(struct fleet_listener *l, const char *id, float fraction, int32_t eta_ms)
@@ -296,11 +266,11 @@ static void on_host(struct fleet_listener *l)
 
 /* From the gateway */
 
-static void write_traffic(struct json_writer *w, const struct topic *t, const struct fleet_model *m)
+static void write_traffic(struct json_writer *w, const struct fleet_model *m)
 {
 	jsonw_object(w);
-	jsonw_member_text(w, "id", t->id);
-	jsonw_member_double(w, "tokens_per_second", t->tokens, 1);
+	jsonw_member_text(w, "id", m->server.id);
+	jsonw_member_double(w, "tokens_per_second", m->tokens, 1);
 	jsonw_member_i64(w, "active_requests", m->active);
 	jsonw_member_i64(w, "queued_requests", m->queued);
 	jsonw_end(w);
@@ -318,17 +288,16 @@ static void on_traffic(struct timer *timer)
 	jsonw_member_i64(w, "at_unix_ms", loop_unix_ms());
 	jsonw_key(w, "models");
 	jsonw_array(w);
-	LIST_FOR_EACH (it, next, &e->topics) {
-		struct topic *t = LIST_ITEM(it, struct topic, link);
-		const struct fleet_model *m = fleet_find(e->fleet, span_of(t->id));
-		bool is_busy = m != NULL && (m->active + m->queued > 0 || t->tokens > 0);
+	LIST_FOR_EACH (it, next, fleet_models(e->fleet)) {
+		struct fleet_model *m = LIST_ITEM(it, struct fleet_model, link);
+		bool is_busy = m->active + m->queued > 0 || m->tokens > 0;
 
-		if (m != NULL && (is_busy || t->was_busy)) {
-			write_traffic(w, t, m);
+		if (is_busy || m->was_busy) {
+			write_traffic(w, m);
 			told++;
 		}
-		t->was_busy = is_busy;
-		t->tokens = 0;
+		m->was_busy = is_busy;
+		m->tokens = 0;
 	}
 	if (told > 0 && e->reader_count > 0) {
 		tell_all(e, "traffic", false);
@@ -343,12 +312,22 @@ static void note_traffic(struct events *e)
 	}
 }
 
+static void add_tokens(struct events *e, const char *id, double tokens)
+{
+	LIST_FOR_EACH (it, next, fleet_models(e->fleet)) {
+		struct fleet_model *m = LIST_ITEM(it, struct fleet_model, link);
+
+		if (strcmp(m->server.id, id) == 0) {
+			m->tokens += tokens;
+			return;
+		}
+	}
+}
+
 void events_gap(struct events *e, const char *model)
 {
-	struct topic *t = e->reader_count > 0 ? find_topic(e, model) : NULL;
-
-	if (t != NULL) {
-		t->tokens += 1;
+	if (e->reader_count > 0) {
+		add_tokens(e, model, 1);
 	}
 }
 
@@ -361,7 +340,6 @@ void events_pulls(struct events *e)
 void events_account(struct events *e, const struct account *a)
 {
 	struct account *place = &e->requests[a->id % EVENTS_REQUESTS_MAX];
-	struct topic *t;
 
 	if (e->reader_count == 0) {
 		place->id = place->id == a->id && a->phase == ACCOUNT_DONE ? 0 : place->id;
@@ -378,9 +356,8 @@ void events_account(struct events *e, const struct account *a)
 	if (a->phase == ACCOUNT_DONE) {
 		place->id = 0;
 	}
-	t = a->phase == ACCOUNT_DONE && !a->stream ? find_topic(e, a->model) : NULL;
-	if (t != NULL) {
-		t->tokens += a->tokens_per_second; /* it came in one piece: its own speed */
+	if (a->phase == ACCOUNT_DONE && !a->stream) { /* it came in one piece: its own speed */
+		add_tokens(e, a->model, a->tokens_per_second);
 	}
 	account_write(write_event(e), a);
 	tell_all(e, "request", true);
@@ -438,7 +415,6 @@ struct events *events_create(struct loop *loop, struct fleet *fleet, const struc
 	e->host_change = e->pulls_change = 1;
 	e->requests = mem_alloc(EVENTS_REQUESTS_MAX * sizeof(*e->requests));
 	secret_make(e->instance);
-	list_init(&e->topics);
 	list_init(&e->readers);
 	buf_init(&e->scratch, EVENT_MAX_BYTES);
 	timer_init(&e->traffic, loop, on_traffic);
@@ -449,9 +425,6 @@ struct events *events_create(struct loop *loop, struct fleet *fleet, const struc
 					       .on_registry = on_registry,
 					       .on_host = on_host };
 	fleet_listen(fleet, &e->listener);
-	LIST_FOR_EACH (it, next, fleet_models(fleet)) {
-		on_model(&e->listener, LIST_ITEM(it, struct fleet_model, link));
-	}
 	return e;
 }
 
@@ -477,9 +450,6 @@ void events_close(struct events *e)
 	timer_stop(&e->traffic);
 	timer_stop(&e->host_timer);
 	list_remove(&e->listener.link);
-	LIST_FOR_EACH (it, next, &e->topics) {
-		free(LIST_ITEM(it, struct topic, link));
-	}
 	buf_finish(&e->scratch);
 	free(e->requests);
 	free(e);

@@ -75,6 +75,7 @@ void fleet_refresh(struct fleet *f, struct entry *e)
 	e->pub.port = r->port;
 	memcpy(e->pub.address, r->address, sizeof(e->pub.address));
 	memcpy(e->pub.key, r->key, sizeof(e->pub.key));
+	e->pub.change = ++f->changes;
 	TELL(f, on_model, (l_, &e->pub));
 }
 

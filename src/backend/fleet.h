@@ -48,6 +48,9 @@ struct fleet_model {
 	bool is_draining;    /* a stop was asked for: take it out of the routes */
 	uint32_t active;     /* requests running on it: the gateway counts */
 	uint32_t queued;     /* requests that wait for it: the queue counts */
+	uint64_t change;     /* number of its last change, of all models' changes */
+	double tokens;	     /* in this second: events counts */
+	bool was_busy;	     /* in the last one: events notes it */
 };
 
 /* Told of every change; any number may listen. Each may be NULL. */

@@ -33,11 +33,11 @@
 	X(GET, "/api/models/pulls", pulls, false) \
 	X(DELETE, "/api/models/pulls/{id}", cancel_pull, false) \
 	X(GET, "/api/models/servers", servers, false) \
-	X(POST, "/api/models/servers/start-all", start, false) \
-	X(POST, "/api/models/servers/stop-all", stop, false) \
-	X(POST, "/api/models/servers/{id}/start", start, false) \
-	X(POST, "/api/models/servers/{id}/stop", stop, false) \
-	X(POST, "/api/models/servers/{id}/restart", restart, false) \
+	X(POST, "/api/models/servers/start-all", order, false) \
+	X(POST, "/api/models/servers/stop-all", order, false) \
+	X(POST, "/api/models/servers/{id}/start", order, false) \
+	X(POST, "/api/models/servers/{id}/stop", order, false) \
+	X(POST, "/api/models/servers/{id}/restart", order, false) \
 	X(GET, "/api/models/servers/{id}/logs", logs, false) \
 	X(DELETE, "/api/models/{id}", remove_model, false) \
 	X(PUT, "/api/models/{id}/enabled", set_enabled, false) \

@@ -93,21 +93,24 @@ static void write_model(struct json_writer *w, const struct manage *manage, cons
 
 /* GET registry */
 
+static void write_problem(struct json_writer *w, const char *id, const char *text)
+{
+	jsonw_object(w);
+	jsonw_member_text(w, "id", id);
+	jsonw_member_text(w, "text", text);
+	jsonw_end(w);
+}
+
 static void write_problems(struct json_writer *w, const struct manage *m, const struct registry *r)
 {
 	const struct err *whole = fleet_registry_error(m->options.fleet);
 
 	jsonw_array(w);
-	for (size_t i = 0; i <= r->problem_count && i <= REGISTRY_PROBLEMS_MAX; i++) {
-		bool is_whole = i == 0;
-
-		if (!is_whole || whole->code != 0) {
-			jsonw_object(w);
-			jsonw_member_text(w, "id", is_whole ? "" : r->problems[i - 1].id);
-			jsonw_member_text(w, "text",
-					  is_whole ? whole->text : r->problems[i - 1].text);
-			jsonw_end(w);
-		}
+	if (whole->code != 0) {
+		write_problem(w, "", whole->text);
+	}
+	for (size_t i = 0; i < r->problem_count && i < REGISTRY_PROBLEMS_MAX; i++) {
+		write_problem(w, r->problems[i].id, r->problems[i].text);
 	}
 	jsonw_end(w);
 }

@@ -121,13 +121,23 @@ static void collect_ids(struct call *c)
 	}
 }
 
-static void handle_order(struct call *c, enum verb verb)
+/* What the last word of the route's path says. */
+static enum verb verb_of(const struct manage_route *route)
+{
+	const char *word = strrchr(route->path, '/') + 1;
+
+	return strncmp(word, "stop", 4) == 0	  ? VERB_STOP
+	       : strncmp(word, "restart", 7) == 0 ? VERB_RESTART
+						  : VERB_START;
+}
+
+void handle_order(struct call *c)
 {
 	struct fleet *fleet = c->m->options.fleet;
 	const struct err *down = fleet_link_error(fleet);
 	uint64_t wait_s, drain_ms;
 
-	c->verb = verb;
+	c->verb = verb_of(c->route);
 	if (!call_query_number(c, "wait", WAIT_MAX_S, 0, &wait_s) ||
 	    !call_query_number(c, "drain_ms", DRAIN_MAX_MS, c->m->options.drain_ms, &drain_ms)) {
 		return;
@@ -145,9 +155,10 @@ static void handle_order(struct call *c, enum verb verb)
 		return;
 	}
 	const char *id = c->id;
-	struct link_request request = {
-		.verb = verb, .ids = &id, .count = c->id[0] != '\0', .drain_ms = (uint32_t)drain_ms
-	};
+	struct link_request request = { .verb = c->verb,
+					.ids = &id,
+					.count = c->id[0] != '\0',
+					.drain_ms = (uint32_t)drain_ms };
 
 	c->is_held = true;
 	fleet_ask(fleet, &request, on_order_reply, c);
@@ -157,19 +168,4 @@ static void handle_order(struct call *c, enum verb verb)
 		c->timer.fn = on_wait_over;
 		timer_start(&c->timer, wait_s * 1000);
 	}
-}
-
-void handle_start(struct call *c)
-{
-	handle_order(c, VERB_START);
-}
-
-void handle_stop(struct call *c)
-{
-	handle_order(c, VERB_STOP);
-}
-
-void handle_restart(struct call *c)
-{
-	handle_order(c, VERB_RESTART);
 }
