@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-#include "base/json_scan.h"
+#include "base/json.h"
 #include "base/mem.h"
 
 #define ROUTE_ROW(path, method, kind, dialect) \
@@ -29,66 +29,77 @@ const struct route *route_find(const char *path)
 static const char *const refused[] = { "lora",	 "lora_adapters", "model_path",
 				       "mmproj", "id_slot",	  "slot_id" };
 
-struct reading {
-	struct routing *routing;
-	bool has_model, has_stream;
-	struct err err;
-};
-
-static void read_model(struct reading *r, const struct json_member *member)
+static int read_model(const struct json_value *v, char model[SERVER_ID_MAX_BYTES], struct err *err)
 {
-	if (r->has_model) {
-		err_set(&r->err, ERR_INVALID, "'model' stands twice in the body");
-	} else if (member->type != JSON_NULL &&
-		   !json_scan_text(member->value, r->routing->model, sizeof(r->routing->model))) {
-		err_set(&r->err, ERR_INVALID, "'model' is not a model's name");
+	struct span name = SPAN_LIT("");
+
+	if (json_type(v) != JSON_NULL &&
+	    (!json_to_span(v, &name) || name.len >= SERVER_ID_MAX_BYTES ||
+	     span_find_char(name, '\0') < name.len)) {
+		return err_set(err, ERR_INVALID, "'model' is not a model's name");
 	}
-	r->has_model = true;
+	span_copy(name, model, SERVER_ID_MAX_BYTES);
+	return 0;
 }
 
-static void read_stream(struct reading *r, const struct json_member *member)
+static int read_member(struct span key, const struct json_value *v, struct routing *routing,
+		       struct err *err)
 {
-	if (r->has_stream) {
-		err_set(&r->err, ERR_INVALID, "'stream' stands twice in the body");
-	} else if (member->type != JSON_NULL && member->type != JSON_BOOL) {
-		err_set(&r->err, ERR_INVALID, "'stream' is neither true nor false");
-	}
-	r->has_stream = true;
-	r->routing->stream = span_is(member->value, "true");
-}
+	double number = 0;
 
-static void on_member(void *user, const struct json_member *member)
-{
-	struct reading *r = user;
-
-	if (r->err.code != 0) {
-		return;
+	if (span_is(key, "model")) {
+		return read_model(v, routing->model, err);
 	}
-	if (json_scan_key_is(member->key, "model")) {
-		read_model(r, member);
-	} else if (json_scan_key_is(member->key, "stream")) {
-		read_stream(r, member);
-	} else if (json_scan_key_is(member->key, "n_discard") && member->value.ptr[0] == '-') {
-		err_set(&r->err, ERR_INVALID, "'n_discard' is negative");
+	if (span_is(key, "stream") && !json_to_bool(v, &routing->stream) &&
+	    json_type(v) != JSON_NULL) {
+		return err_set(err, ERR_INVALID, "'stream' is neither true nor false");
+	}
+	if (span_is(key, "n_discard") && json_to_double(v, &number) && number < 0) {
+		return err_set(err, ERR_INVALID, "'n_discard' is negative");
 	}
 	for (size_t i = 0; i < ARRAY_LEN(refused); i++) {
-		if (json_scan_key_is(member->key, refused[i])) {
-			err_set(&r->err, ERR_INVALID,
-				"'%s' is not accepted here: it reaches into the engine",
-				refused[i]);
+		if (span_is(key, refused[i])) {
+			return err_set(err, ERR_INVALID,
+				       "'%s' is not accepted here: it reaches into the engine",
+				       refused[i]);
 		}
 	}
+	return 0;
+}
+
+/* Members that decide where a request goes must not be said twice: readers differ in which counts. */
+static int read_members(const struct json_value *object, struct routing *routing, struct err *err)
+{
+	struct json_iter it = json_iter(object);
+	const struct json_value *v;
+	bool has_model = false, has_stream = false;
+	struct span key;
+	int status = 0;
+
+	if (json_type(object) != JSON_OBJECT) {
+		return err_set(err, ERR_INVALID, "the body is not an object of JSON");
+	}
+	while (status == 0 && json_next(&it, &key, &v)) {
+		bool is_model = span_is(key, "model"), is_stream = span_is(key, "stream");
+
+		if ((is_model && has_model) || (is_stream && has_stream)) {
+			return err_set(err, ERR_INVALID, "'%.*s' stands twice in the body",
+				       SPAN_ARG(key));
+		}
+		has_model |= is_model;
+		has_stream |= is_stream;
+		status = read_member(key, v, routing, err);
+	}
+	return status;
 }
 
 int routing_read_json(struct span body, struct routing *ret_routing, struct err *err)
 {
+	struct json *json = json_parse(body, err);
 	struct routing routing = { .stream = false };
-	struct reading reading = { .routing = &routing };
-	int status = json_scan(body, on_member, &reading, err);
+	int status = json != NULL ? read_members(json_root(json), &routing, err) : ERR_INVALID;
 
-	if (status == 0 && reading.err.code != 0) {
-		status = err_set(err, reading.err.code, "%s", reading.err.text);
-	}
+	json_destroy(json);
 	if (status == 0) {
 		*ret_routing = routing;
 	}

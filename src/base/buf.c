@@ -110,19 +110,24 @@ int buf_add_char(struct buf *b, char c)
 	return buf_add(b, &c, 1);
 }
 
+/* Most texts fit into what is there already, and are formatted once. */
 int buf_vprintf(struct buf *b, const char *format, va_list args)
 {
+	size_t spare = b->data != NULL ? b->block_len - (size_t)(b->data - b->block) - b->len : 0;
 	va_list again;
 
 	va_copy(again, args);
-	int len = vsnprintf(NULL, 0, format, again);
+	int len = vsnprintf(spare > 0 ? b->data + b->len : NULL, spare, format, again);
 	va_end(again);
 	char *room = len >= 0 ? buf_reserve(b, (size_t)len) : NULL;
 
 	if (room == NULL) {
+		buf_truncate(b, b->len);
 		return ERR_FULL;
 	}
-	vsnprintf(room, (size_t)len + 1, format, args);
+	if ((size_t)len >= spare) {
+		vsnprintf(room, (size_t)len + 1, format, args);
+	}
 	buf_added(b, (size_t)len);
 	return 0;
 }

@@ -21,24 +21,36 @@ static const struct json_value *of_val(const yyjson_val *v)
 	return (const struct json_value *)v;
 }
 
+/* From behind a string's opening quote to its closing one, or to the end. */
+static size_t skip_string(struct span text, size_t at)
+{
+	while (at < text.len) {
+		size_t quote = at + span_find_char(span_from(text, at), '"');
+		size_t backslashes = 0;
+
+		while (quote - backslashes > at && text.ptr[quote - backslashes - 1] == '\\') {
+			backslashes++;
+		}
+		if (backslashes % 2 == 0) {
+			return quote;
+		}
+		at = quote + 1;
+	}
+	return text.len;
+}
+
 /* Deepest nesting of brackets outside strings; the text need not be valid. */
 static bool is_too_deep(struct span text)
 {
 	size_t depth = 0;
-	bool in_string = false;
 
 	for (size_t i = 0; i < text.len; i++) {
 		char c = text.ptr[i];
 
-		if (in_string) {
-			i += c == '\\';
-			in_string = c != '"';
-		} else if (c == '"') {
-			in_string = true;
-		} else if (c == '[' || c == '{') {
-			if (++depth > JSON_DEPTH_MAX) {
-				return true;
-			}
+		if (c == '"') {
+			i = skip_string(text, i + 1);
+		} else if ((c == '[' || c == '{') && ++depth > JSON_DEPTH_MAX) {
+			return true;
 		} else if (c == ']' || c == '}') {
 			depth -= depth > 0;
 		}
@@ -46,8 +58,31 @@ static bool is_too_deep(struct span text)
 	return false;
 }
 
+/*
+ * yyjson first asks for 16 bytes of tree a 6 bytes of text, and for more when values are shorter
+ * still. More than TREE_MAX_BYTES is given to the first guess only, most of which stays untouched.
+ */
+static void *tree_alloc(void *unused, size_t bytes)
+{
+	(void)unused;
+	return malloc(bytes);
+}
+
+static void *tree_resize(void *unused, void *old, size_t old_bytes, size_t bytes)
+{
+	(void)unused;
+	return bytes <= JSON_TREE_MAX_BYTES || bytes <= old_bytes ? realloc(old, bytes) : NULL;
+}
+
+static void tree_free(void *unused, void *old)
+{
+	(void)unused;
+	free(old);
+}
+
 struct json *json_parse(struct span text, struct err *err)
 {
+	static const yyjson_alc allocator = { tree_alloc, tree_resize, tree_free, NULL };
 	yyjson_read_err why;
 
 	if (is_too_deep(text)) {
@@ -55,7 +90,7 @@ struct json *json_parse(struct span text, struct err *err)
 		return NULL;
 	}
 	yyjson_doc *doc = yyjson_read_opts((char *)(uintptr_t)text.ptr, text.len,
-					   YYJSON_READ_NOFLAG, NULL, &why);
+					   YYJSON_READ_NOFLAG, &allocator, &why);
 	if (doc == NULL) {
 		err_set(err, ERR_INVALID, "not JSON at byte %zu: %s", why.pos, why.msg);
 	}

@@ -17,6 +17,7 @@
 #include "base/err.h"
 
 #define JSON_DEPTH_MAX 64  /* deepest nesting that is read */
+#define JSON_TREE_MAX_BYTES (64u << 20)
 #define JSONW_DEPTH_MAX 96 /* ... and written: what was read fits into an envelope */
 
 struct json;	   /* a document */
@@ -34,7 +35,10 @@ enum json_type {
 
 /* Reading */
 
-/* Whole text, UTF-8 checked, depth <= JSON_DEPTH_MAX; NULL and err with the byte offset. */
+/*
+ * Whole text, UTF-8 checked, depth <= JSON_DEPTH_MAX; NULL and err with the byte offset. Takes at
+ * most JSON_TREE_MAX_BYTES for its tree, or 3 bytes a byte of a text so long that this is more.
+ */
 struct json *json_parse(struct span text, struct err *err);
 void json_destroy(struct json *json);
 const struct json_value *json_root(const struct json *json);

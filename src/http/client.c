@@ -508,22 +508,28 @@ static const struct conn_callbacks conn_callbacks = { on_data, on_end, on_drain 
 
 /* Requests */
 
+static bool is_at(const struct upstream *u, const struct client_address *to)
+{
+	if (to->unix_path != NULL || u->unix_path != NULL) {
+		return to->unix_path != NULL && u->unix_path != NULL &&
+		       strcmp(to->unix_path, u->unix_path) == 0;
+	}
+	return u->port == to->port && strcmp(u->host, to->host) == 0;
+}
+
 static struct upstream *find_upstream(struct client *c, const struct client_address *to)
 {
-	char *name = to->unix_path != NULL ? mem_strdup(to->unix_path)
-					   : mem_printf("%s:%u", to->host, to->port);
-
 	LIST_FOR_EACH (it, following, &c->upstreams) {
 		struct upstream *u = LIST_ITEM(it, struct upstream, link);
 
-		if (strcmp(u->name, name) == 0) {
-			free(name);
+		if (is_at(u, to)) {
 			return u;
 		}
 	}
 	struct upstream *u = mem_alloc(sizeof(*u));
 
-	u->name = name;
+	u->name = to->unix_path != NULL ? mem_strdup(to->unix_path)
+					: mem_printf("%s:%u", to->host, to->port);
 	u->host = mem_strdup(to->host);
 	u->unix_path = mem_strdup(to->unix_path);
 	u->port = to->port;

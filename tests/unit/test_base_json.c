@@ -46,10 +46,26 @@ static void getters_answer_not_there_for_anything_wrong(void **state)
 
 static void what_is_not_json_is_refused_with_its_place(void **state)
 {
-	static const char *const bad[] = {
-		"",    "{",   "{\"a\":1,}",	   "[1 2]",	 "nul", "\"\xff\"", "NaN", "01",
-		"{}x", "'a'", "{\"a\":1 /* c */}", "\"\\ud800\""
-	};
+	static const char *const bad[] = { "",
+					   "{",
+					   "{\"a\":1,}",
+					   "[1 2]",
+					   "nul",
+					   "\"\xff\"",
+					   "NaN",
+					   "01",
+					   "{}x",
+					   "'a'",
+					   "{\"a\":1 /* c */}",
+					   "\"\\ud800\"",
+					   "{\"a\":1.}",
+					   "{\"a\":+1}",
+					   "\"\x01\"",
+					   "\"\\x\"",
+					   "\"\xc0\x80\"",
+					   "{\"a\" 1}",
+					   "{,}",
+					   "\"\\u12\"" };
 	struct err err;
 
 	(void)state;
@@ -82,6 +98,32 @@ static void depth_is_bounded_for_reading(void **state)
 		&err);
 	assert_non_null(json); /* brackets in a string nest nothing */
 	json_destroy(json);
+}
+
+/* One value every two bytes: a tree of eight times the text. */
+static void a_text_of_nothing_but_values_is_refused_in_bounded_memory(void **state)
+{
+	size_t len = 24u << 20;
+	char *text = mem_alloc(len);
+	struct err err;
+
+	(void)state;
+	for (size_t i = 0; i < len; i += 2) {
+		text[i] = ',';
+		text[i + 1] = '0';
+	}
+	text[0] = '[';
+	text[len - 1] = ']';
+	text[len - 2] = ' ';
+	assert_null(json_parse((struct span){ text, len }, &err));
+	assert_int_equal(err.code, ERR_INVALID);
+	struct json *json = json_parse((struct span){ text + len - 4, 4 }, &err);
+	assert_null(json);
+	memset(text + 1, ' ', len - 3);
+	json = json_parse((struct span){ text, len }, &err);
+	assert_non_null(json);
+	json_destroy(json);
+	free(text);
 }
 
 static void iterating_visits_members_in_order(void **state)
@@ -211,6 +253,7 @@ int main(void)
 		cmocka_unit_test(getters_answer_not_there_for_anything_wrong),
 		cmocka_unit_test(what_is_not_json_is_refused_with_its_place),
 		cmocka_unit_test(depth_is_bounded_for_reading),
+		cmocka_unit_test(a_text_of_nothing_but_values_is_refused_in_bounded_memory),
 		cmocka_unit_test(iterating_visits_members_in_order),
 		cmocka_unit_test(the_writer_escapes_and_separates),
 		cmocka_unit_test(a_value_that_was_read_is_written_the_same),
