@@ -62,14 +62,24 @@ struct ask {
 	struct span body;
 	enum ask_state state;
 	int tries;
-	bool has_key;	 /* account.key is one of ours, which may open some models only */
+	bool has_key;	 /* `key` is one of ours, which may open some models only */
+	bool is_stream;	 /* asked for */
 	bool is_events;	 /* the answer is an event stream */
 	uint64_t due_ms; /* WAITING: no longer than that; 0: has not waited yet */
 	struct timer timer;
-	struct account account;
+	/* For its account: see there. */
+	uint64_t id;
+	int64_t at_unix_ms;
+	char *model, *key; /* NULL: not known yet; none */
+	int status;
+	uint64_t begin_us, routed_us, first_us, last_us, events_seen;
 	struct api_usage usage;
-	struct sse_parser events;
-	struct buf head, tail; /* of a plain answer */
+	union {
+		struct sse_parser events; /* is_events */
+		struct {
+			struct buf head, tail;
+		} plain; /* its ends */
+	} answer;
 };
 
 /* Errors in the caller's dialect */
@@ -98,31 +108,50 @@ static void fail(struct exchange *x, int status, const struct err *why, const ch
 
 /* Accounts */
 
-static void tell(struct ask *a, enum account_phase phase)
+static void tell(struct ask *a, enum account_phase phase, const char *error)
 {
 	const struct account_sink *sink = a->gateway->options.sink;
+	const struct api_usage *u = &a->usage;
+	bool is_done = phase == ACCOUNT_DONE;
+	struct account account = {
+		.id = a->id,
+		.at_unix_ms = a->at_unix_ms,
+		.stream = a->is_stream,
+		.phase = phase,
+		.status = a->status,
+		.prompt_tokens = is_done ? u->prompt_tokens : -1,
+		.cached_tokens = is_done ? u->cached_tokens : -1,
+		.generated_tokens = is_done ? u->completion_tokens : -1,
+		.begin_us = a->begin_us,
+		.routed_us = a->routed_us,
+		.first_us = a->first_us,
+		.last_us = a->last_us,
+		.end_us = is_done ? loop_now_us() : 0,
+		.events = a->events_seen,
+	};
 
-	a->account.phase = phase;
-	if (sink != NULL) {
-		sink->on_account(sink->user, &a->account);
+	if (sink == NULL) {
+		return;
 	}
+	if (is_done && u->predicted_ms > 0 && u->predicted_n > 0) {
+		account.tokens_per_second = (double)u->predicted_n * 1000.0 / u->predicted_ms;
+	}
+	span_copy(span_of(a->model), account.model, sizeof(account.model));
+	span_copy(span_of(a->key), account.key, sizeof(account.key));
+	span_copy(span_of(a->route->path), account.path, sizeof(account.path));
+	span_copy(span_of(error), account.error, sizeof(account.error));
+	sink->on_account(sink->user, &account);
 }
 
-static void read_usage(struct ask *a)
+/* The first and the last bytes of a plain answer: usage stands in either. */
+static void read_ends(struct ask *a)
 {
-	struct account *account = &a->account;
+	struct span head = buf_span(&a->answer.plain.head), tail = buf_span(&a->answer.plain.tail);
 
-	if (!a->is_events) {
-		api_usage_scan(&a->usage, buf_span(&a->head));
-		api_usage_scan(&a->usage, buf_span(&a->tail));
+	if (tail.len == GATEWAY_TAIL_BYTES) {
+		api_usage_scan(&a->usage, head);
 	}
-	account->prompt_tokens = a->usage.prompt_tokens;
-	account->cached_tokens = a->usage.cached_tokens;
-	account->generated_tokens = a->usage.completion_tokens;
-	if (a->usage.predicted_ms > 0 && a->usage.predicted_n > 0) {
-		account->tokens_per_second =
-			(double)a->usage.predicted_n * 1000.0 / a->usage.predicted_ms;
-	}
+	api_usage_scan(&a->usage, tail);
 }
 
 /* Into a state, its list and its model's count. */
@@ -157,15 +186,18 @@ static void ask_done(struct ask *a, int status, const char *error)
 	list_remove(&a->link);
 	a->gateway->count--;
 	timer_stop(&a->timer);
-	read_usage(a);
-	a->account.status = status;
-	a->account.end_us = loop_now_us();
-	span_copy(span_of(error), a->account.error, sizeof(a->account.error));
-	tell(a, ACCOUNT_DONE);
-	sse_parser_finish(&a->events);
-	buf_finish(&a->head);
-	buf_finish(&a->tail);
+	if (a->is_events) {
+		sse_parser_finish(&a->answer.events);
+	} else {
+		read_ends(a);
+		buf_finish(&a->answer.plain.head);
+		buf_finish(&a->answer.plain.tail);
+	}
+	a->status = status;
+	tell(a, ACCOUNT_DONE, error);
 	uncount(a);
+	free(a->model);
+	free(a->key);
 	free(a);
 }
 
@@ -200,14 +232,14 @@ static void on_event(void *user, const struct sse_event *event)
 	const struct account_sink *sink = a->gateway->options.sink;
 	uint64_t now_us = loop_now_us();
 
-	if (a->account.first_us == 0) {
-		a->account.first_us = now_us;
-		tell(a, ACCOUNT_GENERATING);
+	if (a->first_us == 0) {
+		a->first_us = now_us;
+		tell(a, ACCOUNT_GENERATING, "");
 	} else if (sink != NULL && sink->on_gap != NULL) {
-		sink->on_gap(sink->user, a->account.model, now_us - a->account.last_us);
+		sink->on_gap(sink->user, a->model, now_us - a->last_us);
 	}
-	a->account.last_us = now_us;
-	a->account.events++;
+	a->last_us = now_us;
+	a->events_seen++;
 	if (may_tell_usage(event->data)) {
 		api_usage_scan(&a->usage, event->data);
 	}
@@ -217,22 +249,27 @@ static void on_head(void *user, const struct h1_head *head)
 {
 	struct ask *a = user;
 
-	a->account.status = head->status;
+	a->status = head->status;
 	a->is_events = span_has_prefix(h1_get(head, "Content-Type"), "text/event-stream");
+	if (a->is_events) {
+		sse_parser_init(&a->answer.events, GATEWAY_EVENT_MAX_BYTES, on_event, a);
+	} else {
+		buf_init(&a->answer.plain.head, GATEWAY_HEAD_BYTES);
+		buf_init(&a->answer.plain.tail, GATEWAY_TAIL_BYTES);
+	}
 }
 
-/* The first and the last bytes of a plain answer. */
 static void keep_ends(struct ask *a, struct span piece)
 {
-	size_t to_head = buf_room(&a->head) < piece.len ? buf_room(&a->head) : piece.len;
+	struct buf *head = &a->answer.plain.head, *tail = &a->answer.plain.tail;
 
-	buf_add(&a->head, piece.ptr, to_head);
+	buf_add(head, piece.ptr, buf_room(head) < piece.len ? buf_room(head) : piece.len);
 	piece = span_from(piece,
 			  piece.len > GATEWAY_TAIL_BYTES ? piece.len - GATEWAY_TAIL_BYTES : 0);
-	if (piece.len > buf_room(&a->tail)) {
-		buf_consume(&a->tail, piece.len - buf_room(&a->tail));
+	if (piece.len > buf_room(tail)) {
+		buf_consume(tail, piece.len - buf_room(tail));
 	}
-	buf_add_span(&a->tail, piece);
+	buf_add_span(tail, piece);
 }
 
 static void on_body(void *user, struct span piece)
@@ -240,10 +277,10 @@ static void on_body(void *user, struct span piece)
 	struct ask *a = user;
 
 	if (a->is_events) {
-		sse_parse(&a->events, piece);
+		sse_parse(&a->answer.events, piece);
 		return;
 	}
-	a->account.first_us = a->account.first_us != 0 ? a->account.first_us : loop_now_us();
+	a->first_us = a->first_us != 0 ? a->first_us : loop_now_us();
 	keep_ends(a, piece);
 }
 
@@ -264,12 +301,12 @@ static bool on_relay_fail(void *user, struct exchange *x, const struct err *why,
 	set_state(a, ASK_READING, NULL);
 	exchange_watch(x, &exchange_calls, a);
 
-	struct fleet_model *m = fleet_find(a->gateway->options.fleet, span_of(a->account.model));
+	struct fleet_model *m = fleet_find(a->gateway->options.fleet, span_of(a->model));
 
 	if (!sent && m != NULL && a->tries < GATEWAY_TRIES_MAX) {
 		wait_for(a, m, GATEWAY_AGAIN_MS << a->tries);
 	} else {
-		err_prefix(&err, "model '%s'", a->account.model);
+		err_prefix(&err, "model '%s'", a->model);
 		ask_fail(a, &err);
 	}
 	return true;
@@ -281,7 +318,7 @@ static void on_broken(void *user, const struct err *why, struct buf *last)
 	struct err err = *why;
 
 	if (a->is_events) {
-		err_prefix(&err, "model '%s' broke off", a->account.model);
+		err_prefix(&err, "model '%s' broke off", a->model);
 		error_event_write(a->route->dialect, &err, last);
 	}
 }
@@ -327,8 +364,8 @@ static void relay(struct ask *a, struct fleet_model *m)
 	timer_stop(&a->timer);
 	set_state(a, ASK_RELAYING, m);
 	a->tries++;
-	a->account.routed_us = loop_now_us();
-	tell(a, ACCOUNT_PROMPT);
+	a->routed_us = loop_now_us();
+	tell(a, ACCOUNT_PROMPT, "");
 	a->exchange = NULL;
 	a->proxy = proxy_start(x, &options);
 }
@@ -357,7 +394,7 @@ static struct ask *first_on(const struct list *asks, enum ask_state state, const
 	LIST_FOR_EACH (it, following, asks) {
 		struct ask *a = LIST_ITEM(it, struct ask, link);
 
-		if (a->state == state && strcmp(a->account.model, id) == 0) {
+		if (a->state == state && strcmp(a->model, id) == 0) {
 			return a;
 		}
 	}
@@ -458,7 +495,7 @@ static void wait_for(struct ask *a, struct fleet_model *m, uint64_t again_ms)
 	a->due_ms = a->due_ms != 0 ? a->due_ms : now_ms + g->options.queue_ms;
 	timer_start_at(&a->timer, again_ms != 0 && now_ms + again_ms < a->due_ms ? now_ms + again_ms
 										 : a->due_ms);
-	tell(a, ACCOUNT_QUEUED);
+	tell(a, ACCOUNT_QUEUED, "");
 	if (wish_ready(g, m, &err) != 0) {
 		ask_fail(a, &err);
 	}
@@ -467,11 +504,11 @@ static void wait_for(struct ask *a, struct fleet_model *m, uint64_t again_ms)
 /* To the engine if it can go there, else into the queue, else an error. */
 static void dispatch(struct ask *a)
 {
-	struct fleet_model *m = fleet_find(a->gateway->options.fleet, span_of(a->account.model));
+	struct fleet_model *m = fleet_find(a->gateway->options.fleet, span_of(a->model));
 	struct err err;
 
 	if (m == NULL) {
-		err_set(&err, ERR_NOT_FOUND, "model '%s' was removed", a->account.model);
+		err_set(&err, ERR_NOT_FOUND, "model '%s' was removed", a->model);
 		ask_fail(a, &err);
 	} else if (may_go(m)) {
 		relay(a, m);
@@ -489,7 +526,7 @@ static void on_timer(struct timer *t)
 	uncount(a);
 	if (loop_now_ms(o->loop) >= a->due_ms) {
 		err_set(&err, ERR_UNAVAILABLE, "model '%s' did not become ready within %u s",
-			a->account.model, o->queue_ms / 1000);
+			a->model, o->queue_ms / 1000);
 		ask_fail(a, &err);
 	} else {
 		dispatch(a);
@@ -536,7 +573,7 @@ static void on_removed(struct fleet_listener *l, const char *id)
 	LIST_FOR_EACH (it, following, &g->waiting) {
 		struct ask *a = LIST_ITEM(it, struct ask, link);
 
-		if (strcmp(a->account.model, id) == 0) {
+		if (strcmp(a->model, id) == 0) {
 			timer_start(&a->timer, 0);
 		}
 	}
@@ -557,14 +594,14 @@ static int read_routing(struct ask *a, struct fleet_model **ret_model, struct er
 	if (status != 0) {
 		return status;
 	}
-	a->account.stream = routing.stream;
+	a->is_stream = routing.stream;
 	status = routing_choose(o->fleet, routing.model, ret_model, err);
 	if (status == 0 && a->has_key) {
-		const struct key *key = keys_named(o->keys, a->account.key);
+		const struct key *key = keys_named(o->keys, a->key);
 
 		if (key == NULL || !key_opens(key, (*ret_model)->server.id)) {
 			return err_set(err, ERR_DENIED, "the key '%s' does not open model '%s'",
-				       a->account.key, (*ret_model)->server.id);
+				       a->key, (*ret_model)->server.id);
 		}
 	}
 	return status;
@@ -582,7 +619,7 @@ static void on_request_body(void *user, struct exchange *x, struct span body)
 		ask_fail(a, &err);
 		return;
 	}
-	memcpy(a->account.model, m->server.id, sizeof(a->account.model));
+	a->model = mem_strdup(m->server.id);
 	dispatch(a);
 }
 
@@ -599,15 +636,10 @@ static void begin_ask(struct gateway *g, struct exchange *x, const struct route 
 	set_state(a, ASK_READING, NULL);
 	timer_init(&a->timer, g->options.loop, on_timer);
 	api_usage_init(&a->usage);
-	sse_parser_init(&a->events, GATEWAY_EVENT_MAX_BYTES, on_event, a);
-	buf_init(&a->head, GATEWAY_HEAD_BYTES);
-	buf_init(&a->tail, GATEWAY_TAIL_BYTES);
-	a->account.id = g->next_id++;
-	a->account.at_unix_ms = loop_unix_ms();
-	a->account.begin_us = loop_now_us();
-	a->account.prompt_tokens = a->account.cached_tokens = a->account.generated_tokens = -1;
-	span_copy(span_of(key_name), a->account.key, sizeof(a->account.key));
-	span_copy(span_of(route->path), a->account.path, sizeof(a->account.path));
+	a->id = g->next_id++;
+	a->at_unix_ms = loop_unix_ms();
+	a->begin_us = loop_now_us();
+	a->key = key_name[0] != '\0' ? mem_strdup(key_name) : NULL;
 	g->count++;
 	exchange_watch(x, &exchange_calls, a);
 	exchange_read_body(x, g->options.body_max_bytes, on_request_body, a);

@@ -67,7 +67,7 @@ static int read_member(struct span key, const struct json_value *v, struct routi
 	return 0;
 }
 
-/* Members that decide where a request goes must not be said twice: readers differ in which counts. */
+/* What decides where a request goes must not stand twice: readers differ in which one counts. */
 static int read_members(const struct json_value *object, struct routing *routing, struct err *err)
 {
 	struct json_iter it = json_iter(object);

@@ -37,7 +37,8 @@
 	X(RATE, 18, 429, "rate_limit_error", 6, "too many requests wait already") \
 	X(METHOD, 19, 405, "invalid_request_error", 2, "this method is not offered here") \
 	X(INTERNAL, 20, 500, "server_error", 70, "an internal error") \
-	X(UNHEALTHY, 21, 500, "server_error", 1, "doctor found something that needs mending")
+	X(UNHEALTHY, 21, 500, "server_error", 1, "doctor found something that needs mending") \
+	X(TOO_LONG, 22, 414, "invalid_request_error", 2, "the address is too long")
 
 #define ERR_BASE (-10000)
 #define ERR_ENUM(name, number, http, type, exit_code, text) ERR_##name = ERR_BASE - (number),

@@ -74,11 +74,10 @@ struct client_request {
 	bool has_sent;	/* bytes may have left */
 	bool has_heard; /* a byte of an answer came */
 	bool is_paused;
+	bool may_pool; /* by the answer's head: another request may follow on this connection */
 	unsigned interims;
 
-	struct h1_scan scan;
-	struct buf head_in; /* an incomplete head */
-	struct h1_head *head;
+	struct h1_reader *reader; /* an incomplete head */
 	struct h1_body answer;
 };
 
@@ -104,8 +103,7 @@ static void close_conn(struct client_conn *cc)
 static void free_request(struct client_request *r)
 {
 	buf_finish(&r->head_out);
-	buf_finish(&r->head_in);
-	free(r->head);
+	h1_reader_free(r->reader);
 	free(r);
 }
 
@@ -318,8 +316,8 @@ static void settle_conn(struct client_request *r, bool is_exact)
 
 	r->cc = NULL;
 	r->phase = PHASE_GONE;
-	if (is_exact && r->head->keep_alive && r->answer.framing != H1_UNTIL_CLOSE &&
-	    !is_doubtful(r->head) && r->body_is_sent && conn_kept(cc->conn) == 0 && !r->is_paused) {
+	if (is_exact && r->may_pool && r->body_is_sent && conn_kept(cc->conn) == 0 &&
+	    !r->is_paused) {
 		pool_conn(cc);
 	} else {
 		close_conn(cc);
@@ -334,56 +332,40 @@ static void tell(struct client_request *r, const struct client_piece *piece)
 	}
 }
 
-/* One complete head. 0: it is the answer's; 1: an interim one, go on. */
-static int accept_head(struct client_request *r, struct span text, struct err *err)
+static void begin_answer(struct client_request *r, const struct h1_head *head)
 {
-	struct h1_head *head = h1_parse_response(text, &r->scan, err);
-
-	r->scan = (struct h1_scan){ 0 };
-	if (head == NULL) {
-		return ERR_PROTOCOL;
-	}
-	if (head->status == 101 || (head->status < 200 && ++r->interims > CLIENT_INTERIM_MAX)) {
-		free(head);
-		return err_set(err, ERR_PROTOCOL, "too many interim answers, or an upgrade");
-	}
-	if (head->status < 200) {
-		free(head);
-		return 1;
-	}
-	r->head = head;
 	r->phase = PHASE_ANSWER;
 	buf_finish(&r->head_out);
 	h1_body_init(&r->answer, h1_has_no_body(head, r->method) ? H1_NO_BODY : head->framing,
 		     head->content_length);
-	return 0;
+	r->may_pool = head->keep_alive && r->answer.framing != H1_UNTIL_CLOSE && !is_doubtful(head);
 }
 
-/* Takes input until the answer's head is complete or input is used up. */
-static int take_head(struct client_request *r, struct span *input, struct err *err)
+/* Takes input until the answer's head is complete, then in *ret_head, or input is used up. */
+static int take_head(struct client_request *r, struct span *input, struct h1_head **ret_head,
+		     struct err *err)
 {
-	int status = 1;
+	while (input->len > 0 && r->phase != PHASE_ANSWER) {
+		struct h1_head *head;
+		int status = h1_read_response(&r->reader, input, &head, err);
 
-	while (status == 1 && input->len > 0) {
-		size_t before = r->scan.bytes;
-		int found = h1_scan(&r->scan, *input, err);
-		size_t used = found == 1 ? r->scan.bytes - before : input->len;
-		struct span text = { input->ptr, used };
+		if (status != 1) {
+			return status;
+		}
+		if (head->status >= 200) {
+			begin_answer(r, head);
+			*ret_head = head;
+			return 0;
+		}
+		bool is_upgrade = head->status == 101;
 
-		*input = span_from(*input, used);
-		if (found < 0) {
-			return found;
-		}
-		if (before > 0 || found == 0) {
-			ENSURE(buf_add_span(&r->head_in, text) == 0);
-			text = buf_span(&r->head_in);
-		}
-		if (found == 1) {
-			status = accept_head(r, text, err);
-			buf_finish(&r->head_in);
+		free(head);
+		if (is_upgrade || ++r->interims > CLIENT_INTERIM_MAX) {
+			return err_set(err, ERR_PROTOCOL,
+				       "too many interim answers, or an upgrade");
 		}
 	}
-	return status < 0 ? status : 0;
+	return 0;
 }
 
 /* All body bytes of one read as one span: in place if they are one run, else gathered. */
@@ -417,32 +399,33 @@ static int take_body(struct client_request *r, struct span *input, struct span *
 static void take_input(struct client_request *r, struct span input)
 {
 	struct client_piece piece = { .body = SPAN_LIT("") };
+	struct h1_head *head = NULL;
 	struct err err;
-	int status = 0;
 
 	r->has_heard = true;
-	if (r->head == NULL) {
-		status = take_head(r, &input, &err);
-		piece.head = r->head;
-	}
-	if (status == 0 && r->head != NULL) {
+	int status = take_head(r, &input, &head, &err);
+
+	if (status == 0 && r->phase == PHASE_ANSWER) {
 		status = take_body(r, &input, &piece.body, &err);
 	}
 	if (status != 0) {
+		free(head);
 		fail(r, ERR_PROTOCOL, err.text);
 		return;
 	}
 	watch(r);
-	if (r->head == NULL) {
+	if (r->phase != PHASE_ANSWER) {
 		return;
 	}
+	piece.head = head;
 	piece.done = h1_body_is_done(&r->answer);
 	if (piece.done) {
 		settle_conn(r, input.len == 0);
 	}
-	if (piece.done || piece.head != NULL || piece.body.len > 0) {
+	if (piece.done || head != NULL || piece.body.len > 0) {
 		tell(r, &piece);
 	}
+	free(head);
 }
 
 static void on_data(void *user, struct span data)
@@ -470,7 +453,7 @@ static void on_end(void *user, int status)
 
 	if (r == NULL) {
 		close_conn(cc);
-	} else if (r->head != NULL && r->answer.framing == H1_UNTIL_CLOSE && status == 0) {
+	} else if (r->phase == PHASE_ANSWER && r->answer.framing == H1_UNTIL_CLOSE && status == 0) {
 		struct client_piece piece = { .body = SPAN_LIT(""), .done = true };
 
 		settle_conn(r, false);
@@ -480,8 +463,8 @@ static void on_end(void *user, int status)
 		dial(r);
 	} else {
 		fail(r, ERR_CLOSED,
-		     r->head != NULL ? "the answer was broken off"
-				     : "the connection was closed before an answer came");
+		     r->phase == PHASE_ANSWER ? "the answer was broken off"
+					      : "the connection was closed before an answer came");
 	}
 }
 
@@ -580,7 +563,6 @@ struct client_request *client_send(struct client *c, const struct client_options
 	r->body = o->is_streamed ? SPAN_LIT("") : o->body;
 	r->is_streamed = o->is_streamed;
 	r->is_chunked = o->is_streamed && o->streamed_bytes == CLIENT_BODY_STREAMED_CHUNKED;
-	buf_init(&r->head_in, H1_HEAD_MAX_BYTES);
 	add_head(r, o);
 	connect_request(r);
 	return r;
@@ -649,6 +631,11 @@ int client_send_body(struct client_request *r, struct span bytes, bool last)
 		watch(r);
 	}
 	return 0; /* a broken connection says so by on_fail */
+}
+
+bool client_has_sent_body(const struct client_request *r)
+{
+	return r->body_is_sent;
 }
 
 size_t client_kept(const struct client_request *r)

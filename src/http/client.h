@@ -39,10 +39,9 @@ struct client_address {
 };
 
 struct client_piece {
-	const struct h1_head
-		*head;	  /* with the first piece; NULL later; lives until the request's end */
-	struct span body; /* unframed bytes, may be empty; borrowed until return */
-	bool done;	  /* the answer is complete, and the request gone on return */
+	const struct h1_head *head; /* with the first piece, NULL later; borrowed until return */
+	struct span body;	    /* unframed bytes, may be empty; borrowed until return */
+	bool done;		    /* the answer is complete, and the request gone on return */
 };
 
 struct client_callbacks {
@@ -66,7 +65,7 @@ struct client_options {
 	/* Host (unless given here), framing and Connection are added. Copied. */
 	const struct h1_field *fields;
 	size_t field_count;
-	struct span body; /* whole; borrowed until the request is gone */
+	struct span body; /* whole; borrowed until client_has_sent_body */
 	bool is_streamed; /* body comes by client_send_body instead, streamed_bytes long */
 	uint64_t streamed_bytes;
 	uint64_t connect_ms, first_byte_ms, idle_ms; /* 0: the default */
@@ -84,6 +83,8 @@ void client_resume(struct client_request *r);
 /* More of a streamed body, from the first on_drain on. 0, or ERR_FULL and none taken. */
 int client_send_body(struct client_request *r, struct span bytes, bool last);
 size_t client_kept(const struct client_request *r);
+/* Whether the connection has taken all of the body, of either kind. */
+bool client_has_sent_body(const struct client_request *r);
 
 /*
  * For short answers: collects the body up to max_bytes and calls on_reply once, from the loop:
@@ -92,7 +93,6 @@ size_t client_kept(const struct client_request *r);
 struct client_reply {
 	struct err err;
 	int status;
-	const struct h1_head *head; /* NULL on failure */
 	struct span body;
 };
 typedef void client_reply_fn(void *user, const struct client_reply *reply);

@@ -222,6 +222,15 @@ bool exchange_has_begun(const struct exchange *x)
 	return x->answer != ANSWER_NONE;
 }
 
+void exchange_forget_request(struct exchange *x)
+{
+	ENSURE(x->answer == ANSWER_BEGUN);
+	x->request = (struct request){ .method = x->request.method, .path = x->path };
+	free(x->head);
+	x->head = NULL;
+	buf_finish(&x->whole);
+}
+
 /* The handler is done with x: no callback any more. */
 static void let_go(struct exchange *x)
 {

@@ -43,10 +43,9 @@ struct server_conn {
 	struct timer timer;
 	enum conn_wait wait;
 	uint64_t body_due_ms;
-	size_t kept_before; /* bytes that waited when WAIT_SEND began */
-	struct h1_scan scan;
+	size_t kept_before;	  /* bytes that waited when WAIT_SEND began */
+	struct h1_reader *reader; /* an incomplete head */
 	struct h1_body body; /* of the request at hand; swallowed once its exchange has ended */
-	struct buf head;     /* an incomplete head */
 	struct buf ahead;    /* input that its turn has not come for */
 	bool is_taking;	     /* take_input is on the stack */
 	bool is_deferred;    /* on_take_ahead will come */

@@ -9,7 +9,7 @@ struct client_fetch {
 	struct client_request *request;
 	client_reply_fn *on_reply;
 	void *user;
-	const struct h1_head *head;
+	int status;
 	struct buf body;
 };
 
@@ -30,7 +30,7 @@ static void on_piece(void *user, const struct client_piece *piece)
 	struct client_fetch *f = user;
 	struct client_reply reply = { .err.code = 0 };
 
-	f->head = piece->head != NULL ? piece->head : f->head;
+	f->status = piece->head != NULL ? piece->head->status : f->status;
 	if (buf_add_span(&f->body, piece->body) != 0) {
 		err_set(&reply.err, ERR_FULL, "the answer is longer than %zu bytes",
 			f->body.max_bytes);
@@ -39,8 +39,7 @@ static void on_piece(void *user, const struct client_piece *piece)
 		finish(f, &reply);
 	} else if (piece->done) {
 		f->request = NULL;
-		reply.status = f->head->status;
-		reply.head = f->head;
+		reply.status = f->status;
 		reply.body = buf_span(&f->body);
 		finish(f, &reply);
 	}

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Heads go three ways: h1_scan finds the end and refuses what no line may hold, llhttp parses, and
+ * Heads go three ways: scan_head finds the end and refuses what no line may hold, llhttp parses, and
  * what llhttp lets pass but we do not is refused by judge_*. llhttp lives on the stack of one call
  * and sees a whole head in one piece, so each name and value is one run of bytes. Bodies are not
  * given to llhttp: it neither counts the digits of a chunk's size nor limits its extensions.
@@ -45,7 +45,14 @@ static bool is_token_char(char c)
 
 /* Finding the end of a head */
 
-static int refuse_byte(const struct h1_scan *s, char c, struct err *err)
+struct scan {
+	size_t bytes;	   /* seen so far, the end included once it is found */
+	size_t line_bytes; /* of the line at hand */
+	size_t lines;	   /* complete ones, the empty last one not counted */
+	bool after_cr;
+};
+
+static int refuse_byte(const struct scan *s, char c, struct err *err)
 {
 	if (s->bytes == 0 && c == TLS_HANDSHAKE) {
 		return err_set(
@@ -60,10 +67,10 @@ static int refuse_byte(const struct h1_scan *s, char c, struct err *err)
 		       s->lines + 1, (unsigned)(unsigned char)c);
 }
 
-static int refuse_size(const struct h1_scan *s, struct err *err)
+static int refuse_size(const struct scan *s, struct err *err)
 {
 	if (s->lines == 0) {
-		return err_set(err, ERR_FULL, "the request target is longer than %d bytes",
+		return err_set(err, ERR_TOO_LONG, "the request target is longer than %d bytes",
 			       H1_LINE_MAX_BYTES);
 	}
 	return err_set(err, ERR_FULL,
@@ -71,7 +78,7 @@ static int refuse_size(const struct h1_scan *s, struct err *err)
 		       H1_FIELDS_MAX, H1_LINE_MAX_BYTES, H1_HEAD_MAX_BYTES);
 }
 
-static bool is_too_large(const struct h1_scan *s)
+static bool is_too_large(const struct scan *s)
 {
 	size_t line_max = s->lines == 0 ? REQUEST_LINE_MAX_BYTES : H1_LINE_MAX_BYTES;
 
@@ -80,7 +87,7 @@ static bool is_too_large(const struct h1_scan *s)
 }
 
 /* A byte that is not plain text. 1: it ended the head. */
-static int scan_special(struct h1_scan *s, char c, struct err *err)
+static int scan_special(struct scan *s, char c, struct err *err)
 {
 	if (s->after_cr != (c == '\n') || (c != '\r' && c != '\n')) {
 		return refuse_byte(s, c, err);
@@ -100,7 +107,8 @@ static int scan_special(struct h1_scan *s, char c, struct err *err)
 	return 0;
 }
 
-int h1_scan(struct h1_scan *s, struct span more, struct err *err)
+/* 1: the head is complete, 0: more is needed, negative: refused. */
+static int scan_head(struct scan *s, struct span more, struct err *err)
 {
 	size_t at = 0;
 
@@ -193,11 +201,10 @@ static const llhttp_settings_t settings = {
 	.on_headers_complete = on_headers_complete,
 };
 
-/* Copies the head into its block and lets llhttp find the parts. */
-static struct h1_head *parse(llhttp_type_t type, struct span bytes, const struct h1_scan *s,
-			     struct err *err)
+/* Copies the head into its block and lets llhttp find the parts. NULL: ERR_INVALID. */
+static struct h1_head *parse(llhttp_type_t type, struct span bytes, size_t lines, struct err *err)
 {
-	size_t fields_max = s->lines;
+	size_t fields_max = lines;
 	size_t fields_bytes = fields_max * sizeof(struct h1_field);
 	struct h1_head *head = mem_alloc(sizeof(*head) + fields_bytes + bytes.len);
 	struct h1_field *fields = (struct h1_field *)(void *)(head + 1);
@@ -283,7 +290,7 @@ static int judge_request(struct h1_head *head, struct err *err)
 			"the request line is not METHOD, target and version, one blank between");
 	}
 	if (head->target.len > H1_LINE_MAX_BYTES) {
-		return err_set(err, ERR_FULL, "the request target is longer than %d bytes",
+		return err_set(err, ERR_TOO_LONG, "the request target is longer than %d bytes",
 			       H1_LINE_MAX_BYTES);
 	}
 	int status = judge_fields(head, err);
@@ -320,35 +327,36 @@ static void note_connection(struct h1_head *head)
 		h1_lists(head, "connection", "upgrade") || h1_count(head, "upgrade") > 0;
 }
 
-struct h1_head *h1_parse_request(struct span bytes, const struct h1_scan *s, struct err *err)
+static int parse_request(struct span bytes, size_t lines, struct h1_head **ret_head,
+			 struct err *err)
 {
 	enum h1_method method = H1_GET;
-	struct h1_head *head;
+	int status = method_of(bytes, &method, err);
+	struct h1_head *head = status == 0 ? parse(HTTP_REQUEST, bytes, lines, err) : NULL;
 
-	if (method_of(bytes, &method, err) != 0) {
-		return NULL;
-	}
-	head = parse(HTTP_REQUEST, bytes, s, err);
 	if (head == NULL) {
-		return NULL;
+		return status != 0 ? status : ERR_INVALID;
 	}
 	head->method = method;
-	if (judge_request(head, err) != 0) {
+	status = judge_request(head, err);
+	if (status != 0) {
 		free(head);
-		return NULL;
+		return status;
 	}
 	note_connection(head);
 	head->expects_continue = h1_count(head, "expect") == 1 &&
 				 span_is_nocase(h1_get(head, "expect"), "100-continue");
-	return head;
+	*ret_head = head;
+	return 0;
 }
 
-struct h1_head *h1_parse_response(struct span bytes, const struct h1_scan *s, struct err *err)
+static int parse_response(struct span bytes, size_t lines, struct h1_head **ret_head,
+			  struct err *err)
 {
-	struct h1_head *head = parse(HTTP_RESPONSE, bytes, s, err);
+	struct h1_head *head = parse(HTTP_RESPONSE, bytes, lines, err);
 
 	if (head == NULL) {
-		return NULL;
+		return ERR_INVALID;
 	}
 	/* "HTTP/1.1 200 OK": digits in places 9 to 11 and a blank or the end behind. */
 	if (bytes.ptr[8] != ' ' || (bytes.ptr[12] != ' ' && bytes.ptr[12] != '\r') ||
@@ -356,10 +364,75 @@ struct h1_head *h1_parse_response(struct span bytes, const struct h1_scan *s, st
 		err_set(err, ERR_INVALID, "the status line is not HTTP/1.1");
 	} else if (judge_fields(head, err) == 0 && judge_framing(head, H1_UNTIL_CLOSE, err) == 0) {
 		note_connection(head);
-		return head;
+		*ret_head = head;
+		return 0;
 	}
 	free(head);
-	return NULL;
+	return ERR_INVALID;
+}
+
+/* Reading a head */
+
+struct h1_reader {
+	struct scan scan;
+	struct buf bytes; /* all that has come */
+};
+
+void h1_reader_free(struct h1_reader *reader)
+{
+	if (reader != NULL) {
+		buf_finish(&reader->bytes);
+		free(reader);
+	}
+}
+
+/* Puts a part of a head behind what came before; all of it so far. */
+static struct span gather(struct h1_reader **reader, const struct scan *scan, struct span part)
+{
+	if (*reader == NULL) {
+		*reader = mem_alloc(sizeof(**reader));
+		buf_init(&(*reader)->bytes, H1_HEAD_MAX_BYTES);
+	}
+	(*reader)->scan = *scan;
+	ENSURE(buf_add_span(&(*reader)->bytes, part) == 0);
+	return buf_span(&(*reader)->bytes);
+}
+
+typedef int parse_fn(struct span bytes, size_t lines, struct h1_head **ret_head, struct err *err);
+
+static int read_head(parse_fn *parse_head, struct h1_reader **reader, struct span *input,
+		     struct h1_head **ret_head, struct err *err)
+{
+	struct scan scan = *reader != NULL ? (*reader)->scan : (struct scan){ 0 };
+	size_t before = scan.bytes;
+	int status = scan_head(&scan, *input, err);
+	struct span head = { input->ptr, status == 1 ? scan.bytes - before : input->len };
+
+	*input = span_from(*input, head.len);
+	if (status == 0 || (status == 1 && *reader != NULL)) {
+		head = gather(reader, &scan, head);
+	}
+	if (status == 1) {
+		status = parse_head(head, scan.lines, ret_head, err);
+		status = status == 0 ? 1 : status;
+	}
+	if (status != 0) {
+		h1_reader_free(*reader);
+		*reader = NULL;
+	}
+	return status;
+}
+
+int h1_read_request(struct h1_reader **reader, struct span *input, struct h1_head **ret_head,
+		    struct err *err)
+{
+	return read_head(parse_request, reader, input, ret_head, err);
+}
+
+int h1_read_response(struct h1_reader **reader, struct span *input, struct h1_head **ret_head,
+		     struct err *err)
+{
+	return read_head(parse_response, reader, input, ret_head, err);
 }
 
 /* Inspecting a head */

@@ -56,24 +56,20 @@ struct h1_head {
 	struct span text; /* the whole head as received */
 };
 
-/* Where a head ends. Resumable: bytes may come one by one. Zeroed is the start. */
-struct h1_scan {
-	size_t bytes;	   /* seen so far, the end included once it is found */
-	size_t line_bytes; /* of the line at hand */
-	size_t lines;	   /* complete ones, the empty last one not counted */
-	bool after_cr;
-};
-
 /*
- * Looks at more bytes of a head. 1: the head is complete, and is the first s->bytes bytes of all
- * that was shown. 0: more is needed. Negative: refused as early as possible, with the sentence:
- * ERR_INVALID, or ERR_FULL for a limit (with lines == 0 it was the first line: 414, else 431).
+ * Reading a head, whose bytes may come one by one. The reader is NULL while none of them has come,
+ * so that a connection that waits holds nothing, and NULL again after any result but 0.
+ *
+ * Takes from the front of *input, at most up to a head's end. 1: *ret_head is complete, free() it.
+ * 0: *input is used up and more is needed. Negative: refused as early as possible, with the
+ * sentence: ERR_INVALID, ERR_METHOD, ERR_FULL for a limit (431), ERR_TOO_LONG for the target's (414).
  */
-int h1_scan(struct h1_scan *s, struct span more, struct err *err);
-
-/* A whole head as h1_scan found it; NULL and ERR_INVALID, ERR_METHOD. free() it. */
-struct h1_head *h1_parse_request(struct span bytes, const struct h1_scan *s, struct err *err);
-struct h1_head *h1_parse_response(struct span bytes, const struct h1_scan *s, struct err *err);
+struct h1_reader;
+int h1_read_request(struct h1_reader **reader, struct span *input, struct h1_head **ret_head,
+		    struct err *err);
+int h1_read_response(struct h1_reader **reader, struct span *input, struct h1_head **ret_head,
+		     struct err *err);
+void h1_reader_free(struct h1_reader *reader); /* NULL is fine */
 
 /* The first field of that name, or ptr NULL. Names match without regard to case. */
 struct span h1_get(const struct h1_head *head, const char *name);

@@ -115,6 +115,9 @@ static void on_piece(void *user, const struct client_piece *piece)
 		return;
 	}
 	status = exchange_send(p->x, piece->body);
+	if (piece->head != NULL && client_has_sent_body(p->request)) {
+		exchange_forget_request(p->x);
+	}
 	if (status == 0 && exchange_kept(p->x) > 0) {
 		client_pause(p->request);
 	}

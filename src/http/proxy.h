@@ -8,7 +8,8 @@
  * breaks off ends uncleanly, after whatever on_broken adds. A client that leaves closes the
  * upstream's connection at once.
  *
- * proxy_start takes over the exchange, its callbacks included. Hooks see everything pass and copy
+ * proxy_start takes over the exchange, its callbacks included; what was asked is gone once an answer
+ * is under way (exchange_forget_request). Hooks see everything pass and copy
  * nothing; on_done is the last, exactly once, and the exchange is gone by then.
  */
 #ifndef HTTP_PROXY_H
@@ -49,7 +50,7 @@ struct proxy_options {
 	const char *const *pass;       /* names of request fields that go along, NULL-terminated */
 	const struct h1_field *fields; /* and these in addition */
 	size_t field_count;
-	/* The body: this (living as long as the exchange), or streamed from the exchange. */
+	/* The body: this (living as long as the request), or streamed from the exchange. */
 	struct span body;
 	bool stream_body;
 	uint64_t body_max_bytes; /* of a streamed one; above: 413 */

@@ -21,7 +21,7 @@ static void on_free(void *arg)
 {
 	struct server_conn *sc = arg;
 
-	buf_finish(&sc->head);
+	h1_reader_free(sc->reader);
 	buf_finish(&sc->ahead);
 	free(sc);
 }
@@ -356,46 +356,26 @@ static void begin_exchange(struct server_conn *sc, struct h1_head *head)
 	}
 }
 
-static int refusal_status(const struct err *err, const struct h1_scan *scan)
+static int refusal_status(const struct err *err)
 {
-	if (err->code == ERR_FULL) {
-		return scan->lines == 0 ? 414 : 431;
-	}
-	return err->code == ERR_METHOD ? 501 : 400;
+	return err->code == ERR_FULL	 ? 431
+	       : err->code == ERR_METHOD ? 501
+					 : err_http_status(err->code);
 }
 
 static void take_head(struct server_conn *sc, struct span *input)
 {
-	size_t before = sc->scan.bytes;
+	bool is_first = sc->reader == NULL;
+	struct h1_head *head;
 	struct err err;
-	int found = h1_scan(&sc->scan, *input, &err);
+	int status = h1_read_request(&sc->reader, input, &head, &err);
 
-	if (found < 0) {
-		refuse(sc, refusal_status(&err, &sc->scan), &err);
-		return;
-	}
-	if (before == 0 && found == 0) {
+	if (status == 1) {
+		begin_exchange(sc, head);
+	} else if (status < 0) {
+		refuse(sc, refusal_status(&err), &err);
+	} else if (is_first) {
 		server_conn_wait(sc, WAIT_HEAD, sc->server->options.head_ms);
-	}
-	size_t used = found == 1 ? sc->scan.bytes - before : input->len;
-	struct span head = { input->ptr, used };
-
-	*input = span_from(*input, used);
-	if (before > 0 || found == 0) {
-		ENSURE(buf_add_span(&sc->head, head) == 0);
-		head = buf_span(&sc->head);
-	}
-	if (found == 1) {
-		struct h1_head *parsed = h1_parse_request(head, &sc->scan, &err);
-
-		buf_finish(&sc->head);
-		if (parsed == NULL) {
-			refuse(sc, err.code == ERR_FULL ? 414 : refusal_status(&err, &sc->scan),
-			       &err);
-			return;
-		}
-		sc->scan = (struct h1_scan){ 0 };
-		begin_exchange(sc, parsed);
 	}
 }
 
@@ -537,7 +517,6 @@ static void on_conn(void *user, struct conn *conn)
 	sc->server = s;
 	sc->conn = conn;
 	h1_body_init(&sc->body, H1_NO_BODY, 0);
-	buf_init(&sc->head, H1_HEAD_MAX_BYTES);
 	buf_init(&sc->ahead, SERVER_PIPELINE_MAX_BYTES + 2 * 65536);
 	timer_init(&sc->timer, s->loop, on_timer);
 	list_append(&s->conns, &sc->link);
@@ -608,7 +587,7 @@ void http_server_drain(struct http_server *s)
 	LIST_FOR_EACH (it, following, &s->conns) {
 		struct server_conn *sc = LIST_ITEM(it, struct server_conn, link);
 
-		if (sc->x == NULL && sc->scan.bytes == 0 && !sc->is_lingering) {
+		if (sc->x == NULL && sc->reader == NULL && !sc->is_lingering) {
 			server_conn_drop(sc, false);
 		}
 	}

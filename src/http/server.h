@@ -30,7 +30,7 @@
 struct exchange;
 struct http_server;
 
-/* What was asked. Lives as long as the exchange. */
+/* What was asked. Lives as long as the exchange, or until exchange_forget_request. */
 struct request {
 	enum h1_method method;
 	/*
@@ -103,7 +103,7 @@ struct exchange_callbacks {
 void exchange_watch(struct exchange *x, const struct exchange_callbacks *callbacks, void *user);
 
 /*
- * Asks for the whole body, which lives as long as the exchange; on_body comes once, perhaps from
+ * Asks for the whole body, which lives as long as what was asked; on_body comes once, perhaps from
  * inside this call. A body over max_bytes is answered with 413 and ends in on_close, perhaps from
  * inside this call too: let it be the last statement.
  * Sends `100 Continue` if the client waits for it.
@@ -153,6 +153,11 @@ int exchange_send(struct exchange *x, struct span bytes);
 size_t exchange_kept(const struct exchange *x);
 size_t exchange_room(const struct exchange *x); /* bytes that exchange_send would take now */
 bool exchange_has_begun(const struct exchange *x);
+/*
+ * Frees what was asked, the whole body included, once an answer has begun and nobody will look at
+ * the request again: a long stream holds no more than it needs. All spans of it are gone.
+ */
+void exchange_forget_request(struct exchange *x);
 /*
  * Sends the last bytes (may be empty) and the end of the answer in one write. Like exchange_send it
  * may refuse with ERR_FULL; the exchange lives on then. Any other result: it is gone.

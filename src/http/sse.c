@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The parser works on lines. A line that ends in the piece at hand is looked at in place; only one
- * that is cut is gathered. The first data line of an event stays in place too, as long as its event
- * ends in the same piece: `held` is copied into `data` when another line or the piece's end comes.
+ * that is cut is gathered. An event's type and its first data line stay in place too, as long as
+ * the event ends in the same piece; they are kept when another line or the piece's end comes.
+ * Between events nothing is kept.
  */
 #include "http/sse.h"
 
@@ -12,78 +13,116 @@
 
 #define LINE_EXTRA_BYTES (SSE_TYPE_MAX_BYTES + 16) /* a cut line may exceed an event by so much */
 
+struct sse_kept {
+	struct buf line; /* an unfinished one */
+	struct buf data; /* data lines of the event at hand */
+	struct buf type;
+};
+
 void sse_parser_init(struct sse_parser *p, size_t max_bytes,
 		     void (*on_event)(void *user, const struct sse_event *event), void *user)
 {
 	*p = (struct sse_parser){ .max_bytes = max_bytes, .on_event = on_event, .user = user };
-	buf_init(&p->line, max_bytes + LINE_EXTRA_BYTES);
-	buf_init(&p->data, max_bytes);
-	buf_init(&p->type, SSE_TYPE_MAX_BYTES);
+}
+
+static struct sse_kept *kept(struct sse_parser *p)
+{
+	if (p->kept == NULL) {
+		p->kept = mem_alloc(sizeof(*p->kept));
+		buf_init(&p->kept->line, p->max_bytes + LINE_EXTRA_BYTES);
+		buf_init(&p->kept->data, p->max_bytes);
+		buf_init(&p->kept->type, SSE_TYPE_MAX_BYTES);
+	}
+	return p->kept;
+}
+
+static void forget_kept(struct sse_parser *p)
+{
+	if (p->kept != NULL) {
+		buf_finish(&p->kept->line);
+		buf_finish(&p->kept->data);
+		buf_finish(&p->kept->type);
+		free(p->kept);
+		p->kept = NULL;
+	}
 }
 
 void sse_parser_finish(struct sse_parser *p)
 {
 	if (p != NULL) {
-		buf_finish(&p->line);
-		buf_finish(&p->data);
-		buf_finish(&p->type);
+		forget_kept(p);
 	}
 }
 
-static void skip_event(struct sse_parser *p)
+/* Puts a span of the piece at hand into `to`, unless it lies there already. 0 or ERR_FULL. */
+static int keep(struct span *s, struct buf *to)
 {
-	p->is_skipping = true;
-	buf_finish(&p->data);
+	int status = 0;
+
+	if (s->len > 0 && s->ptr != to->data) {
+		buf_clear(to);
+		status = buf_add_span(to, *s);
+		*s = buf_span(to);
+	}
+	return status;
 }
 
-/* The line in place becomes a copy, because its piece is about to go. */
-static void keep_held(struct sse_parser *p)
+/* The piece is about to go. */
+static void keep_event(struct sse_parser *p)
 {
-	if (p->held.ptr != NULL) {
-		if (buf_add_span(&p->data, p->held) != 0) {
-			skip_event(p);
-		}
-		p->held = (struct span){ NULL, 0 };
+	if (p->type.len > 0) {
+		keep(&p->type, &kept(p)->type);
+	}
+	if (p->data.len > 0 && keep(&p->data, &kept(p)->data) != 0) {
+		p->is_skipping = true;
 	}
 }
 
 static void end_event(struct sse_parser *p)
 {
-	struct sse_event event = { SPAN_LIT("message"), buf_span(&p->data) };
+	struct sse_event event = { p->type.len > 0 ? p->type : SPAN_LIT("message"), p->data };
 
-	if (p->held.ptr != NULL) {
-		event.data = p->held;
-	}
-	if (p->type.len > 0) {
-		event.type = buf_span(&p->type);
-	}
 	if (p->is_skipping) {
 		p->skipped++;
 	} else if (p->has_data) {
 		p->events++;
 		p->on_event(p->user, &event);
 	}
-	buf_finish(&p->data);
-	buf_finish(&p->type);
-	p->held = (struct span){ NULL, 0 };
+	forget_kept(p);
+	p->type = p->data = (struct span){ NULL, 0 };
 	p->has_data = false;
 	p->is_skipping = false;
+}
+
+static void skip_event(struct sse_parser *p)
+{
+	p->is_skipping = true;
+	p->data = (struct span){ NULL, 0 };
+	if (p->kept != NULL) {
+		buf_finish(&p->kept->data);
+	}
 }
 
 static void add_data(struct sse_parser *p, struct span value)
 {
 	if (!p->has_data) {
 		p->has_data = true;
-		p->held = value;
+		p->data = value;
 		if (value.len > p->max_bytes) {
 			skip_event(p);
 		}
 		return;
 	}
-	keep_held(p);
-	if (!p->is_skipping &&
-	    (buf_add_char(&p->data, '\n') != 0 || buf_add_span(&p->data, value) != 0)) {
+	if (p->is_skipping) {
+		return;
+	}
+	struct buf *data = &kept(p)->data;
+
+	if (keep(&p->data, data) != 0 || buf_add_char(data, '\n') != 0 ||
+	    buf_add_span(data, value) != 0) {
 		skip_event(p);
+	} else {
+		p->data = buf_span(data);
 	}
 }
 
@@ -110,8 +149,7 @@ static void take_line(struct sse_parser *p, struct span line)
 	if (span_is(name, "data")) {
 		add_data(p, value);
 	} else if (span_is(name, "event")) {
-		buf_clear(&p->type);
-		buf_add_span(&p->type, value); /* a longer one is no type of ours */
+		p->type = value.len <= SSE_TYPE_MAX_BYTES ? value : SPAN_LIT("");
 	}
 }
 
@@ -121,21 +159,25 @@ static void take_line(struct sse_parser *p, struct span line)
  */
 static void gather(struct sse_parser *p, struct span part)
 {
-	size_t room = buf_room(&p->line);
+	struct buf *line = &kept(p)->line;
 
-	buf_add(&p->line, part.ptr, part.len < room ? part.len : room);
+	buf_add(line, part.ptr, part.len < buf_room(line) ? part.len : buf_room(line));
 }
 
 static void end_line(struct sse_parser *p, struct span part)
 {
-	if (p->line.len == 0) {
+	if (p->kept == NULL || p->kept->line.len == 0) {
 		take_line(p, part);
 		return;
 	}
 	gather(p, part);
-	take_line(p, buf_span(&p->line));
-	keep_held(p); /* it lies in p->line */
-	buf_finish(&p->line);
+
+	struct buf line = p->kept->line;
+
+	buf_init(&p->kept->line, line.max_bytes);
+	take_line(p, buf_span(&line));
+	keep_event(p); /* it lies in `line` */
+	buf_finish(&line);
 }
 
 /* Bytes until the next CR or LF. */
@@ -165,7 +207,7 @@ void sse_parse(struct sse_parser *p, struct span more)
 		more = span_from(more, part.len + 1);
 		end_line(p, part);
 	}
-	keep_held(p);
+	keep_event(p);
 }
 
 int sse_write(struct buf *out, const char *type, struct span data)

@@ -27,10 +27,9 @@ struct sse_parser {
 	uint64_t skipped; /* too long */
 	void (*on_event)(void *user, const struct sse_event *event);
 	void *user;
-	struct buf line;  /* private: an unfinished line; its memory is freed when empty */
-	struct buf data;  /* private: data lines of the event at hand */
-	struct buf type;  /* private */
-	struct span held; /* private: the first data line, still in the piece */
+	struct sse_kept *kept; /* private: what the end of a piece has cut, else NULL */
+	struct span data;      /* private: of the event at hand; in the piece, or kept */
+	struct span type;      /* private: the same */
 	bool has_data, is_skipping, after_cr, is_begun;
 };
 

@@ -3,7 +3,7 @@
  * A conn is one libuv stream and what waits to be written to it.
  *
  * States: dialing -> open -> closing. Bytes that the system does not take at once are copied: the
- * piece in flight (struct piece, freed when libuv is done with it) and behind it `out`, so an idle
+ * piece in flight (struct piece, freed when libuv is done with it) and what came behind it; an idle
  * conn owns no buffer. The struct is freed in libuv's close callback and nowhere else.
  */
 #include "io/conn.h"
@@ -25,7 +25,14 @@ struct dial {
 	uv_connect_t connect;
 	uv_getaddrinfo_t lookup;
 	struct conn *conn; /* NULL once the conn was closed */
+	conn_connect_fn *on_connect;
 	uint16_t port;
+};
+
+/* What the system has not taken yet. */
+struct backlog {
+	size_t in_flight; /* bytes of the piece that libuv holds */
+	struct buf behind;
 };
 
 struct conn {
@@ -39,11 +46,10 @@ struct conn {
 	const struct conn_callbacks *callbacks;
 	void *user;
 	struct listener *accepted_by;
-	struct dial *dial; /* while dialing */
-	conn_connect_fn *on_connect;
+	struct dial *dial;	 /* while dialing */
+	struct backlog *backlog; /* NULL: nothing is kept */
+	uint32_t out_max_bytes;
 	int broken_status;  /* told by the timer: a dial that failed at once, a broken write */
-	size_t in_flight;   /* bytes of the piece that libuv holds */
-	struct buf out;	    /* bytes behind it */
 	struct timer timer; /* end of a graceful close, or when to tell broken_status */
 	bool started, paused, ended, shutting_down, draining_to_close, closing;
 };
@@ -55,7 +61,7 @@ static struct conn *conn_create(struct loop *loop)
 	struct conn *c = mem_alloc(sizeof(*c));
 
 	c->loop = loop;
-	buf_init(&c->out, CONN_OUT_MAX_BYTES);
+	c->out_max_bytes = CONN_OUT_MAX_BYTES;
 	return c;
 }
 
@@ -98,11 +104,20 @@ struct conn *conn_accept(struct loop *loop, uv_stream_t *listening, struct liste
 	return c;
 }
 
+static void drop_backlog(struct conn *c)
+{
+	if (c->backlog != NULL) {
+		buf_finish(&c->backlog->behind);
+		free(c->backlog);
+		c->backlog = NULL;
+	}
+}
+
 static void on_uv_close(uv_handle_t *handle)
 {
 	struct conn *c = handle->data;
 
-	buf_finish(&c->out);
+	drop_backlog(c);
 	free(c);
 }
 
@@ -111,9 +126,10 @@ static void detach(struct conn *c)
 {
 	c->closing = true;
 	timer_stop(&c->timer);
-	if (c->dial != NULL) {
-		c->dial->conn = NULL;
-		c->dial = NULL;
+	if (c->dial != NULL && c->broken_status == 0) {
+		c->dial->conn = NULL; /* libuv has it, and will call back */
+	} else {
+		free(c->dial);
 	}
 	if (c->accepted_by != NULL) {
 		listener_forget(c->accepted_by);
@@ -284,50 +300,51 @@ static void on_uv_write(uv_write_t *request, int status)
 	if (c->closing) {
 		return;
 	}
-	c->in_flight = 0;
-	if (status != 0) {
-		buf_finish(&c->out);
-		break_soon(c, status);
-		return;
-	}
-	if (c->out.len > 0) {
+	if (status == 0 && c->backlog->behind.len > 0) {
 		send_kept(c);
 		return;
 	}
-	buf_finish(&c->out);
-	if (c->shutting_down) {
+	drop_backlog(c);
+	if (status != 0) {
+		break_soon(c, status);
+	} else if (c->shutting_down) {
 		shut_down_now(c);
 	} else if (c->callbacks != NULL && c->callbacks->on_drain != NULL) {
 		c->callbacks->on_drain(c->user);
 	}
 }
 
-/* Hands all of `out`, its memory included, to libuv as one piece. */
+/* Hands all that is kept, its memory included, to libuv as one piece. */
 static void send_kept(struct conn *c)
 {
 	struct piece *piece = mem_alloc(sizeof(*piece));
+	struct backlog *b = c->backlog;
 
 	piece->conn = c;
-	c->in_flight = c->out.len;
-	piece->bytes = buf_detach(&c->out);
-	uv_buf_t buffer = uv_buf_init(piece->bytes, (unsigned)c->in_flight);
+	b->in_flight = b->behind.len;
+	piece->bytes = buf_detach(&b->behind);
+	uv_buf_t buffer = uv_buf_init(piece->bytes, (unsigned)b->in_flight);
 
 	if (uv_write(&piece->request, &c->uv.stream, &buffer, 1, on_uv_write) != 0) {
-		c->in_flight = 0;
 		free(piece->bytes);
 		free(piece);
+		drop_backlog(c);
 	}
 }
 
 static int keep(struct conn *c, const struct span *parts, size_t count, size_t skip)
 {
+	if (c->backlog == NULL) {
+		c->backlog = mem_alloc(sizeof(*c->backlog));
+		buf_init(&c->backlog->behind, SIZE_MAX); /* conn_out_room is the limit */
+	}
 	for (size_t i = 0; i < count; i++) {
 		size_t skipped = skip < parts[i].len ? skip : parts[i].len;
 
 		skip -= skipped;
-		ENSURE(buf_add_span(&c->out, span_from(parts[i], skipped)) == 0);
+		ENSURE(buf_add_span(&c->backlog->behind, span_from(parts[i], skipped)) == 0);
 	}
-	if (c->in_flight == 0) {
+	if (c->backlog->in_flight == 0) {
 		send_kept(c);
 	}
 	return 0;
@@ -368,19 +385,19 @@ int conn_write(struct conn *c, struct span bytes)
 
 void conn_set_out_max(struct conn *c, size_t out_max_bytes)
 {
-	c->out.max_bytes = out_max_bytes;
+	c->out_max_bytes = (uint32_t)out_max_bytes;
 }
 
 size_t conn_kept(const struct conn *c)
 {
-	return c->in_flight + c->out.len;
+	return c->backlog != NULL ? c->backlog->in_flight + c->backlog->behind.len : 0;
 }
 
 size_t conn_out_room(const struct conn *c)
 {
 	size_t kept = conn_kept(c);
 
-	return kept < c->out.max_bytes ? c->out.max_bytes - kept : 0;
+	return kept < c->out_max_bytes ? c->out_max_bytes - kept : 0;
 }
 
 static void on_linger_over(struct timer *t)
@@ -414,25 +431,30 @@ void conn_close_gracefully(struct conn *c, uint64_t timeout_ms)
 
 /* Dialing */
 
-static void end_dial(struct conn *c, int status)
+static void end_dial(struct dial *dial, int status)
 {
-	if (c->dial != NULL) {
-		c->dial->conn = NULL;
-		c->dial = NULL;
+	conn_connect_fn *on_connect = dial->on_connect;
+	struct conn *c = dial->conn;
+
+	free(dial);
+	if (c == NULL) {
+		return;
 	}
+	c->dial = NULL;
 	if (status == 0 && c->uv.handle.type == UV_TCP) {
 		uv_tcp_nodelay(&c->uv.tcp, 1);
 	}
-	c->on_connect(c->user, status);
+	on_connect(c->user, status);
 }
 
 static void on_dial_failed_at_once(struct timer *t)
 {
 	struct conn *c = CONTAINER_OF(t, struct conn, timer);
 
-	end_dial(c, c->broken_status);
+	end_dial(c->dial, c->broken_status);
 }
 
+/* libuv would not even begin. */
 static void fail_dial_soon(struct conn *c, int status)
 {
 	c->broken_status = status;
@@ -442,21 +464,14 @@ static void fail_dial_soon(struct conn *c, int status)
 
 static void on_uv_connect(uv_connect_t *request, int status)
 {
-	struct dial *dial = CONTAINER_OF(request, struct dial, connect);
-	struct conn *c = dial->conn;
-
-	free(dial);
-	if (c != NULL) {
-		c->dial = NULL;
-		end_dial(c, status);
-	}
+	end_dial(CONTAINER_OF(request, struct dial, connect), status);
 }
 
 static struct conn *begin_dial(struct conn *c, conn_connect_fn *on_connect, void *user)
 {
 	c->dial = mem_alloc(sizeof(*c->dial));
 	c->dial->conn = c;
-	c->on_connect = on_connect;
+	c->dial->on_connect = on_connect;
 	c->user = user;
 	return c;
 }
@@ -466,8 +481,6 @@ static void connect_to(struct conn *c, const struct sockaddr *address)
 	int status = uv_tcp_connect(&c->dial->connect, &c->uv.tcp, address, on_uv_connect);
 
 	if (status != 0) {
-		free(c->dial);
-		c->dial = NULL;
 		fail_dial_soon(c, status);
 	}
 }
@@ -489,8 +502,6 @@ struct conn *conn_dial_tcp(struct loop *loop, const char *address, uint16_t port
 	if (status == 0) {
 		connect_to(c, (const struct sockaddr *)&where);
 	} else {
-		free(c->dial);
-		c->dial = NULL;
 		fail_dial_soon(c, status);
 	}
 	return c;
@@ -501,12 +512,8 @@ static void on_uv_lookup(uv_getaddrinfo_t *request, int status, struct addrinfo 
 	struct dial *dial = CONTAINER_OF(request, struct dial, lookup);
 	struct conn *c = dial->conn;
 
-	if (c == NULL) {
-		free(dial);
-	} else if (status != 0) {
-		free(dial);
-		c->dial = NULL;
-		end_dial(c, status);
+	if (c == NULL || status != 0) {
+		end_dial(dial, status);
 	} else {
 		struct sockaddr_storage where = { 0 };
 
@@ -539,8 +546,6 @@ struct conn *conn_dial_host(struct loop *loop, const char *host, uint16_t port,
 	int status = uv_getaddrinfo(&loop->uv, &c->dial->lookup, on_uv_lookup, host, NULL, &hints);
 
 	if (status != 0) {
-		free(c->dial);
-		c->dial = NULL;
 		fail_dial_soon(c, status);
 	}
 	return c;

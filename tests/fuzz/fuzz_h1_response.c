@@ -39,20 +39,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct span bytes = { (const char *)data, size };
-	struct h1_scan scan = { 0 };
+	struct span rest = bytes;
+	struct h1_reader *reader = NULL;
+	struct h1_head *head = NULL;
 
-	if (h1_scan(&scan, bytes, NULL) != 1) {
-		return 0;
-	}
-	struct h1_head *head =
-		h1_parse_response((struct span){ bytes.ptr, scan.bytes }, &scan, NULL);
-
-	if (head != NULL) {
-		struct span rest = span_from(bytes, scan.bytes);
-
+	if (h1_read_response(&reader, &rest, &head, NULL) == 1) {
 		ENSURE(head->status >= 100 && head->status <= 599);
 		ENSURE(unframe(head, rest, rest.len + 1) == unframe(head, rest, 1 + size % 5));
 	}
+	h1_reader_free(reader);
 	free(head);
 	return 0;
 }
