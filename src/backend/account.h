@@ -24,10 +24,9 @@ struct account {
 	enum account_phase phase;
 	int status;	 /* HTTP; 0: not answered yet; 499: the client left */
 	char error[160]; /* one sentence; "" */
-	int64_t prompt_tokens, cached_tokens, generated_tokens;	 /* -1: not said */
-	uint64_t begin_us, routed_us, first_us, last_us, end_us; /* loop_now_us; 0: not yet */
-	uint64_t events;					 /* of the stream */
-	double tokens_per_second;				 /* of generation; 0: not said */
+	int64_t prompt_tokens, cached_tokens, generated_tokens; /* -1: not said */
+	uint64_t begin_us, routed_us, first_us, end_us;		/* loop_now_us; 0: not yet */
+	double tokens_per_second;				/* of generation; 0: not said */
 };
 
 /* Told by the gateway: at each change of phase. */

@@ -55,24 +55,25 @@ struct start {
 struct ask {
 	struct list link;
 	struct gateway *gateway;
-	struct exchange *exchange; /* READING, WAITING */
-	struct proxy *proxy;	   /* RELAYING */
+	union {
+		struct exchange *exchange; /* READING, WAITING */
+		struct proxy *proxy;	   /* RELAYING */
+	};
 	const struct route *route;
 	struct fleet_model *counted; /* in whose queued (WAITING) or active (RELAYING) this is */
 	struct span body;
 	enum ask_state state;
-	int tries;
-	bool has_key;	 /* `key` is one of ours, which may open some models only */
-	bool is_stream;	 /* asked for */
-	bool is_events;	 /* the answer is an event stream */
-	uint64_t due_ms; /* WAITING: no longer than that; 0: has not waited yet */
+	int tries, status; /* status: HTTP, as answered so far */
+	bool has_key;	   /* `key` is one of ours, which may open some models only */
+	bool is_stream;	   /* asked for */
+	bool is_events;	   /* the answer is an event stream */
+	uint64_t due_ms;   /* WAITING: no longer than that; 0: has not waited yet */
 	struct timer timer;
 	/* For its account: see there. */
 	uint64_t id;
 	int64_t at_unix_ms;
 	char *model, *key; /* NULL: not known yet; none */
-	int status;
-	uint64_t begin_us, routed_us, first_us, last_us, events_seen;
+	uint64_t begin_us, routed_us, first_us, last_us;
 	struct api_usage usage;
 	union {
 		struct sse_parser events; /* is_events */
@@ -125,9 +126,7 @@ static void tell(struct ask *a, enum account_phase phase, const char *error)
 		.begin_us = a->begin_us,
 		.routed_us = a->routed_us,
 		.first_us = a->first_us,
-		.last_us = a->last_us,
 		.end_us = is_done ? loop_now_us() : 0,
-		.events = a->events_seen,
 	};
 
 	if (sink == NULL) {
@@ -239,7 +238,6 @@ static void on_event(void *user, const struct sse_event *event)
 		sink->on_gap(sink->user, a->model, now_us - a->last_us);
 	}
 	a->last_us = now_us;
-	a->events_seen++;
 	if (may_tell_usage(event->data)) {
 		api_usage_scan(&a->usage, event->data);
 	}
@@ -297,7 +295,6 @@ static bool on_relay_fail(void *user, struct exchange *x, const struct err *why,
 
 	uncount(a);
 	a->exchange = x;
-	a->proxy = NULL;
 	set_state(a, ASK_READING, NULL);
 	exchange_watch(x, &exchange_calls, a);
 
@@ -366,7 +363,6 @@ static void relay(struct ask *a, struct fleet_model *m)
 	a->tries++;
 	a->routed_us = loop_now_us();
 	tell(a, ACCOUNT_PROMPT, "");
-	a->exchange = NULL;
 	a->proxy = proxy_start(x, &options);
 }
 

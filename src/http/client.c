@@ -65,7 +65,7 @@ struct client_request {
 	void *user;
 	enum h1_method method;
 	enum phase phase;
-	uint64_t connect_ms, first_byte_ms, idle_ms;
+	uint32_t connect_ms, first_byte_ms, idle_ms;
 
 	struct buf head_out;   /* ours, as long as it may have to be sent again */
 	struct span body;      /* whole */
@@ -146,16 +146,13 @@ static void on_conn_timer(struct timer *t)
 		watch(r);
 		r->callbacks->on_drain(r->user);
 	} else if (r->phase == PHASE_CONNECT) {
-		snprintf(what, sizeof(what), "no connection within %llu ms",
-			 (unsigned long long)r->connect_ms);
+		snprintf(what, sizeof(what), "no connection within %u ms", r->connect_ms);
 		fail(r, ERR_UNAVAILABLE, what);
 	} else if (r->phase == PHASE_WAIT) {
-		snprintf(what, sizeof(what), "no answer within %llu ms",
-			 (unsigned long long)r->first_byte_ms);
+		snprintf(what, sizeof(what), "no answer within %u ms", r->first_byte_ms);
 		fail(r, ERR_TIMEOUT, what);
 	} else {
-		snprintf(what, sizeof(what), "the answer stopped for %llu ms",
-			 (unsigned long long)r->idle_ms);
+		snprintf(what, sizeof(what), "the answer stopped for %u ms", r->idle_ms);
 		fail(r, ERR_TIMEOUT, what);
 	}
 }
@@ -547,6 +544,11 @@ static void add_head(struct client_request *r, const struct client_options *o)
 	buf_add_text(out, "\r\n");
 }
 
+static uint32_t limit_of(uint64_t ms, uint32_t fallback)
+{
+	return ms == 0 ? fallback : ms < UINT32_MAX ? (uint32_t)ms : UINT32_MAX;
+}
+
 struct client_request *client_send(struct client *c, const struct client_options *o,
 				   const struct client_callbacks *callbacks, void *user)
 {
@@ -557,9 +559,9 @@ struct client_request *client_send(struct client *c, const struct client_options
 	r->callbacks = callbacks;
 	r->user = user;
 	r->method = o->method;
-	r->connect_ms = o->connect_ms > 0 ? o->connect_ms : CLIENT_CONNECT_MS;
-	r->first_byte_ms = o->first_byte_ms > 0 ? o->first_byte_ms : CLIENT_FIRST_BYTE_MS;
-	r->idle_ms = o->idle_ms > 0 ? o->idle_ms : CLIENT_IDLE_MS;
+	r->connect_ms = limit_of(o->connect_ms, CLIENT_CONNECT_MS);
+	r->first_byte_ms = limit_of(o->first_byte_ms, CLIENT_FIRST_BYTE_MS);
+	r->idle_ms = limit_of(o->idle_ms, CLIENT_IDLE_MS);
 	r->body = o->is_streamed ? SPAN_LIT("") : o->body;
 	r->is_streamed = o->is_streamed;
 	r->is_chunked = o->is_streamed && o->streamed_bytes == CLIENT_BODY_STREAMED_CHUNKED;

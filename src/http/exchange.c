@@ -63,7 +63,6 @@ void exchange_free(struct exchange *x)
 	free(x->head);
 	buf_finish(&x->whole);
 	buf_finish(&x->pending);
-	buf_finish(&x->tail);
 	free(x);
 }
 
@@ -157,6 +156,9 @@ static int write_parts(struct exchange *x, const struct span *parts, size_t coun
 		return status == ERR_FULL ? ERR_FULL : ERR_CLOSED;
 	}
 	buf_finish(&x->pending);
+	for (size_t i = 0; i < count; i++) {
+		sc->given += parts[i].len;
+	}
 	if (conn_kept(sc->conn) > 0 && (sc->wait != WAIT_SEND || !timer_is_on(&sc->timer))) {
 		server_conn_wait(sc, WAIT_SEND, sc->server->options.send_ms);
 	}
@@ -268,52 +270,21 @@ void exchange_abort(struct exchange *x)
 	}
 }
 
-/*
- * Sends as much as the system takes at once and what may be kept beside it, from the front of
- * *body. With the last of it the exchange is over, as it is when the client is gone: true.
- */
-static bool send_whole(struct exchange *x, struct span *body)
-{
-	while (body->len > exchange_room(x)) {
-		struct span slice = { body->ptr, exchange_room(x) };
-
-		if (conn_kept(x->sc->conn) > 0) {
-			return false;
-		}
-		if (send_framed(x, slice, false) != 0) {
-			server_conn_drop(x->sc, false);
-			return true;
-		}
-		*body = span_from(*body, slice.len);
-	}
-	exchange_end(x, *body);
-	return true;
-}
-
 void exchange_drained(struct exchange *x)
 {
-	if (x->tail.len > 0) {
-		struct span rest = buf_span(&x->tail);
-
-		if (!send_whole(x, &rest)) {
-			buf_consume(&x->tail, x->tail.len - rest.len);
-		}
-	} else if (x->callbacks != NULL && x->callbacks->on_drain != NULL) {
+	if (x->callbacks != NULL && x->callbacks->on_drain != NULL) {
 		x->callbacks->on_drain(x->user);
 	}
 }
 
+/* However much it is: what the client does not take at once is the connection's to keep. */
 void exchange_reply(struct exchange *x, const struct reply *reply, struct span body)
 {
+	struct conn *conn = x->sc->conn;
+
 	exchange_begin(x, reply, (int64_t)body.len);
-	if (x->has_no_body) {
-		body = SPAN_LIT("");
-	}
-	let_go(x);
-	if (!send_whole(x, &body)) {
-		buf_init(&x->tail, body.len);
-		buf_add_span(&x->tail, body);
-	}
+	conn_set_out_max(conn, conn_kept(conn) + x->pending.len + body.len);
+	exchange_end(x, x->has_no_body ? SPAN_LIT("") : body);
 }
 
 void exchange_reply_json(struct exchange *x, int status, struct span body)

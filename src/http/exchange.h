@@ -43,12 +43,14 @@ struct server_conn {
 	struct timer timer;
 	enum conn_wait wait;
 	uint64_t body_due_ms;
-	size_t kept_before;	  /* bytes that waited when WAIT_SEND began */
+	uint64_t given;		  /* bytes of answers, all in all */
+	uint64_t taken_before;	  /* of them, by the client, when WAIT_SEND began */
 	struct h1_reader *reader; /* an incomplete head */
 	struct h1_body body; /* of the request at hand; swallowed once its exchange has ended */
-	struct buf ahead;    /* input that its turn has not come for */
+	struct buf *ahead;   /* input whose turn has not come, else NULL */
 	bool is_taking;	     /* take_input is on the stack */
 	bool is_deferred;    /* on_take_ahead will come */
+	bool owes; /* the client has not taken all of the last answer; counted as one more */
 	bool is_lingering, is_dropped;
 	bool is_local, knows_local; /* the peer, asked once */
 };
@@ -83,7 +85,6 @@ struct exchange {
 	bool has_length;
 	uint64_t left;	    /* of an answer of known length */
 	struct buf pending; /* its head, until the first bytes go */
-	struct buf tail;    /* of a whole answer */
 
 	char path[]; /* request.path */
 };

@@ -17,13 +17,43 @@ static void on_timer(struct timer *t);
 
 /* Life of a connection */
 
+static void drop_ahead(struct server_conn *sc)
+{
+	if (sc->ahead != NULL) {
+		buf_finish(sc->ahead);
+		free(sc->ahead);
+		sc->ahead = NULL;
+	}
+}
+
+static void keep_ahead(struct server_conn *sc, struct span input)
+{
+	if (sc->ahead == NULL) {
+		sc->ahead = mem_alloc(sizeof(*sc->ahead));
+		buf_init(sc->ahead, SERVER_PIPELINE_MAX_BYTES + 2 * 65536);
+	}
+	ENSURE(buf_add_span(sc->ahead, input) == 0);
+}
+
+static bool is_far_ahead(const struct server_conn *sc)
+{
+	return sc->ahead != NULL && sc->ahead->len > SERVER_PIPELINE_MAX_BYTES;
+}
+
 static void on_free(void *arg)
 {
 	struct server_conn *sc = arg;
 
 	h1_reader_free(sc->reader);
-	buf_finish(&sc->ahead);
+	drop_ahead(sc);
 	free(sc);
+}
+
+/* The client has all of the last answer, or never will. */
+static void settle(struct server_conn *sc)
+{
+	sc->server->exchanges -= sc->owes;
+	sc->owes = false;
 }
 
 void server_conn_drop(struct server_conn *sc, bool with_reset)
@@ -43,6 +73,7 @@ void server_conn_drop(struct server_conn *sc, bool with_reset)
 		conn_close(sc->conn);
 	}
 	loop_defer(sc->server->loop, on_free, sc);
+	settle(sc);
 	if (x != NULL) {
 		sc->server->exchanges--;
 		if (x->callbacks != NULL && x->callbacks->on_close != NULL) {
@@ -52,10 +83,16 @@ void server_conn_drop(struct server_conn *sc, bool with_reset)
 	}
 }
 
+/* Bytes that have reached the client, however slowly it reads; exact but for a constant. */
+static uint64_t taken(const struct server_conn *sc)
+{
+	return sc->given - conn_untaken(sc->conn);
+}
+
 void server_conn_wait(struct server_conn *sc, enum conn_wait wait, uint64_t ms)
 {
 	sc->wait = wait;
-	sc->kept_before = conn_kept(sc->conn);
+	sc->taken_before = wait == WAIT_SEND ? taken(sc) : 0;
 	timer_start(&sc->timer, ms);
 }
 
@@ -63,7 +100,7 @@ void server_conn_wait(struct server_conn *sc, enum conn_wait wait, uint64_t ms)
 void server_conn_linger(struct server_conn *sc)
 {
 	sc->is_lingering = true;
-	buf_finish(&sc->ahead);
+	drop_ahead(sc);
 	conn_shutdown(sc->conn);
 	conn_resume(sc->conn);
 	if (conn_kept(sc->conn) > 0) {
@@ -89,12 +126,25 @@ static void take_up(struct server_conn *sc)
 	if (sc->is_taking || sc->is_deferred) {
 		return;
 	}
-	if (sc->ahead.len == 0) {
+	if (sc->ahead == NULL) {
 		conn_resume(sc->conn);
 	} else {
 		sc->is_deferred = true;
 		loop_defer(sc->server->loop, on_take_ahead, sc);
 	}
+}
+
+/* Between two exchanges: once the client has taken the last answer, it may ask again. */
+static void rest(struct server_conn *sc)
+{
+	const struct http_server_options *o = &sc->server->options;
+
+	if (conn_kept(sc->conn) > 0) {
+		server_conn_wait(sc, WAIT_SEND, o->send_ms);
+	} else {
+		server_conn_wait(sc, WAIT_REQUEST, o->idle_ms);
+	}
+	take_up(sc);
 }
 
 void server_conn_answered(struct server_conn *sc)
@@ -103,14 +153,16 @@ void server_conn_answered(struct server_conn *sc)
 	bool is_last = x->is_last;
 
 	sc->x = NULL;
-	sc->server->exchanges--;
+	sc->owes = true;
+	if (conn_kept(sc->conn) == 0) {
+		settle(sc);
+	}
 	exchange_free(x);
 	if (is_last) {
 		server_conn_linger(sc);
 		return;
 	}
-	server_conn_wait(sc, WAIT_REQUEST, sc->server->options.idle_ms);
-	take_up(sc);
+	rest(sc);
 }
 
 /* Answers that never become an exchange */
@@ -243,7 +295,7 @@ static void ask_body(struct exchange *x, enum body_want want, uint64_t max_bytes
 		refuse_body_size(x);
 		return;
 	}
-	if (x->owes_continue && sc->ahead.len == 0) {
+	if (x->owes_continue && sc->ahead == NULL) {
 		conn_write(sc->conn, SPAN_LIT("HTTP/1.1 100 Continue\r\n\r\n"));
 	}
 	x->owes_continue = false;
@@ -292,7 +344,7 @@ void exchange_resume_body(struct exchange *x)
 
 static struct exchange *create_exchange(struct server_conn *sc, struct h1_head *head)
 {
-	struct exchange *x = mem_alloc(sizeof(*x) + head->target.len + 1);
+	struct exchange *x = mem_alloc(sizeof(*x) + span_find_char(head->target, '?') + 1);
 
 	x->sc = sc;
 	x->head = head;
@@ -409,11 +461,11 @@ static void take_input(struct server_conn *sc, struct span input)
 		return;
 	}
 	if (input.len > 0) {
-		ENSURE(buf_add_span(&sc->ahead, input) == 0);
+		keep_ahead(sc, input);
 	}
 	bool is_stopped = sc->x != NULL && sc->x->body_is_paused;
 
-	if (sc->ahead.len > SERVER_PIPELINE_MAX_BYTES || is_stopped) {
+	if (is_far_ahead(sc) || is_stopped) {
 		conn_pause(sc->conn);
 	} else {
 		conn_resume(sc->conn);
@@ -423,15 +475,16 @@ static void take_input(struct server_conn *sc, struct span input)
 static void on_take_ahead(void *arg)
 {
 	struct server_conn *sc = arg;
-	struct buf ahead = sc->ahead;
+	struct buf *ahead = sc->ahead;
 
 	sc->is_deferred = false;
 	if (sc->is_dropped || sc->is_lingering) {
 		return;
 	}
-	buf_init(&sc->ahead, ahead.max_bytes);
-	take_input(sc, buf_span(&ahead));
-	buf_finish(&ahead);
+	sc->ahead = NULL;
+	take_input(sc, buf_span(ahead));
+	buf_finish(ahead);
+	free(ahead);
 }
 
 static void on_data(void *user, struct span data)
@@ -441,12 +494,12 @@ static void on_data(void *user, struct span data)
 	if (sc->is_lingering) {
 		return;
 	}
-	if (sc->ahead.len == 0 && !sc->is_deferred) {
+	if (sc->ahead == NULL && !sc->is_deferred) {
 		take_input(sc, data);
 		return;
 	}
-	ENSURE(buf_add_span(&sc->ahead, data) == 0);
-	if (sc->ahead.len > SERVER_PIPELINE_MAX_BYTES) {
+	keep_ahead(sc, data);
+	if (is_far_ahead(sc)) {
 		conn_pause(sc->conn);
 	}
 }
@@ -466,8 +519,11 @@ static void on_drain(void *user)
 	}
 	if (sc->x != NULL) {
 		exchange_drained(sc->x);
+	} else if (sc->server->is_draining) {
+		server_conn_drop(sc, false);
 	} else {
-		take_up(sc);
+		settle(sc);
+		rest(sc);
 	}
 }
 
@@ -482,7 +538,6 @@ static void on_body_too_slow(struct server_conn *sc)
 static void on_timer(struct timer *t)
 {
 	struct server_conn *sc = CONTAINER_OF(t, struct server_conn, timer);
-	size_t kept = conn_kept(sc->conn);
 	struct err err;
 
 	switch (sc->wait) {
@@ -499,10 +554,10 @@ static void on_timer(struct timer *t)
 		on_body_too_slow(sc);
 		return;
 	case WAIT_SEND:
-		if (kept > 0 && kept < sc->kept_before) {
+		if (conn_kept(sc->conn) > 0 && taken(sc) != sc->taken_before) {
 			server_conn_wait(sc, WAIT_SEND, sc->server->options.send_ms);
 		} else {
-			server_conn_drop(sc, kept > 0);
+			server_conn_drop(sc, conn_kept(sc->conn) > 0);
 		}
 		return;
 	}
@@ -517,7 +572,6 @@ static void on_conn(void *user, struct conn *conn)
 	sc->server = s;
 	sc->conn = conn;
 	h1_body_init(&sc->body, H1_NO_BODY, 0);
-	buf_init(&sc->ahead, SERVER_PIPELINE_MAX_BYTES + 2 * 65536);
 	timer_init(&sc->timer, s->loop, on_timer);
 	list_append(&s->conns, &sc->link);
 	conn_set_out_max(conn, SERVER_SEND_MAX_BYTES);
@@ -587,7 +641,8 @@ void http_server_drain(struct http_server *s)
 	LIST_FOR_EACH (it, following, &s->conns) {
 		struct server_conn *sc = LIST_ITEM(it, struct server_conn, link);
 
-		if (sc->x == NULL && sc->reader == NULL && !sc->is_lingering) {
+		if (sc->x == NULL && sc->reader == NULL && conn_kept(sc->conn) == 0 &&
+		    !sc->is_lingering) {
 			server_conn_drop(sc, false);
 		}
 	}

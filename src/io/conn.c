@@ -14,6 +14,7 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "io/door.h"
+#include "os/peer.h"
 
 struct piece {
 	uv_write_t request;
@@ -22,11 +23,20 @@ struct piece {
 };
 
 struct dial {
-	uv_connect_t connect;
-	uv_getaddrinfo_t lookup;
+	union {
+		uv_getaddrinfo_t lookup;
+		uv_connect_t connect; /* after it */
+	};
 	struct conn *conn; /* NULL once the conn was closed */
 	conn_connect_fn *on_connect;
 	uint16_t port;
+};
+
+/* Something that is told or done later: a failed dial, a broken write, the end of a graceful close. */
+struct ending {
+	struct timer timer;
+	struct conn *conn;
+	int status;
 };
 
 /* What the system has not taken yet. */
@@ -48,9 +58,8 @@ struct conn {
 	struct listener *accepted_by;
 	struct dial *dial;	 /* while dialing */
 	struct backlog *backlog; /* NULL: nothing is kept */
+	struct ending *ending;	 /* while one is due */
 	uint32_t out_max_bytes;
-	int broken_status;  /* told by the timer: a dial that failed at once, a broken write */
-	struct timer timer; /* end of a graceful close, or when to tell broken_status */
 	bool started, paused, ended, shutting_down, draining_to_close, closing;
 };
 
@@ -113,6 +122,38 @@ static void drop_backlog(struct conn *c)
 	}
 }
 
+static void drop_ending(struct conn *c)
+{
+	if (c->ending != NULL) {
+		timer_stop(&c->ending->timer);
+		free(c->ending);
+		c->ending = NULL;
+	}
+}
+
+/* One at a time: a new one takes the place of what was due. */
+static void end_later(struct conn *c, uint64_t after_ms, int status,
+		      void (*fn)(struct timer *timer))
+{
+	drop_ending(c);
+	c->ending = mem_alloc(sizeof(*c->ending));
+	c->ending->conn = c;
+	c->ending->status = status;
+	timer_init(&c->ending->timer, c->loop, fn);
+	timer_start(&c->ending->timer, after_ms);
+}
+
+/* The conn whose ending has come; *ret_status is what there was to tell. */
+static struct conn *take_ending(struct timer *t, int *ret_status)
+{
+	struct ending *ending = CONTAINER_OF(t, struct ending, timer);
+	struct conn *c = ending->conn;
+
+	*ret_status = ending->status;
+	drop_ending(c);
+	return c;
+}
+
 static void on_uv_close(uv_handle_t *handle)
 {
 	struct conn *c = handle->data;
@@ -125,12 +166,12 @@ static void on_uv_close(uv_handle_t *handle)
 static void detach(struct conn *c)
 {
 	c->closing = true;
-	timer_stop(&c->timer);
-	if (c->dial != NULL && c->broken_status == 0) {
+	if (c->dial != NULL && c->ending == NULL) {
 		c->dial->conn = NULL; /* libuv has it, and will call back */
 	} else {
 		free(c->dial);
 	}
+	drop_ending(c);
 	if (c->accepted_by != NULL) {
 		listener_forget(c->accepted_by);
 		c->accepted_by = NULL;
@@ -198,10 +239,11 @@ void conn_set_callbacks(struct conn *c, const struct conn_callbacks *callbacks, 
 
 static void on_broken(struct timer *t)
 {
-	struct conn *c = CONTAINER_OF(t, struct conn, timer);
+	int status;
+	struct conn *c = take_ending(t, &status);
 
 	if (!c->ended) {
-		end_of_input(c, c->broken_status);
+		end_of_input(c, status);
 	}
 }
 
@@ -211,9 +253,7 @@ static void break_soon(struct conn *c, int status)
 	if (c->draining_to_close) {
 		conn_close(c);
 	} else if (c->started && !c->ended) {
-		c->broken_status = status;
-		timer_init(&c->timer, c->loop, on_broken);
-		timer_start(&c->timer, 0);
+		end_later(c, 0, status, on_broken);
 	}
 }
 
@@ -393,6 +433,13 @@ size_t conn_kept(const struct conn *c)
 	return c->backlog != NULL ? c->backlog->in_flight + c->backlog->behind.len : 0;
 }
 
+size_t conn_untaken(const struct conn *c)
+{
+	size_t behind = c->backlog != NULL ? c->backlog->behind.len : 0;
+
+	return behind + uv_stream_get_write_queue_size(&c->uv.stream) + peer_untaken(conn_fd(c));
+}
+
 size_t conn_out_room(const struct conn *c)
 {
 	size_t kept = conn_kept(c);
@@ -402,7 +449,9 @@ size_t conn_out_room(const struct conn *c)
 
 static void on_linger_over(struct timer *t)
 {
-	conn_close(CONTAINER_OF(t, struct conn, timer));
+	int status;
+
+	conn_close(take_ending(t, &status));
 }
 
 void conn_close_gracefully(struct conn *c, uint64_t timeout_ms)
@@ -418,9 +467,7 @@ void conn_close_gracefully(struct conn *c, uint64_t timeout_ms)
 	 */
 	conn_set_callbacks(c, &none, NULL);
 	c->draining_to_close = true;
-	timer_stop(&c->timer);
-	timer_init(&c->timer, c->loop, on_linger_over);
-	timer_start(&c->timer, timeout_ms);
+	end_later(c, timeout_ms, 0, on_linger_over);
 	conn_resume(c);
 	if (!c->started && !c->ended) {
 		c->started = true;
@@ -449,17 +496,10 @@ static void end_dial(struct dial *dial, int status)
 
 static void on_dial_failed_at_once(struct timer *t)
 {
-	struct conn *c = CONTAINER_OF(t, struct conn, timer);
+	int status;
+	struct conn *c = take_ending(t, &status);
 
-	end_dial(c->dial, c->broken_status);
-}
-
-/* libuv would not even begin. */
-static void fail_dial_soon(struct conn *c, int status)
-{
-	c->broken_status = status;
-	timer_init(&c->timer, c->loop, on_dial_failed_at_once);
-	timer_start(&c->timer, 0);
+	end_dial(c->dial, status);
 }
 
 static void on_uv_connect(uv_connect_t *request, int status)
@@ -481,7 +521,7 @@ static void connect_to(struct conn *c, const struct sockaddr *address)
 	int status = uv_tcp_connect(&c->dial->connect, &c->uv.tcp, address, on_uv_connect);
 
 	if (status != 0) {
-		fail_dial_soon(c, status);
+		end_later(c, 0, status, on_dial_failed_at_once);
 	}
 }
 
@@ -502,7 +542,7 @@ struct conn *conn_dial_tcp(struct loop *loop, const char *address, uint16_t port
 	if (status == 0) {
 		connect_to(c, (const struct sockaddr *)&where);
 	} else {
-		fail_dial_soon(c, status);
+		end_later(c, 0, status, on_dial_failed_at_once);
 	}
 	return c;
 }
@@ -546,7 +586,7 @@ struct conn *conn_dial_host(struct loop *loop, const char *host, uint16_t port,
 	int status = uv_getaddrinfo(&loop->uv, &c->dial->lookup, on_uv_lookup, host, NULL, &hints);
 
 	if (status != 0) {
-		fail_dial_soon(c, status);
+		end_later(c, 0, status, on_dial_failed_at_once);
 	}
 	return c;
 }

@@ -69,6 +69,7 @@ bool conn_is_paused(const struct conn *c);
 int conn_write(struct conn *c, struct span bytes);
 int conn_writev(struct conn *c, const struct span *parts, size_t count);
 size_t conn_kept(const struct conn *c);	    /* bytes not yet with the system */
+size_t conn_untaken(const struct conn *c);  /* of what was written, not yet with the peer */
 size_t conn_out_room(const struct conn *c); /* bytes that a write may still add */
 
 /* Ends our side after what is kept is sent (FIN); reading goes on. */

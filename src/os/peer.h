@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Who is at the other end of a UNIX socket. Linux: SO_PEERCRED; macOS: getpeereid, LOCAL_PEERPID.
+ * The other end of a socket. Who that is, for UNIX sockets: SO_PEERCRED on Linux, getpeereid and
+ * LOCAL_PEERPID on macOS. What it has not taken yet: SIOCOUTQ, SO_NWRITE.
  */
 #ifndef OS_PEER_H
 #define OS_PEER_H
@@ -14,5 +15,8 @@ struct peer {
 
 /* 0 or -errno. */
 int peer_of(int fd, struct peer *ret_peer);
+
+/* Bytes that the system holds for it; 0 when it does not tell. */
+size_t peer_untaken(int fd);
 
 #endif

@@ -3,6 +3,8 @@
 #include "os/peer.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 int peer_of(int fd, struct peer *ret_peer)
@@ -18,4 +20,11 @@ int peer_of(int fd, struct peer *ret_peer)
 	}
 	*ret_peer = (struct peer){ .uid = who.uid, .pid = who.pid };
 	return 0;
+}
+
+size_t peer_untaken(int fd)
+{
+	int bytes = 0;
+
+	return ioctl(fd, SIOCOUTQ, &bytes) == 0 && bytes > 0 ? (size_t)bytes : 0;
 }

@@ -22,3 +22,12 @@ int peer_of(int fd, struct peer *ret_peer)
 	*ret_peer = peer;
 	return 0;
 }
+
+size_t peer_untaken(int fd)
+{
+	int bytes = 0;
+	socklen_t len = sizeof(bytes);
+
+	return getsockopt(fd, SOL_SOCKET, SO_NWRITE, &bytes, &len) == 0 && bytes > 0 ? (size_t)bytes
+										     : 0;
+}
