@@ -16,7 +16,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 
-#define JSON_DEPTH_MAX 64  /* deepest nesting that is read */
+#define JSON_DEPTH_MAX 64 /* deepest nesting that is read */
 #define JSON_TREE_MAX_BYTES (64u << 20)
 #define JSONW_DEPTH_MAX 96 /* ... and written: what was read fits into an envelope */
 

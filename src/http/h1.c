@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Heads go three ways: scan_head finds the end and refuses what no line may hold, llhttp parses, and
- * what llhttp lets pass but we do not is refused by judge_*. llhttp lives on the stack of one call
- * and sees a whole head in one piece, so each name and value is one run of bytes. Bodies are not
- * given to llhttp: it neither counts the digits of a chunk's size nor limits its extensions.
+ * Heads go three ways: scan_head finds the end and refuses what no line may hold, llhttp parses,
+ * and what llhttp lets pass but we do not is refused by judge_*. llhttp lives on the stack of one
+ * call and sees a whole head in one piece, so each name and value is one run of bytes. Bodies are
+ * not given to llhttp: it neither counts the digits of a chunk's size nor limits its extensions.
  */
 #include "http/h1.h"
 

@@ -62,7 +62,7 @@ struct h1_head {
  *
  * Takes from the front of *input, at most up to a head's end. 1: *ret_head is complete, free() it.
  * 0: *input is used up and more is needed. Negative: refused as early as possible, with the
- * sentence: ERR_INVALID, ERR_METHOD, ERR_FULL for a limit (431), ERR_TOO_LONG for the target's (414).
+ * sentence: ERR_INVALID, ERR_METHOD, ERR_FULL for a limit, ERR_TOO_LONG for that of the target.
  */
 struct h1_reader;
 int h1_read_request(struct h1_reader **reader, struct span *input, struct h1_head **ret_head,

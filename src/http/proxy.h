@@ -8,8 +8,8 @@
  * breaks off ends uncleanly, after whatever on_broken adds. A client that leaves closes the
  * upstream's connection at once.
  *
- * proxy_start takes over the exchange, its callbacks included; what was asked is gone once an answer
- * is under way (exchange_forget_request). Hooks see everything pass and copy
+ * proxy_start takes over the exchange, its callbacks included; what was asked is gone once an
+ * answer is under way (exchange_forget_request). Hooks see everything pass and copy
  * nothing; on_done is the last, exactly once, and the exchange is gone by then.
  */
 #ifndef HTTP_PROXY_H

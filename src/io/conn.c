@@ -32,7 +32,7 @@ struct dial {
 	uint16_t port;
 };
 
-/* Something that is told or done later: a failed dial, a broken write, the end of a graceful close. */
+/* What comes later: word of a failed dial or a broken write, the end of a graceful close. */
 struct ending {
 	struct timer timer;
 	struct conn *conn;
