@@ -145,6 +145,7 @@ static struct manage *make_manage(struct backend *b)
 		.pulls = b->pulls,
 		.host = &b->host,
 		.model_roots = o->model_roots,
+		.bench_path = o->bench_path,
 		.cache_ram_mib = o->cache_ram_mib,
 		.drain_ms = o->fleet.drain_ms,
 	});

@@ -21,7 +21,7 @@ struct backend_options {
 	const char *const *hosts, *const *origins; /* http/server.h */
 	const char *local_peer;
 	const char *const *model_roots; /* NULL-terminated; the first stands for /models */
-	const char *keys_folder, *usage_path;
+	const char *keys_folder, *usage_path, *bench_path;
 	struct puller_place downloads;
 	const char *base_url; /* the gateway as containers reach it */
 	bool keys_always;     /* clients on this machine need a key too */

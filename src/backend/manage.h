@@ -49,6 +49,7 @@
 	X(GET, "/api/host", host, false) \
 	X(GET, "/api/requests", requests, false) \
 	X(GET, "/api/usage", usage, false) \
+	X(GET, "/api/bench", bench, false) \
 	X(GET, "/api/keys", keys, false) \
 	X(POST, "/api/keys", add_key, false) \
 	X(DELETE, "/api/keys/{id}", revoke_key, false)
@@ -63,6 +64,7 @@ struct manage_options { /* all borrowed */
 	struct pulls *pulls;
 	const struct show_host *host;
 	const char *const *model_roots; /* NULL-terminated; the first one stands for /models */
+	const char *bench_path;	       /* what `ronzal bench` measured; may be missing */
 	uint32_t cache_ram_mib;
 	uint32_t drain_ms;
 };

@@ -2,9 +2,11 @@
 /*
  * What was used, how starts went, logs, and who may use the gateway.
  */
+#include <errno.h>
 #include <stdlib.h>
 
 #include "backend/manage_core.h"
+#include "base/fs.h"
 #include "base/mem.h"
 
 #define MINUTE_MS INT64_C(60000)
@@ -13,6 +15,7 @@
 #define BUCKETS_DEFAULT 60
 #define REQUESTS_MAX 500
 #define REQUESTS_DEFAULT 100
+#define MEASUREMENTS_MAX_BYTES (1u << 20)
 
 static void on_answer(void *user, const struct err *err, struct span json)
 {
@@ -105,6 +108,63 @@ void handle_logs(struct call *c)
 		logs_add(logs, call_take(c), m->server.id, (uint32_t)tail,
 			 strcmp(follow, "false") != 0);
 	}
+}
+
+/* Measurements: the file that `ronzal bench` writes, read on another thread */
+
+struct measurements {
+	struct call *call;
+	const char *path;
+	struct buf text;
+	struct err err;
+};
+
+static void read_measurements(void *arg)
+{
+	struct measurements *f = arg;
+
+	fs_read(f->path, &f->text, &f->err);
+}
+
+static void on_measurements(void *arg)
+{
+	struct measurements *f = arg;
+	struct json *json = f->err.code == 0 ? json_parse(buf_span(&f->text), &f->err) : NULL;
+	struct json_iter it = json_iter(json_get(json_root(json), "results"));
+	const struct json_value *result;
+	struct call *c = f->call;
+	char model[SERVER_ID_MAX_BYTES];
+	bool is_open = call_resume(c);
+
+	if (is_open && f->err.code != 0 && f->err.code != -ENOENT) {
+		call_fail(c, &f->err);
+	} else if (is_open) {
+		call_query(c, "model", model, sizeof(model));
+		jsonw_object(&c->w);
+		jsonw_key(&c->w, "results");
+		jsonw_array(&c->w);
+		for (struct span key; json_next(&it, &key, &result);) {
+			if (model[0] == '\0' ||
+			    strcmp(json_text_at(result, "model_id", ""), model) == 0) {
+				jsonw_value(&c->w, result);
+			}
+		}
+		call_reply(c, 200);
+	}
+	json_destroy(json);
+	buf_finish(&f->text);
+	free(f);
+}
+
+void handle_bench(struct call *c)
+{
+	struct measurements *f = mem_alloc(sizeof(*f));
+
+	f->call = c;
+	f->path = c->m->options.bench_path;
+	buf_init(&f->text, MEASUREMENTS_MAX_BYTES);
+	c->is_held = true;
+	loop_work(c->m->options.loop, read_measurements, on_measurements, f);
 }
 
 /* Keys */

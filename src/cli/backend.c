@@ -119,6 +119,7 @@ static struct backend_options make_options(const struct cli *cli, enum fleet_mod
 		.model_roots = (const char *const *)p->model_roots,
 		.keys_folder = cli->paths.state,
 		.usage_path = p->usage,
+		.bench_path = p->bench,
 		.downloads = cli_downloads(cli),
 		.keys_always = strcmp(c->require_keys, "on") == 0,
 		.body_max_bytes = (size_t)c->body_max_mib << 20,

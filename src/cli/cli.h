@@ -48,6 +48,7 @@ struct places {
 	char *secret;	      /* file of what backend and Host API share */
 	char *ssh_config;     /* of the Host API's ssh client */
 	char *usage;	      /* the backend's database */
+	char *bench;	      /* what ronzal bench tells the page: beside the registry */
 	char *hub_cache;      /* where downloads go */
 	char *fetch;	      /* ronzal-fetch */
 	char *web;	      /* folder of the built page; it may be missing */

@@ -210,6 +210,10 @@ void places_init(struct places *p, const struct cli *cli)
 		.fetch = fs_join(cli->layout.libexec, "ronzal-fetch"),
 		.web = mem_strdup(c->web_root[0] != '\0' ? c->web_root : cli->layout.web),
 	};
+	const char *slash = strrchr(p->registry, '/');
+
+	p->bench = mem_printf("%.*sbench.json", slash != NULL ? (int)(slash + 1 - p->registry) : 0,
+			      p->registry);
 	p->hub_cache = download_folder(p->model_roots);
 	if (c->published_on_loopback && net_default_gateway(address, sizeof(address)) == 0) {
 		p->local_peer = mem_strdup(address);
@@ -220,7 +224,8 @@ void places_finish(struct places *p)
 {
 	char *const texts[] = { p->registry, p->engine, p->local_peer, p->agent_socket,
 				p->token,    p->secret, p->ssh_config, p->control_socket,
-				p->usage,    p->web,	p->hub_cache,  p->fetch };
+				p->usage,    p->web,	p->hub_cache,  p->fetch,
+				p->bench };
 	char **const lists[] = { p->model_roots, p->engine_flags, p->bind, p->hosts, p->origins };
 
 	for (size_t i = 0; i < ARRAY_LEN(texts); i++) {

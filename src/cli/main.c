@@ -80,7 +80,10 @@ static const struct command commands[] = {
 	{ .name = "bench",
 	  .words = "[MODEL] [--a KEY=VALUE,...] [--b KEY=VALUE,...] [--runs N]",
 	  .summary = "Measure a model: CPU and GPU, or two settings",
-	  .help = "Starts engines of its own beside what runs; medians of N runs (3).\n",
+	  .help = "On the CPU in Docker where the stack is up, on the CPU here, on the GPU; or\n"
+		  "two settings. Starts engines of its own beside what runs: cold and warm\n"
+		  "starts, prompts of several lengths, one stream and several; medians of N\n"
+		  "runs (3). Results are kept, and shown by the page.\n",
 	  .run = command_bench },
 	{ .name = "keys",
 	  .words = "[list | add NAME [MODEL...] | revoke NAME | token]",

@@ -20,4 +20,10 @@ struct memory {
 /* 0 or -errno. */
 int memory_read(struct memory *ret_memory);
 
+/*
+ * Drops what the system keeps of a file, so that it is read from the disk next time; what is
+ * mapped somewhere stays. 0 or -errno: -ENOTSUP where the system has no such call (macOS).
+ */
+int memory_forget_file(const char *path);
+
 #endif

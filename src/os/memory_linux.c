@@ -2,7 +2,9 @@
 #include "os/memory.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "base/fs.h"
 #include "os/procfs.h"
@@ -97,4 +99,18 @@ int memory_read(struct memory *ret_memory)
 						      : MEMORY_NORMAL;
 	*ret_memory = m;
 	return 0;
+}
+
+int memory_forget_file(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0) {
+		return -errno;
+	}
+	fsync(fd); /* what is not yet written cannot be dropped */
+	int status = -posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+
+	close(fd);
+	return status;
 }

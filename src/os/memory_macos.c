@@ -60,3 +60,9 @@ int memory_read(struct memory *ret_memory)
 	*ret_memory = m;
 	return 0;
 }
+
+int memory_forget_file(const char *path)
+{
+	(void)path;
+	return -ENOTSUP;
+}

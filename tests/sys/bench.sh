@@ -10,11 +10,12 @@ find_engine || { skip bench 'no llama-server here: scripts/engine.sh' && exit 0;
 T=$(mktemp -d) || exit 1
 trap 'rm -rf "$T"' EXIT
 export RONZAL_HOME="$T/r" RONZAL_MODEL_ROOTS="$PWD/demo" NO_COLOR=1
-mkdir -p "$T/r/state"
-echo '{"models":{"demo":{"model_id":"demo","file_path":"/models/ronzal-demo.gguf"}}}' >"$T/r/state/model_registry.json"
+export RONZAL_REGISTRY="$T/r/registry/model_registry.json"
+mkdir -p "$T/r/state" "$T/r/registry"
+echo '{"models":{"demo":{"model_id":"demo","file_path":"/models/ronzal-demo.gguf"}}}' >"$RONZAL_REGISTRY"
 
 bench() {
-	timeout 120 "$RONZAL" bench "$@" >"$T/out" 2>"$T/err"
+	timeout 300 "$RONZAL" bench "$@" >"$T/out" 2>"$T/err"
 }
 
 left_nothing() {
@@ -23,19 +24,24 @@ left_nothing() {
 
 measures() {
 	bench demo --runs 2 --a n_threads=1 --b n_threads=1,batch_size=64 || { cat "$T/err"; return 1; }
-	number='[0-9.]+ tok/s [+]-[0-9]+%'
-	grep -Eq "^n_threads=1 +[0-9.]+ s +[0-9.]+ s +$number" "$T/out" &&
-		grep -q '^n_threads=1,batch_size=64 ' "$T/out" && grep -Eq '^factor +[0-9.]+x' "$T/out" &&
-		grep -q 'run 2 of 2' "$T/err" && left_nothing || { cat "$T/out"; return 1; }
+	number='[0-9.]+ tok/s [+]-[0-9]+%' time='[0-9.]+ s [+]-[0-9]+%'
+	grep -Eq "^n_threads=1 +$time +$number +baseline" "$T/out" &&
+		grep -Eq "^n_threads=1,batch_size=64 +$time +$number +[0-9.]+x" "$T/out" &&
+		grep -Eq "^warm start +$time +$time" "$T/out" && grep -Eq "^prompt of 512 +$number +$number" "$T/out" &&
+		grep -Eq "^4 streams +$number +$number" "$T/out" && grep -q 'run 2 of 2' "$T/err" && left_nothing ||
+		{ cat "$T/out"; return 1; }
 }
 check measures_two_settings_side_by_side measures
 
 keeps() {
-	bench --runs 1 --a n_threads=1 --json && grep -q '"generation_tokens_per_second":[1-9]' "$T/out" || return 1
-	[ "$(grep -o '"model_id"' "$T/r/state/bench.json" | wc -l)" -eq 2 ] &&
-		grep -q '^{"results":\[{"model_id":"demo".*"runs":1,.*"runs":2,' "$T/r/state/bench.json"
+	bench --runs 1 --a n_threads=1 --json && grep -q '"start":"warm","ms":[1-9]' "$T/out" &&
+		grep -q '"streams":4,"tokens_per_second":[1-9]' "$T/out" || return 1
+	for kept in state/bench.json registry/bench.json; do
+		[ "$(grep -o '"model_id"' "$T/r/$kept" | wc -l)" -eq 2 ] &&
+			grep -q '^{"results":\[{"model_id":"demo".*"runs":1,.*"runs":2,' "$T/r/$kept" || return 1
+	done
 }
-check keeps_results_the_newest_first keeps
+check keeps_results_the_newest_first_for_itself_and_for_the_page keeps
 
 refuses() { # EXIT-CODE WORDS ARGUMENTS...
 	code=$1 words=$2
