@@ -64,7 +64,7 @@ struct manage_options { /* all borrowed */
 	struct pulls *pulls;
 	const struct show_host *host;
 	const char *const *model_roots; /* NULL-terminated; the first one stands for /models */
-	const char *bench_path;	       /* what `ronzal bench` measured; may be missing */
+	const char *bench_path;		/* what `ronzal bench` measured; may be missing */
 	uint32_t cache_ram_mib;
 	uint32_t drain_ms;
 };

@@ -308,7 +308,7 @@ static void write_result(const struct bench *b, struct json_writer *w)
 }
 
 /*
- * Puts the result before those that are kept in the state folder, and all of them where the backend,
+ * Puts the result before those that are kept in the state folder, and all where the backend,
  * maybe in a container, finds them. Nothing is read from there: containers may write there.
  */
 static int keep(const struct bench *b, struct span result, struct err *err)

@@ -13,62 +13,17 @@
 #include "base/span.h"
 
 #define API_BODY_MAX_BYTES (4u << 20) /* of /props and /slots; templates are long */
-#define API_SLOTS_MAX 64
 #define API_USAGE_MAX_BYTES 4096 /* of one usage or timings object */
 
-/* GET /health (and any path while loading). */
-enum api_health {
-	API_HEALTH_READY,
-	API_HEALTH_LOADING,
-	API_HEALTH_OTHER, /* neither is what llama-server says: maybe another program's port */
-};
-enum api_health api_health_read(int http_status, struct span body);
-
-/* GET /props */
+/* GET /props: what was granted; 0: not said. */
 struct api_props {
-	uint32_t context_tokens; /* of one slot; 0: not said */
-	uint32_t slots;		 /* 0: not said */
-	char alias[256];	 /* the first one */
-	char model_path[1024];
-	char build[96]; /* "b11669-Debian" */
-	bool has_chat_template;
-	bool has_vision, has_audio;
+	uint32_t context_tokens; /* of one slot */
+	uint32_t slots;
 };
 int api_props_read(struct span body, struct api_props *ret_props, struct err *err);
 
-/* GET /slots */
-struct api_slot {
-	uint32_t id;
-	bool is_busy;
-	uint32_t context_tokens;
-	int64_t decoded_tokens, remaining_tokens; /* of its last task; -1: not said */
-};
-struct api_slots {
-	uint32_t count, busy; /* all of them, also those beyond API_SLOTS_MAX */
-	struct api_slot slots[API_SLOTS_MAX];
-};
-int api_slots_read(struct span body, struct api_slots *ret_slots, struct err *err);
-
-/* GET /metrics: X(field, name of the series) */
-#define API_METRICS_TABLE(X) \
-	X(prompt_tokens, "llamacpp:prompt_tokens_total") \
-	X(prompt_seconds, "llamacpp:prompt_seconds_total") \
-	X(predicted_tokens, "llamacpp:tokens_predicted_total") \
-	X(predicted_seconds, "llamacpp:tokens_predicted_seconds_total") \
-	X(prompt_tokens_per_second, "llamacpp:prompt_tokens_seconds") \
-	X(predicted_tokens_per_second, "llamacpp:predicted_tokens_seconds") \
-	X(requests_processing, "llamacpp:requests_processing") \
-	X(requests_deferred, "llamacpp:requests_deferred") \
-	X(decodes, "llamacpp:n_decode_total") \
-	X(busy_slots_per_decode, "llamacpp:n_busy_slots_per_decode") \
-	X(tokens_max, "llamacpp:n_tokens_max")
-
-#define API_METRICS_FIELD(field, series) double field;
-struct api_metrics {
-	API_METRICS_TABLE(API_METRICS_FIELD) /* negative: not said */
-};
-#undef API_METRICS_FIELD
-void api_metrics_read(struct span text, struct api_metrics *ret_metrics);
+/* GET /slots: how many of them are busy. */
+int api_slots_read(struct span body, uint32_t *ret_busy, struct err *err);
 
 /*
  * What a request took. The engine's own clock (timings) where it says so; tokens from usage, in any

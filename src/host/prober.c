@@ -65,11 +65,9 @@ static void disprove(struct prober *p, const char *what)
 
 static bool slots_are_idle(struct span body)
 {
-	struct api_slots *slots = mem_alloc(sizeof(*slots));
-	bool idle = api_slots_read(body, slots, NULL) == 0 && slots->busy == 0;
+	uint32_t busy;
 
-	free(slots);
-	return idle;
+	return api_slots_read(body, &busy, NULL) == 0 && busy == 0;
 }
 
 static void on_answer(void *user, const struct client_reply *reply)
