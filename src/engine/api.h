@@ -13,7 +13,7 @@
 #include "base/span.h"
 
 #define API_BODY_MAX_BYTES (4u << 20) /* of /props and /slots; templates are long */
-#define API_USAGE_MAX_BYTES 4096 /* of one usage or timings object */
+#define API_USAGE_MAX_BYTES 4096      /* of one usage or timings object */
 
 /* GET /props: what was granted; 0: not said. */
 struct api_props {
