@@ -37,7 +37,7 @@ struct supervisor {
 	struct preflight *preflight; /* being checked, or checked and about to be spawned */
 	bool awaits_engine;	     /* checked, but the engine's abilities are being asked */
 	struct keeper *keeper;
-	bool is_live; /* the shim tells news; before that what it kept */
+	bool is_live; /* the shim tells news, not what it kept */
 	bool adopting;
 	bool has_logged;       /* since it was seen alive */
 	uint64_t alive_cpu_ms; /* of the engine, at that time */
@@ -298,7 +298,7 @@ static void on_keeper_hello(void *user, const struct shim_hello *hello)
 {
 	struct supervisor *s = user;
 
-	s->is_live = false;
+	s->is_live = s->fsm.phase == SERVER_STARTING; /* else what comes first was told before */
 	s->server.pid = (int)hello->engine.pid;
 	s->server.port = hello->port;
 	if (s->adopting) {
@@ -352,6 +352,7 @@ static void forget_engine(struct supervisor *s)
 	server->eta_ms = -1;
 	s->key[0] = '\0';
 	s->is_live = false;
+	s->alive_cpu_ms = 0;
 }
 
 /* Says what the engine died of; true when trying again is no use. */
