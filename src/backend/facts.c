@@ -12,8 +12,6 @@
 #include "base/list.h"
 #include "base/mem.h"
 
-#define MODELS_PREFIX "/models/"
-
 struct item {
 	struct list link;
 	char *path;
@@ -36,17 +34,6 @@ struct reading {
 	void (*on_done)(void *user);
 	void *user;
 };
-
-char *facts_path(const char *const *model_roots, const char *file_path)
-{
-	const char *root = model_roots[0];
-
-	if (root != NULL && span_has_prefix(span_of(file_path), MODELS_PREFIX)) {
-		return fs_join(root, file_path + sizeof(MODELS_PREFIX) - 1);
-	}
-	return root != NULL && file_path[0] != '/' ? fs_join(root, file_path)
-						   : mem_strdup(file_path);
-}
 
 static void free_item(struct item *item)
 {
@@ -148,7 +135,7 @@ void facts_read(struct facts *f, const struct registry *r, void (*on_done)(void 
 		struct item *item = mem_alloc(sizeof(*item));
 		const struct item *known;
 
-		item->path = facts_path(f->model_roots, r->models[i].file_path);
+		item->path = registry_host_path(f->model_roots[0], r->models[i].file_path);
 		known = find(&f->items, item->path);
 		if (known != NULL) {
 			item->inode = known->inode;
@@ -163,7 +150,7 @@ void facts_read(struct facts *f, const struct registry *r, void (*on_done)(void 
 
 const struct fact *facts_find(const struct facts *f, const struct model *m)
 {
-	char *path = facts_path(f->model_roots, m->file_path);
+	char *path = registry_host_path(f->model_roots[0], m->file_path);
 	const struct item *item = find(&f->items, path);
 
 	free(path);

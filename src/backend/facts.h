@@ -27,7 +27,4 @@ void facts_read(struct facts *f, const struct registry *r, void (*on_done)(void 
 /* As last read; NULL: never. Borrowed until the next facts_read. */
 const struct fact *facts_find(const struct facts *f, const struct model *m);
 
-/* Where the file lies here: below the first root for /models/... and relative paths; free() it. */
-char *facts_path(const char *const *model_roots, const char *file_path);
-
 #endif

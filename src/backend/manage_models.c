@@ -483,13 +483,11 @@ static void write_estimate(struct json_writer *w, const struct memory_model *wis
 
 static uint64_t projector_bytes(const struct manage *m, const struct model *model)
 {
-	char *path = model->mmproj_path != NULL
-			     ? facts_path(m->options.model_roots, model->mmproj_path)
-			     : NULL;
+	char *path = registry_host_path(m->options.model_roots[0], model->mmproj_path);
 	uint64_t bytes = 0;
 
-	if (path != NULL && fs_size(path, &bytes) != 0) {
-		bytes = 0;
+	if (path != NULL) {
+		fs_size(path, &bytes);
 	}
 	free(path);
 	return bytes;

@@ -103,6 +103,7 @@ int command_stop(struct cli *cli, struct args *args, struct err *err);
 int command_restart(struct cli *cli, struct args *args, struct err *err);
 int command_status(struct cli *cli, struct args *args, struct err *err);
 int command_logs(struct cli *cli, struct args *args, struct err *err);
+int command_pull(struct cli *cli, struct args *args, struct err *err);
 int command_models(struct cli *cli, struct args *args, struct err *err);
 int command_show(struct cli *cli, struct args *args, struct err *err);
 int command_set(struct cli *cli, struct args *args, struct err *err);

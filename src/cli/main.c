@@ -62,9 +62,20 @@ static const struct command commands[] = {
 		  "conversation;\n"
 		  "an empty line or Ctrl-D ends it.\n",
 	  .run = command_chat },
+	{ .name = "pull",
+	  .words = "ORG/REPO[:QUANT] [--yes]",
+	  .summary = "Download a model from the hub (or an https address) and register it",
+	  .help = "Without QUANT: what the repository offers, and what of it fits this machine.\n"
+		  "Goes on where an earlier try ended. HF_TOKEN, HF_ENDPOINT, HF_HUB_CACHE and\n"
+		  "https_proxy count.\n",
+	  .run = command_pull },
 	{ .name = "models",
-	  .words = "[scan | show MODEL | enable MODEL... | disable MODEL...]",
+	  .words = "[scan | add FILE | rm MODEL [--delete-file] [--yes] | show MODEL |\n"
+		   "               enable MODEL... | disable MODEL...]",
 	  .summary = "The registered models",
+	  .help = "scan looks below the model folders and into the stores of the Hugging Face "
+		  "hub,\n"
+		  "llama.cpp, LM Studio and Ollama.\n",
 	  .run = command_models },
 	{ .name = "set",
 	  .words = "MODEL KEY=VALUE...",

@@ -213,35 +213,43 @@ static int show_model(struct cli *cli, const char *word, struct err *err)
 
 int command_models(struct cli *cli, struct args *args, struct err *err)
 {
-	static const char *const verbs[] = { "enable", "disable", "show", "scan" };
+	static const char *const verbs[] = { "enable", "disable", "show", "add", "rm" };
+	bool delete_file = args_take_flag(args, NULL, "--delete-file");
+	bool is_sure = args_take_flag(args, "-y", "--yes");
 	const char *verb = args->count > 0 ? args->items[0] : "";
+	const char *word = args->count > 1 ? args->items[1] : NULL;
 	int status = args_check(args, 0, ARGS_MAX, err);
+	size_t i = 0;
 
 	if (status != 0) {
 		return status;
 	}
-	if (verb[0] == '\0') {
-		return list_models(cli, err);
+	if (verb[0] == '\0' || strcmp(verb, "scan") == 0) {
+		return verb[0] == '\0' ? list_models(cli, err) : models_scan(cli, err);
 	}
-	if (strcmp(verb, "scan") == 0) {
-		return models_scan(cli, err);
+	while (i < ARRAY_LEN(verbs) && strcmp(verb, verbs[i]) != 0) {
+		i++;
 	}
-	for (size_t i = 0; i < ARRAY_LEN(verbs); i++) {
-		if (strcmp(verb, verbs[i]) == 0 && args->count < 2) {
-			return err_set(err, ERR_INVALID, "%s which model? See them: ronzal models",
-				       verb);
-		}
+	if (i == ARRAY_LEN(verbs)) {
+		return err_set(err, ERR_INVALID,
+			       "ronzal models knows scan, add, rm, show, enable and disable; "
+			       "'%s' is none of them",
+			       verb);
 	}
-	if (strcmp(verb, "show") == 0) {
-		return show_model(cli, args->items[1], err);
+	if (word == NULL) {
+		return err_set(err, ERR_INVALID, "%s which %s", verb,
+			       verb[0] == 'a' ? "file?" : "model? See them: ronzal models");
 	}
-	if (strcmp(verb, "enable") == 0 || strcmp(verb, "disable") == 0) {
+	switch (verb[0]) {
+	case 's':
+		return show_model(cli, word, err);
+	case 'a':
+		return models_add(cli, word, "", err);
+	case 'r':
+		return models_remove(cli, word, delete_file, is_sure, err);
+	default:
 		return enable_models(cli, args, verb[0] == 'e', err);
 	}
-	return err_set(err, ERR_INVALID,
-		       "ronzal models knows scan, show, enable and disable; "
-		       "'%s' is none of them",
-		       verb);
 }
 
 static int set_port(struct registry *r, struct model *m, struct span value, struct err *err)

@@ -15,6 +15,14 @@ int models_commit(struct registry_edit *e, const struct cli *cli, struct err *er
 /* By id or alias; ERR_NOT_FOUND with the nearest one. */
 int models_find(const struct registry *r, const char *word, struct model **ret_model,
 		struct err *err);
+/*
+ * Registers a model file, with its further parts, enabled, and says how to start it. It must lie
+ * where models may. mmproj_path: "" for none.
+ */
+int models_add(struct cli *cli, const char *path, const char *mmproj_path, struct err *err);
+/* Takes a model out of the registry, and with delete_file its files off the disk; asks first. */
+int models_remove(struct cli *cli, const char *word, bool delete_file, bool is_sure,
+		  struct err *err);
 /* Looks for model files below the roots and registers new ones, not enabled. */
 int models_scan(struct cli *cli, struct err *err);
 

@@ -160,3 +160,18 @@ void term_print(struct buf *text)
 	fflush(stdout);
 	buf_clear(text);
 }
+
+bool term_confirm(const char *question, bool assumed)
+{
+	char answer[16] = "";
+
+	if (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO)) {
+		return false;
+	}
+	printf("%s [%s] ", question, assumed ? "Y/n" : "y/N");
+	fflush(stdout);
+	if (fgets(answer, sizeof(answer), stdin) == NULL) {
+		return false;
+	}
+	return answer[0] == '\n' ? assumed : answer[0] == 'y' || answer[0] == 'Y';
+}

@@ -41,6 +41,9 @@ void table_row(struct table *t, enum term_color color, const char *format, ...)
 void table_cell(struct table *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void table_print(const struct table *t, struct buf *out);
 
+/* A yes or no of a person; where nobody can answer it is no. */
+bool term_confirm(const char *question, bool assumed);
+
 /* Writes to stdout, the whole of it. */
 void term_print(struct buf *text);
 

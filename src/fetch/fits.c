@@ -140,7 +140,8 @@ void fits_fill(struct pull *p, const struct hub_repo *repo, const char *endpoint
 	       const struct fits_machine *machine, struct transfer *t)
 {
 	struct gguf head = { 0 };
-	bool is_known = ask_head(repo, endpoint, t, &head) == 0;
+	bool is_known =
+		machine->memory.host_free_bytes > 0 && ask_head(repo, endpoint, t, &head) == 0;
 
 	for (size_t i = 0; i < repo->model_count && i < PULL_CHOICES_MAX; i++) {
 		struct pull_choice *c = &p->choices[p->choice_count++];

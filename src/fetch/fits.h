@@ -21,7 +21,7 @@ struct fits_machine {
 /*
  * Fills the choices of p, smallest first, and the one to propose: the largest that fits among those
  * of at most 8 bits (more is not better to the ear), else the largest that is tight. Where the head
- * cannot be read the verdicts are unknown.
+ * cannot be read, or nothing is known of the machine, the verdicts are unknown.
  */
 void fits_fill(struct pull *p, const struct hub_repo *repo, const char *endpoint,
 	       const struct fits_machine *machine, struct transfer *t);

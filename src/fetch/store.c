@@ -185,6 +185,9 @@ int store_get(const struct store_file *f, struct transfer *t, struct report *r, 
 		c.path = incomplete_path(f);
 		status = bring(&c, t, err);
 		hasher_abandon(c.hasher);
+		if (status != 0 && status != ERR_BUSY && c.have == 0) {
+			unlink(c.path); /* nothing came */
+		}
 		if (c.fd >= 0) {
 			close(c.fd);
 		}

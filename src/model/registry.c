@@ -9,8 +9,12 @@
 #include <stdlib.h>
 #include <strings.h>
 
+#include "base/fs.h"
 #include "base/mem.h"
 #include "model/registry_fields.h"
+
+/* The folder of models as the registry, which containers read, calls it. */
+#define REGISTRY_ROOT "/models/"
 
 #define FIELD_ROW(name, kind, member, max) \
 	{ name, FIELD_##kind, offsetof(struct model, member), max },
@@ -85,6 +89,33 @@ const char *field_path_fault(struct span path)
 		}
 	}
 	return NULL;
+}
+
+char *registry_host_path(const char *root, const char *file_path)
+{
+	struct span path = span_of(file_path);
+
+	if (root == NULL || file_path == NULL) {
+		return mem_strdup(file_path);
+	}
+	if (span_has_prefix(path, REGISTRY_ROOT)) {
+		return fs_join(root, file_path + sizeof(REGISTRY_ROOT) - 1);
+	}
+	return file_path[0] != '/' ? fs_join(root, file_path) : mem_strdup(file_path);
+}
+
+char *registry_file_path(const char *root, const char *host_path)
+{
+	size_t len = root != NULL ? strlen(root) : 0;
+
+	while (len > 1 && root[len - 1] == '/') {
+		len--;
+	}
+	if (host_path != NULL && len > 0 && strncmp(host_path, root, len) == 0 &&
+	    host_path[len] == '/') {
+		return fs_join(REGISTRY_ROOT, host_path + len);
+	}
+	return mem_strdup(host_path);
 }
 
 char *model_made_name(const char *file_path)

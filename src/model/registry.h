@@ -83,6 +83,12 @@ int registry_add(struct registry *r, const struct model *m, struct err *err);
 int registry_remove(struct registry *r, const char *id);
 /* ERR_INVALID outside the registry's range, ERR_BUSY when another model has it. */
 int registry_set_port(struct registry *r, struct model *m, int64_t port, struct err *err);
+/*
+ * A path of the registry as one of this machine and back: /models/X, and what is relative, lies in
+ * `root` (NULL: nowhere else). free() them; NULL stays NULL.
+ */
+char *registry_host_path(const char *root, const char *file_path);
+char *registry_file_path(const char *root, const char *host_path);
 /* The display name of a model whose file says none: its file name without ".gguf"; free() it. */
 char *model_made_name(const char *file_path);
 /* Frees what a model made by hand owns; those of a registry are the registry's. */

@@ -59,14 +59,14 @@ static enum scan_store store_of(const char *path)
 		       : SCAN_FOLDER;
 }
 
-/* Files of one size with the same head and tail are one model: copies are found without reading. */
-static void take_fingerprint(struct scan_model *m)
+void scan_fingerprint(const char *path, char ret_fingerprint[DIGEST_HEX_BYTES])
 {
 	struct digest *d = digest_create();
 	char *chunk = mem_alloc(FINGERPRINT_BYTES);
-	FILE *f = fopen(m->path, "rb");
+	uint64_t bytes = 0;
+	FILE *f = fs_size(path, &bytes) == 0 ? fopen(path, "rb") : NULL;
 
-	digest_add(d, &m->bytes, sizeof(m->bytes));
+	digest_add(d, &bytes, sizeof(bytes));
 	for (int i = 0; f != NULL && i < 2; i++) {
 		size_t got = fread(chunk, 1, FINGERPRINT_BYTES, f);
 
@@ -75,9 +75,11 @@ static void take_fingerprint(struct scan_model *m)
 			break;
 		}
 	}
-	digest_hex(d, m->fingerprint);
+	digest_hex(d, ret_fingerprint);
 	if (f != NULL) {
 		fclose(f);
+	} else {
+		ret_fingerprint[0] = '\0';
 	}
 	digest_destroy(d);
 	free(chunk);
@@ -108,7 +110,7 @@ static void keep(struct scan *s, struct scan_model *m)
 	struct scan_model **list = is_projector ? &s->projectors : &s->models;
 	size_t *count = is_projector ? &s->projector_count : &s->count;
 
-	take_fingerprint(m);
+	scan_fingerprint(m->path, m->fingerprint);
 	if (*count >= SCAN_MODELS_MAX) {
 		s->is_cut = true;
 	} else if (m->gguf.role != GGUF_OTHER && !is_there(*list, *count, m)) {

@@ -37,7 +37,7 @@ struct scan_model {
 	enum scan_store store;
 	uint64_t bytes; /* of all parts */
 	struct gguf gguf;
-	char fingerprint[DIGEST_HEX_BYTES]; /* private: of size, head and tail */
+	char fingerprint[DIGEST_HEX_BYTES]; /* of the first part */
 };
 
 struct scan {
@@ -58,6 +58,9 @@ int scan_folder(struct scan *s, const char *folder, struct err *err);
 int scan_file(struct scan *s, const char *path, const char *mmproj_path, struct err *err);
 void scan_finish(struct scan *s);
 
+/* Of a file's size, head and tail: tells copies without reading all. "" when it cannot be read. */
+void scan_fingerprint(const char *path, char ret_fingerprint[DIGEST_HEX_BYTES]);
+
 enum scan_fate { SCAN_ADDED, SCAN_KNOWN, SCAN_MISSING, SCAN_REFUSED };
 
 struct scan_line {
@@ -73,9 +76,9 @@ struct scan_report {
 
 /*
  * Puts what was found into the registry: new models get a readable id that no other has and a free
- * port, and are not enabled; models that are there (by the file that their path leads to) stay as
- * they are. `model_root` is the folder that the registry calls /models. Models of the registry
- * whose file is gone are reported, not removed.
+ * port, and are not enabled; models that are there (the file that their path leads to, or a copy of
+ * it) stay as they are. `model_root` is the folder that the registry calls /models. Models of the
+ * registry whose file is gone are reported, not removed.
  */
 void scan_merge(const struct scan *s, struct registry *r, const char *model_root,
 		struct scan_report *ret_report);

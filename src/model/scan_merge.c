@@ -7,36 +7,10 @@
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 
-#include "base/fs.h"
 #include "base/mem.h"
 
 #define SLUG_MAX_BYTES 100 /* leaves room for a number behind it */
-
-/* The folder of models as the registry, which containers read, calls it. */
-#define REGISTRY_ROOT "/models/"
-
-static char *host_path(const char *model_root, const char *registry_path)
-{
-	if (strncmp(registry_path, REGISTRY_ROOT, strlen(REGISTRY_ROOT)) == 0) {
-		return fs_join(model_root, registry_path + strlen(REGISTRY_ROOT));
-	}
-	return mem_strdup(registry_path);
-}
-
-static char *registry_path(const char *model_root, const char *path)
-{
-	size_t len = strlen(model_root);
-
-	while (len > 1 && model_root[len - 1] == '/') {
-		len--;
-	}
-	if (path != NULL && strncmp(path, model_root, len) == 0 && path[len] == '/') {
-		return fs_join(REGISTRY_ROOT, path + len);
-	}
-	return mem_strdup(path);
-}
 
 /* Lower case, what an id may hold, no '-' twice or at an end. */
 static void add_slug(struct buf *slug, const char *text)
@@ -134,8 +108,8 @@ static void add_model(const struct scan_model *found, struct registry *r, const 
 	char quantization[sizeof(g->quantization)], family[sizeof(g->architecture)];
 	struct err err;
 	struct model m = { .name = found->name,
-			   .file_path = registry_path(model_root, found->path),
-			   .mmproj_path = registry_path(model_root, found->mmproj_path),
+			   .file_path = registry_file_path(model_root, found->path),
+			   .mmproj_path = registry_file_path(model_root, found->mmproj_path),
 			   .size_params = (double)g->parameters / 1e9 };
 
 	settings_init(&m.settings);
@@ -156,61 +130,35 @@ static void add_model(const struct scan_model *found, struct registry *r, const 
 	free(m.mmproj_path);
 }
 
-/* Which file a registry's path leads to. */
-struct target {
-	bool is_there;
-	dev_t device;
-	ino_t inode;
-};
-
-static struct target target_of(const char *path)
-{
-	struct stat st;
-
-	return stat(path, &st) == 0 && S_ISREG(st.st_mode)
-		       ? (struct target){ true, st.st_dev, st.st_ino }
-		       : (struct target){ 0 };
-}
-
-static const struct model *known_model(const struct registry *r, const struct target *targets,
-				       size_t count, const struct target *file)
-{
-	for (size_t i = 0; i < count; i++) {
-		if (targets[i].is_there && targets[i].device == file->device &&
-		    targets[i].inode == file->inode) {
-			return &r->models[i];
-		}
-	}
-	return NULL;
-}
-
 void scan_merge(const struct scan *s, struct registry *r, const char *model_root,
 		struct scan_report *ret_report)
 {
 	size_t before = r->count;
-	struct target *targets = mem_alloc(before * sizeof(targets[0]));
+	char(*known)[DIGEST_HEX_BYTES] = mem_alloc((before + 1) * sizeof(*known));
 	struct scan_report report = { 0 };
 
 	for (size_t i = 0; i < before; i++) {
-		char *path = host_path(model_root, r->models[i].file_path);
+		char *path = registry_host_path(model_root, r->models[i].file_path);
 
-		targets[i] = target_of(path);
-		if (!targets[i].is_there) {
+		scan_fingerprint(path, known[i]);
+		if (known[i][0] == '\0') {
 			add_line(&report, SCAN_MISSING, r->models[i].id, r->models[i].file_path);
 		}
 		free(path);
 	}
 	for (size_t i = 0; i < s->count; i++) {
-		struct target file = target_of(s->models[i].path);
-		const struct model *known = known_model(r, targets, before, &file);
+		size_t k = 0;
 
-		if (known != NULL) {
-			add_line(&report, SCAN_KNOWN, known->id, known->file_path);
+		while (k < before && strcmp(known[k], s->models[i].fingerprint) != 0) {
+			k++;
+		}
+		if (k < before) {
+			add_line(&report, SCAN_KNOWN, r->models[k].id, r->models[k].file_path);
 		} else {
 			add_model(&s->models[i], r, model_root, &report);
 		}
 	}
-	free(targets);
+	free(known);
 	*ret_report = report;
 }
 

@@ -85,7 +85,7 @@ function content(org, repo, name, req, res) {
 	const range = org === 'norange' ? null : /^bytes=(\d+)-(\d*)$/.exec(req.headers.range ?? '');
 	const start = range ? Number(range[1]) : 0;
 	let end = range && range[2] ? Math.min(Number(range[2]), size - 1) : size - 1;
-	if (org === 'page') return res.end('<html>this is a page</html>'.padEnd(size));
+	if (org === 'page') return res.writeHead(200, { 'content-length': size }).end('<html>this is a page</html>'.padEnd(size));
 	if (org === 'ill' && once(`ill ${path}`)) return refuse(res, 503);
 	if (start >= size) return refuse(res, 416, { 'content-range': `bytes */${size}` });
 	const said = end - start + 1;

@@ -10,6 +10,7 @@
  *   name=random         general.name
  *   chat=1              whether it carries a chat template
  *   seed=1
+ *   part=0 parts=0      says that it is that part of a split model
  *   sparse=0            1: weights are a hole of zeros, so that a large shape costs no disk
  *
  * The tokenizer is SPM with byte fallback: any text can be tokenised, and what comes out is noise.
@@ -28,7 +29,7 @@
 struct shape {
 	const char *arch, *type, *name;
 	uint64_t layers, embd, heads, kv, dim, ff, ctx, vocab, experts, used, window, chat, seed,
-		sparse;
+		sparse, part, parts;
 };
 
 enum fill { FILL_RANDOM, FILL_ONES };
@@ -199,6 +200,10 @@ static void add_keys(struct gguf_build *b, const struct shape *s)
 		  : strcmp(s->type, "f16") == 0	 ? 1
 		  : strcmp(s->type, "q4_0") == 0 ? 2
 						 : 7);
+	if (s->parts > 0) {
+		build_u32(b, "split.no", (uint32_t)s->part);
+		build_u32(b, "split.count", (uint32_t)s->parts);
+	}
 	add_arch_u32(b, s, "block_count", s->layers);
 	add_arch_u32(b, s, "context_length", s->ctx);
 	add_arch_u32(b, s, "embedding_length", s->embd);
@@ -311,7 +316,8 @@ static bool read_option(struct shape *s, struct span key, const char *value)
 		{ "vocab", NULL, &s->vocab },	{ "experts", NULL, &s->experts },
 		{ "used", NULL, &s->used },	{ "window", NULL, &s->window },
 		{ "chat", NULL, &s->chat },	{ "seed", NULL, &s->seed },
-		{ "sparse", NULL, &s->sparse },
+		{ "sparse", NULL, &s->sparse }, { "part", NULL, &s->part },
+		{ "parts", NULL, &s->parts },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {

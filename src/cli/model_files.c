@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * `ronzal models add` and `rm`: between the registry and the files on the disk. A file is deleted
+ * only after a person saw which, and who else has it.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fs.h"
+#include "base/mem.h"
+#include "cli/models.h"
+#include "cli/term.h"
+#include "cli/visit.h"
+#include "host/preflight.h"
+#include "model/scan.h"
+
+#define SHARERS_MAX_BYTES 1024
+
+static const char *first_root(const struct cli *cli)
+{
+	return cli->places.model_roots[0] != NULL ? cli->places.model_roots[0] : "/models";
+}
+
+/* Adding */
+
+static char *absolute(const char *path)
+{
+	char here[FS_PATH_MAX_BYTES];
+
+	return path[0] == '/' || getcwd(here, sizeof(here)) == NULL ? mem_strdup(path)
+								    : fs_join(here, path);
+}
+
+/* That the agent would take the file, and what to do if not. */
+static int check_place(const struct cli *cli, char *path, struct err *err)
+{
+	struct preflight_options options = { .model_roots =
+						     (const char *const *)cli->places.model_roots };
+	struct model m = { .file_path = path };
+	struct preflight found;
+	int status = preflight_check_files(&options, &m, &found);
+
+	bool is_elsewhere = status == ERR_DENIED || status == ERR_NOT_FOUND;
+
+	gguf_finish(&found.gguf);
+	return status == 0 ? 0
+			   : err_set(err, status, "%s%s%s", found.err.text,
+				     is_elsewhere ? ": " : "", is_elsewhere ? found.next_step : "");
+}
+
+int models_add(struct cli *cli, const char *path, const char *mmproj_path, struct err *err)
+{
+	char *file = absolute(path);
+	char id[REGISTRY_ID_MAX_BYTES] = "";
+	uint16_t port = 0;
+	struct registry_edit e;
+	int status = check_place(cli, file, err);
+
+	if (status == 0) {
+		status = models_begin(&e, cli, err);
+	}
+	if (status == 0) {
+		status = scan_add(&e.registry, file, mmproj_path[0] != '\0' ? mmproj_path : NULL,
+				  first_root(cli), id, err);
+		if (status != 0) {
+			registry_edit_abandon(&e);
+		} else {
+			port = registry_find(&e.registry, span_of(id))->port;
+			status = models_commit(&e, cli, err);
+		}
+	}
+	if (status == 0 && cli->json) {
+		printf("{\"model\":\"%s\",\"port\":%u}\n", id, port);
+	} else if (status == 0) {
+		printf("%s is registered, enabled, on port %u. To start it:\nronzal start %s\n", id,
+		       port, id);
+	}
+	free(file);
+	return status;
+}
+
+/* Removing */
+
+/* What would go, and who else has it. */
+struct doomed {
+	char id[REGISTRY_ID_MAX_BYTES];
+	char **paths;
+	size_t count;
+	uint64_t bytes;
+	struct buf sharers;
+};
+
+static bool is_same_file(const char *a, const char *b)
+{
+	struct stat x, y;
+
+	return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+static void note_sharers(struct doomed *d, const struct cli *cli, const struct registry *r,
+			 const struct model *m, const char *path)
+{
+	struct stat st;
+
+	for (size_t i = 0; i < r->count; i++) {
+		const struct model *other = &r->models[i];
+		char *file = registry_host_path(first_root(cli), other->file_path);
+
+		if (other != m && is_same_file(file, path)) {
+			buf_printf(&d->sharers, "  the model %s runs from it too\n", other->id);
+		}
+		free(file);
+	}
+	if (stat(path, &st) == 0 && st.st_nlink > 1) {
+		buf_printf(&d->sharers, "  it has %u more names on this disk, which keep it\n",
+			   (unsigned)st.st_nlink - 1);
+	}
+	if (strstr(path, "/models--") != NULL) {
+		buf_add_text(&d->sharers,
+			     "  the Hugging Face cache is there for other programs too\n");
+	} else if (strstr(path, "/blobs/sha256-") != NULL) {
+		buf_add_text(&d->sharers, "  Ollama lists it: better is ollama rm\n");
+	}
+}
+
+static void doom(struct doomed *d, const char *path)
+{
+	uint64_t bytes = 0;
+
+	d->paths = mem_resize(d->paths, d->count + 1, sizeof(*d->paths));
+	d->paths[d->count++] = mem_strdup(path);
+	fs_size(path, &bytes);
+	d->bytes += bytes;
+}
+
+/* The file; and in the hub's cache what its link leads to. */
+static void doom_file(struct doomed *d, const char *path)
+{
+	char target[FS_PATH_MAX_BYTES], link[FS_PATH_MAX_BYTES];
+	ssize_t len = readlink(path, link, sizeof(link));
+	bool is_blob = len > 0 && fs_resolve_inside(path, "/", target, NULL) == 0 &&
+		       strstr(path, "/models--") != NULL && strstr(target, "/blobs/") != NULL;
+
+	doom(d, is_blob ? target : path);
+	if (is_blob) {
+		d->paths = mem_resize(d->paths, d->count + 1, sizeof(*d->paths));
+		d->paths[d->count++] = mem_strdup(path);
+	}
+}
+
+/* A projector that no other model looks through. */
+static bool has_own_projector(const struct registry *r, const struct model *m)
+{
+	for (size_t i = 0; m->mmproj_path != NULL && i < r->count; i++) {
+		const char *other = r->models[i].mmproj_path;
+
+		if (&r->models[i] != m && other != NULL && strcmp(other, m->mmproj_path) == 0) {
+			return false;
+		}
+	}
+	return m->mmproj_path != NULL;
+}
+
+static void look_at_files(struct doomed *d, const struct cli *cli, const struct registry *r,
+			  const struct model *m)
+{
+	char *file = registry_host_path(first_root(cli), m->file_path);
+	uint32_t own = 0, parts = 1;
+	char *first = gguf_part_path(file, 0, &own, &parts);
+
+	buf_init(&d->sharers, SHARERS_MAX_BYTES);
+	note_sharers(d, cli, r, m, file);
+	for (uint32_t i = 0; i < (first != NULL ? parts : 1); i++) {
+		char *part = first != NULL ? gguf_part_path(file, i, &own, &own) : mem_strdup(file);
+
+		doom_file(d, part);
+		free(part);
+	}
+	if (has_own_projector(r, m)) {
+		char *projector = registry_host_path(first_root(cli), m->mmproj_path);
+
+		doom_file(d, projector);
+		free(projector);
+	}
+	free(first);
+	free(file);
+}
+
+static bool is_agreed(const struct doomed *d, bool is_sure)
+{
+	char size[32];
+
+	if (d->count == 0) {
+		return is_sure || !isatty(STDIN_FILENO) ||
+		       term_confirm("Take it out of the registry? Its file stays.", true);
+	}
+	term_bytes(d->bytes, size, sizeof(size));
+	printf("%s leaves the registry, and from the disk go %s:\n", d->id, size);
+	for (size_t i = 0; i < d->count; i++) {
+		printf("  %s\n", d->paths[i]);
+	}
+	if (d->sharers.len > 0) {
+		printf("Others have a share in that:\n%s", buf_text(&d->sharers));
+	}
+	return is_sure || term_confirm("Delete them?", false);
+}
+
+static int delete_files(const struct doomed *d, struct err *err)
+{
+	int status = 0;
+
+	for (size_t i = 0; i < d->count; i++) {
+		if (unlink(d->paths[i]) != 0 && errno != ENOENT && status == 0) {
+			status = err_set_os(err, -errno, "deleting %s", d->paths[i]);
+		}
+	}
+	return status;
+}
+
+static int check_stopped(const struct cli *cli, const char *id, struct err *err)
+{
+	struct visit s;
+	int status = 0;
+
+	if (visit_open(&s, cli, NULL) == 0) {
+		const struct server *server = visit_find(&s, id);
+
+		if (server != NULL && server_phase_is_running(server->phase)) {
+			status = err_set(err, ERR_BUSY, "%s is running. First: ronzal stop %s", id,
+					 id);
+		}
+		visit_close(&s);
+	}
+	return status;
+}
+
+/* What the word means, and what would go; the registry is let go of before anybody is asked. */
+static int look_up(const struct cli *cli, const char *word, bool delete_file, struct doomed *d,
+		   struct err *err)
+{
+	struct registry_edit e;
+	struct model *m = NULL;
+	int status = models_begin(&e, cli, err);
+
+	if (status != 0) {
+		return status;
+	}
+	status = models_find(&e.registry, word, &m, err);
+	if (status == 0) {
+		memcpy(d->id, m->id, sizeof(d->id));
+		if (delete_file) {
+			look_at_files(d, cli, &e.registry, m);
+		}
+	}
+	registry_edit_abandon(&e);
+	return status;
+}
+
+static int take_out(const struct cli *cli, const char *id, struct err *err)
+{
+	struct registry_edit e;
+	int status = models_begin(&e, cli, err);
+
+	if (status == 0) {
+		registry_remove(&e.registry, id);
+		status = models_commit(&e, cli, err);
+	}
+	return status;
+}
+
+int models_remove(struct cli *cli, const char *word, bool delete_file, bool is_sure,
+		  struct err *err)
+{
+	struct doomed d = { .count = 0 };
+	int status = look_up(cli, word, delete_file, &d, err);
+
+	if (status == 0) {
+		status = check_stopped(cli, d.id, err);
+	}
+	if (status == 0 && !is_agreed(&d, is_sure)) {
+		status = err_set(err, ERR_CANCELED,
+				 "nothing was changed. To agree without being asked: --yes");
+	}
+	if (status == 0) {
+		status = take_out(cli, d.id, err);
+	}
+	if (status == 0) {
+		status = delete_files(&d, err);
+	}
+	for (size_t i = 0; i < d.count; i++) {
+		free(d.paths[i]);
+	}
+	free(d.paths);
+	buf_finish(&d.sharers);
+	return status;
+}

@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * `ronzal pull`: a download in the terminal, by the same ronzal-fetch as the page's. Ctrl-C leaves
+ * what is there; the same command goes on with it.
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/fs.h"
+#include "base/mem.h"
+#include "cli/models.h"
+#include "cli/scouting.h"
+#include "cli/term.h"
+#include "cli/visit.h"
+#include "fetch/puller.h"
+#include "os/memory.h"
+
+#define OUT_MAX_BYTES 65536
+#define BAR_CELLS 20
+
+struct pulling {
+	const struct cli *cli;
+	struct loop *loop;
+	struct puller *puller;
+	struct pull pull; /* as it was said last */
+	uint64_t shown_tenth;
+	enum pull_phase shown_phase;
+	bool is_live;
+};
+
+/* As the agent says, with its engines stopped; without an agent as this machine itself says. */
+static struct memory_machine look_at_machine(const struct cli *cli)
+{
+	struct host_info h = { 0 };
+	uint64_t engines_bytes = 0;
+	struct visit s;
+
+	if (visit_open(&s, cli, NULL) == 0) {
+		h = s.host;
+		for (size_t i = 0; i < s.count; i++) {
+			engines_bytes += s.servers[i].memory_bytes;
+		}
+		visit_close(&s);
+	} else {
+		struct engine_abilities abilities = { .build = 0 };
+		char path[FS_PATH_MAX_BYTES];
+		struct memory memory = { 0 };
+
+		memory_read(&memory);
+		scouting_ask(cli, path, &abilities, NULL);
+		h.memory_available_bytes = memory.available_bytes;
+		h.memory_budget_bytes = (uint64_t)cli->config.memory_budget_mib << 20;
+		h.device_count = abilities.device_count;
+		memcpy(h.devices, abilities.devices, sizeof(h.devices));
+	}
+	return puller_machine(&h, engines_bytes);
+}
+
+/* Progress */
+
+static void write_line(const struct pull *p, bool is_live, struct buf *out)
+{
+	char total[32], speed[32], left[32];
+
+	buf_printf(out, "%-12s", pull_phase_name(p->phase));
+	if (p->total_bytes > 0) {
+		term_bytes(p->total_bytes, total, sizeof(total));
+		if (is_live) {
+			buf_add_char(out, ' ');
+			term_bar(out, (float)p->done_bytes / (float)p->total_bytes, BAR_CELLS);
+		}
+		buf_printf(out, " %3.0f %% of %s",
+			   100 * (double)p->done_bytes / (double)p->total_bytes, total);
+	}
+	if (p->bytes_per_s > 0) {
+		term_bytes(p->bytes_per_s, speed, sizeof(speed));
+		term_duration((uint64_t)pull_eta_ms(p), left, sizeof(left));
+		buf_printf(out, "  %s/s  %s left", speed, left);
+	}
+	buf_printf(out, "%s%s", p->note[0] != '\0' ? "  " : "", p->note);
+}
+
+/* On a terminal one line that is redrawn; else one at each tenth. */
+static void show(struct pulling *g)
+{
+	const struct pull *p = &g->pull;
+	uint64_t tenth = p->total_bytes > 0 ? p->done_bytes * 10 / p->total_bytes : 0;
+	bool is_new = p->phase != g->shown_phase || tenth != g->shown_tenth || p->note[0] != '\0';
+	struct json_writer w;
+	struct buf out;
+
+	if (g->cli->quiet || (!pull_phase_is_running(p->phase) && !g->cli->json)) {
+		return;
+	}
+	buf_init(&out, OUT_MAX_BYTES);
+	if (g->cli->json) {
+		jsonw_init(&w, &out);
+		pull_write(&w, p);
+		buf_add_char(&out, '\n');
+	} else if (g->is_live) {
+		buf_add_text(&out, "\r\x1b[2K");
+		write_line(p, true, &out);
+	} else if (is_new) {
+		write_line(p, false, &out);
+		buf_add_char(&out, '\n');
+	}
+	g->shown_phase = p->phase;
+	g->shown_tenth = tenth;
+	term_print(&out);
+	buf_finish(&out);
+}
+
+static void on_change(void *user, const struct pull *p)
+{
+	struct pulling *g = user;
+
+	g->pull = *p;
+	show(g);
+	if (!pull_phase_is_running(p->phase)) {
+		loop_stop(g->loop);
+	}
+}
+
+static void on_interrupt(void *user)
+{
+	struct pulling *g = user;
+
+	pull_fail(&g->pull, &(struct err){ ERR_CANCELED, "canceled. What is there is kept: say the "
+							 "same again to go on" });
+	loop_stop(g->loop);
+}
+
+/* Runs one download to its end. */
+static int run(struct pulling *g, const char *source, const struct memory_machine *machine,
+	       struct err *err)
+{
+	struct puller_place place = cli_downloads(g->cli);
+	struct puller_options options = { .place = &place,
+					  .source = source,
+					  .machine = *machine,
+					  .cache_ram_mib = g->cli->config.cache_ram_mib,
+					  .on_change = on_change,
+					  .user = g };
+	int status = 0;
+
+	g->loop = loop_create();
+	struct loop_signal *signal = loop_signal_start(g->loop, SIGINT, on_interrupt, g);
+
+	g->puller = puller_start(g->loop, &options, err);
+	if (g->puller != NULL) {
+		loop_run(g->loop);
+		if (g->is_live && !g->cli->quiet) {
+			printf("\r\x1b[2K");
+		}
+	} else {
+		status = err->code;
+	}
+	puller_close(g->puller);
+	loop_signal_close(signal);
+	loop_destroy(g->loop);
+	if (status == 0 && g->pull.error_code != 0) {
+		status = err_set(err, g->pull.error_code, "%s", g->pull.error);
+	}
+	return status;
+}
+
+/* Choices */
+
+static void print_choices(const struct pull *p)
+{
+	static const char *const verdicts[] = { "?", "fits", "tight: less context or GPU layers",
+						"too large for this machine" };
+	char size[32], memory[32];
+	struct table t;
+	struct buf out;
+
+	table_init(&t);
+	table_row(&t, TERM_DIM, "NAME\tDOWNLOAD\tMEMORY\tHERE");
+	for (int i = 0; i < p->choice_count; i++) {
+		const struct pull_choice *c = &p->choices[i];
+
+		term_bytes(c->bytes, size, sizeof(size));
+		term_bytes(c->memory_bytes, memory, sizeof(memory));
+		table_row(&t, c->verdict == PULL_TOO_LARGE ? TERM_DIM : TERM_PLAIN,
+			  "%s\t%s\t%s\t%s%s", c->name, size, memory, verdicts[c->verdict],
+			  i == p->best ? "   <- best" : "");
+	}
+	buf_init(&out, OUT_MAX_BYTES);
+	table_print(&t, &out);
+	table_finish(&t);
+	term_print(&out);
+	buf_finish(&out);
+}
+
+/* What to download now: the best, if that is wished; NULL: how to get it was said. free() it. */
+static char *choose(const struct pulling *g, bool is_sure)
+{
+	const struct pull *p = &g->pull;
+	const char *best = p->best >= 0 ? p->choices[p->best].name : NULL;
+	char *source = mem_printf("%s:%s", p->source, best != NULL ? best : "NAME");
+	char *question = mem_printf("Download %s now?", best != NULL ? best : "");
+
+	if (!g->cli->json && !g->cli->quiet) {
+		print_choices(p);
+	}
+	if (best == NULL || !(is_sure || term_confirm(question, true))) {
+		if (!g->cli->json) {
+			printf("%s\nronzal pull %s\n",
+			       best != NULL ? "To get the best that fits:"
+					    : "None is known to fit. To get one anyway:",
+			       source);
+		}
+		free(source);
+		source = NULL;
+	}
+	free(question);
+	return source;
+}
+
+static int pull(struct cli *cli, const char *word, bool is_sure, struct err *err)
+{
+	struct pulling g = { .cli = cli, .is_live = term_is_live() && !cli->json };
+	struct memory_machine machine = look_at_machine(cli);
+	int status = run(&g, word, &machine, err);
+
+	if (status == 0 && g.pull.phase == PULL_CHOOSING) {
+		char *source = choose(&g, is_sure);
+
+		if (source == NULL) {
+			return 0;
+		}
+		status = run(&g, source, &machine, err);
+		free(source);
+	}
+	return status == 0 ? models_add(cli, g.pull.path, g.pull.mmproj_path, err) : status;
+}
+
+int command_pull(struct cli *cli, struct args *args, struct err *err)
+{
+	bool is_sure = args_take_flag(args, "-y", "--yes");
+	int status = args_check(args, 1, 1, err);
+
+	if (status != 0) {
+		return err_prefix(err, "ronzal pull ORG/REPO[:QUANT]");
+	}
+	if (strlen(args->items[0]) >= PULL_SOURCE_MAX_BYTES) {
+		return err_set(err, ERR_INVALID, "that name is too long");
+	}
+	return fs_is_file(args->items[0]) ? models_add(cli, args->items[0], "", err)
+					  : pull(cli, args->items[0], is_sure, err);
+}
