@@ -12,7 +12,6 @@
 #include "os/darwin.h"
 #include "os/port.h"
 
-#define MODELS_PREFIX "/models/"
 #define ENGINE_PROGRAM "llama-server"
 
 /* The engine */
@@ -80,19 +79,6 @@ int preflight_find_engine(const char *engine_path, char ret_path[FS_PATH_MAX_BYT
 
 /* The model */
 
-/* Registry paths: below /models of the containers, absolute on this host, or relative to it. */
-static char *host_path(const struct preflight *p, const char *path)
-{
-	if (strncmp(path, MODELS_PREFIX, strlen(MODELS_PREFIX)) == 0 &&
-	    p->options.model_roots[0] != NULL) {
-		return fs_join(p->options.model_roots[0], path + strlen(MODELS_PREFIX));
-	}
-	if (path[0] != '/' && p->options.model_roots[0] != NULL) {
-		return fs_join(p->options.model_roots[0], path);
-	}
-	return mem_strdup(path);
-}
-
 /*
  * The next step when a file cannot be read. -EPERM: the user may, programs in the background may
  * not, and macOS asks nobody about them (TCC).
@@ -113,19 +99,52 @@ static void explain_refusal(struct preflight *p, const char *path, int status)
 	}
 }
 
-static int resolve(struct preflight *p, const char *path, char ret_path[FS_PATH_MAX_BYTES])
+static int resolve_inside(const struct preflight *p, const char *path,
+			  char ret_path[FS_PATH_MAX_BYTES])
 {
-	char *wanted = host_path(p, path);
 	int status = ERR_DENIED;
 
 	for (const char *const *root = p->options.model_roots; status != 0 && *root != NULL;
 	     root++) {
-		if (!fs_is_folder(*root)) {
-			continue;
+		if (fs_is_folder(*root)) {
+			status = fs_resolve_inside(path, *root, ret_path, NULL);
 		}
-		p->err = (struct err){ 0 };
-		status = fs_resolve_inside(wanted, *root, ret_path, &p->err);
 	}
+	return status;
+}
+
+/*
+ * Of a split model all parts must lie inside, and the name stays as it is: the engine finds them by
+ * it, and in the hub's cache it is a link.
+ */
+static int resolve_parts(const struct preflight *p, const char *wanted,
+			 char ret_path[FS_PATH_MAX_BYTES])
+{
+	uint32_t own = 0, count = 1;
+	char *part = gguf_part_path(wanted, 0, &own, &count);
+	int status = resolve_inside(p, wanted, ret_path);
+	bool is_split = part != NULL;
+
+	for (uint32_t i = 1; is_split && status == 0 && i < count; i++) {
+		free(part);
+		part = gguf_part_path(wanted, i, &own, &count);
+		if (resolve_inside(p, part, ret_path) == ERR_DENIED) {
+			status = ERR_DENIED;
+		}
+	}
+	if (is_split) {
+		snprintf(ret_path, FS_PATH_MAX_BYTES, "%s", wanted);
+	}
+	free(part);
+	return status;
+}
+
+static int resolve(struct preflight *p, const char *path, char ret_path[FS_PATH_MAX_BYTES])
+{
+	char *wanted = registry_host_path(p->options.model_roots[0], path);
+	int status = resolve_parts(p, wanted, ret_path);
+
+	p->err = (struct err){ 0 };
 	if (status == -ENOENT) {
 		err_set(&p->err, ERR_NOT_FOUND, "the model's file is not there: %s", wanted);
 		snprintf(p->next_step, sizeof(p->next_step),
