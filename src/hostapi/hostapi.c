@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Translates: link callbacks become changes of what the readers are shown (hostapi/stream.h), POSTs
+ * Translates: link callbacks become changes of what the readers are shown (hostapi/feed.h), POSTs
  * become link requests and their replies answers. Nothing is decided here but who may ask.
  *
  * A call (struct call) is one POST on its way: it lives until the link's reply, even when its
@@ -13,7 +13,7 @@
 #include "base/digest.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "hostapi/stream.h"
+#include "hostapi/feed.h"
 #include "io/timer.h"
 
 #define HOSTAPI_CONNS_MAX 256
@@ -24,7 +24,7 @@ struct hostapi {
 	struct loop *loop;
 	struct http_server *server;
 	struct link *link;
-	struct streams streams;
+	struct feed feed;
 	const char *secret;
 	uint32_t drain_ms;
 	bool leaving;
@@ -44,29 +44,44 @@ struct call {
 
 /* From the link */
 
+/* While nobody can tell how a server is, the last word is not passed off as its state. */
+static void put_down(struct hostapi *h, const struct err *why)
+{
+	struct wire_event bye = { .type = EVENT_BYE, .bye = { .err = *why } };
+
+	LIST_FOR_EACH (it, next, &h->feed.entries) {
+		struct wire_event *e = &LIST_ITEM(it, struct feed_entry, link)->event;
+
+		if (e->type == EVENT_SERVER && server_phase_is_running(e->server.phase)) {
+			e->server.phase = SERVER_UNKNOWN;
+		}
+	}
+	feed_drop(feed_find(&h->feed, EVENT_HELLO, ""));
+	feed_drop(feed_find(&h->feed, EVENT_SYNCED, ""));
+	feed_put(&h->feed, &bye);
+}
+
 static void on_up(void *user)
 {
 	struct hostapi *h = user;
-	struct streams *s = &h->streams;
+	struct wire_event hello = { .type = EVENT_HELLO,
+				    .hello = { .version = WIRE_VERSION,
+					       .version_min = WIRE_VERSION_MIN,
+					       .restricted = true } };
 
-	mirror_clear(&s->mirror);
-	s->down = (struct err){ 0 };
-	s->synced = false;
-	s->epoch++;
-	streams_pump(s);
+	feed_clear(&h->feed);
+	feed_put(&h->feed, &hello);
 }
 
 static void on_down(void *user, const struct err *why)
 {
 	struct hostapi *h = user;
-	struct streams *s = &h->streams;
+	const struct feed_entry *said = feed_find(&h->feed, EVENT_BYE, "");
 
-	if (s->down.code != why->code || strcmp(s->down.text, why->text) != 0) {
+	if (said == NULL || said->event.bye.err.code != why->code ||
+	    strcmp(said->event.bye.err.text, why->text) != 0) {
 		log_warn("%s", why->text); /* once, not at every new try */
-		s->down = *why;
-		s->synced = false;
-		s->epoch++;
-		streams_pump(s);
+		put_down(h, why);
 	}
 }
 
@@ -74,27 +89,28 @@ static void on_host(void *user, const struct host_info *host)
 {
 	struct hostapi *h = user;
 
-	mirror_put_host(&h->streams.mirror, host);
-	streams_pump(&h->streams);
+	feed_put(&h->feed, &(struct wire_event){ .type = EVENT_HOST, .host = *host });
 }
 
 static void on_server(void *user, const struct server *server)
 {
 	struct hostapi *h = user;
 
-	mirror_put(&h->streams.mirror, server);
-	streams_pump(&h->streams);
+	feed_put(&h->feed, &(struct wire_event){ .type = EVENT_SERVER, .server = *server });
 }
 
 static void on_progress(void *user, const char *id, float fraction, int32_t eta_ms)
 {
 	struct hostapi *h = user;
+	struct feed_entry *entry = feed_find(&h->feed, EVENT_SERVER, id);
 	struct wire_event e = { .type = EVENT_PROGRESS,
 				.progress = { .fraction = fraction, .eta_ms = eta_ms } };
 
-	if (mirror_put_progress(&h->streams.mirror, id, fraction, eta_ms)) {
+	if (entry != NULL) {
+		entry->event.server.progress = fraction;
+		entry->event.server.eta_ms = eta_ms;
 		span_copy(span_of(id), e.progress.id, sizeof(e.progress.id));
-		streams_tell(&h->streams, &e);
+		feed_tell(&h->feed, &e);
 	}
 }
 
@@ -103,17 +119,16 @@ static void on_removed(void *user, const char *id)
 	struct hostapi *h = user;
 	struct wire_event e = { .type = EVENT_REMOVED };
 
-	mirror_remove(&h->streams.mirror, id);
+	feed_drop(feed_find(&h->feed, EVENT_SERVER, id));
 	span_copy(span_of(id), e.removed.id, sizeof(e.removed.id));
-	streams_tell(&h->streams, &e);
+	feed_tell(&h->feed, &e);
 }
 
 static void on_synced(void *user)
 {
 	struct hostapi *h = user;
 
-	h->streams.synced = true;
-	streams_pump(&h->streams);
+	feed_put(&h->feed, &(struct wire_event){ .type = EVENT_SYNCED });
 }
 
 static void on_log(void *user, const char *id, struct span line, uint64_t dropped)
@@ -122,7 +137,7 @@ static void on_log(void *user, const char *id, struct span line, uint64_t droppe
 	struct wire_event e = { .type = EVENT_LOG, .log = { .line = line, .dropped = dropped } };
 
 	span_copy(span_of(id), e.log.id, sizeof(e.log.id));
-	streams_tell(&h->streams, &e);
+	feed_tell(&h->feed, &e);
 }
 
 static const struct link_callbacks link_calls = {
@@ -144,10 +159,15 @@ static void reply_buf(struct exchange *x, int status, struct buf *body)
 	buf_finish(body);
 }
 
+static void write_agent(struct json_writer *w, const struct hostapi *h)
+{
+	jsonw_member_text(w, "agent",
+			  link_is_up(h->link) ? "connected" : link_error(h->link)->text);
+}
+
 /* "ok" for whoever asks whether we live; how the agent is, for a person. */
 static void handle_health(struct hostapi *h, struct exchange *x)
 {
-	const struct err *down = link_error(h->link);
 	struct json_writer w;
 	struct buf body;
 
@@ -155,7 +175,7 @@ static void handle_health(struct hostapi *h, struct exchange *x)
 	jsonw_init(&w, &body);
 	jsonw_object(&w);
 	jsonw_member_text(&w, "status", "ok");
-	jsonw_member_text(&w, "agent", down->code == 0 ? "connected" : down->text);
+	write_agent(&w, h);
 	jsonw_end_all(&w);
 	reply_buf(x, 200, &body);
 }
@@ -172,42 +192,31 @@ static void handle_ready(struct hostapi *h, struct exchange *x)
 	exchange_reply_json(x, 200, SPAN_LIT("{\"status\":\"ready\"}"));
 }
 
-/* While nobody can tell how a server is, the last word is not passed off as its state. */
-static void write_servers(struct json_writer *w, const struct mirror *m, bool known)
-{
-	struct server *shown = mem_alloc(sizeof(*shown));
-
-	jsonw_key(w, "servers");
-	jsonw_array(w);
-	for (const struct mirror_entry *e = mirror_after(m, 0); e != NULL; e = mirror_next(m, e)) {
-		*shown = e->server;
-		if (!known && server_phase_is_running(shown->phase)) {
-			shown->phase = SERVER_UNKNOWN;
-		}
-		server_write(w, shown);
-	}
-	jsonw_end(w);
-	free(shown);
-}
-
 static void handle_status(struct hostapi *h, struct exchange *x)
 {
-	const struct mirror *m = &h->streams.mirror;
-	const struct err *down = link_error(h->link);
+	const struct feed_entry *host = feed_find(&h->feed, EVENT_HOST, "");
 	struct json_writer w;
 	struct buf body;
 
 	buf_init(&body, STATUS_MAX_BYTES);
 	jsonw_init(&w, &body);
 	jsonw_object(&w);
-	jsonw_member_text(&w, "agent", down->code == 0 ? "connected" : down->text);
+	write_agent(&w, h);
 	jsonw_key(&w, "host");
-	if (m->host_change > 0) {
-		host_info_write(&w, &m->host);
+	if (host != NULL) {
+		host_info_write(&w, &host->event.host);
 	} else {
 		jsonw_null(&w);
 	}
-	write_servers(&w, m, down->code == 0);
+	jsonw_key(&w, "servers");
+	jsonw_array(&w);
+	LIST_FOR_EACH (it, next, &h->feed.entries) {
+		const struct wire_event *e = &LIST_ITEM(it, struct feed_entry, link)->event;
+
+		if (e->type == EVENT_SERVER) {
+			server_write(&w, &e->server);
+		}
+	}
 	jsonw_end_all(&w);
 	reply_buf(x, 200, &body);
 }
@@ -216,7 +225,7 @@ static void handle_events(struct hostapi *h, struct exchange *x)
 {
 	struct err err = { 0 };
 
-	if (streams_add(&h->streams, x, &err) != 0) {
+	if (feed_add(&h->feed, x, &err) != 0) {
 		exchange_fail(x, &err);
 	}
 }
@@ -261,6 +270,9 @@ static void on_reply(void *user, const struct link_reply *reply)
 	int status = reply->err.code == 0 ? 200 : err_http_status(reply->err.code);
 	struct buf body;
 
+	if (!link_is_up(c->hostapi->link)) {
+		status = 503; /* why the agent is away is no verdict on who asks */
+	}
 	if (c->x != NULL) {
 		buf_init(&body, WIRE_LINE_MAX_BYTES + 1);
 		ENSURE(wire_event_encode(&e, &body) == 0);
@@ -422,12 +434,12 @@ struct hostapi *hostapi_start(struct loop *loop, const struct hostapi_options *o
 		free(h);
 		return NULL;
 	}
-	streams_init(&h->streams, loop);
+	feed_init(&h->feed, loop);
 	timer_init(&h->leave_timer, loop, on_leave_timeout);
 	ssh.callbacks = &link_calls;
 	ssh.user = h;
 	h->link = link_ssh_create(loop, &ssh);
-	h->streams.down = *link_error(h->link);
+	put_down(h, link_error(h->link));
 	return h;
 }
 
@@ -474,7 +486,7 @@ void hostapi_close(struct hostapi *h)
 {
 	if (h != NULL) {
 		timer_stop(&h->leave_timer);
-		streams_finish(&h->streams);
+		feed_finish(&h->feed);
 		http_server_close(h->server);
 		link_close(h->link);
 		h->closed = true;

@@ -394,6 +394,8 @@ static void the_reason_of_a_loss_reaches_the_backend(void **state)
 	assert_non_null(strstr(now->body, "ronzal service install"));
 	set_mode("denied");
 	RUN_UNTIL(strstr(now->down, "does not accept ronzal's key") != NULL);
+	assert_int_equal(fetch(H1_POST, "/api/servers/start", "Bearer " SECRET, "{}"), 503);
+	assert_non_null(strstr(now->body, "does not accept ronzal's key"));
 	set_mode("serve");
 	RUN_UNTIL(now->synced > 0);
 	assert_int_equal(fetch(H1_GET, "/ready", NULL, NULL), 200);
