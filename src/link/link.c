@@ -231,7 +231,7 @@ static void on_timer(struct timer *timer)
 		timer_start(timer, WIRE_PING_MS);
 		say(l, &(struct wire_request){ .verb = VERB_PING, .seq = ++l->seq });
 	} else {
-		err_set(&err, ERR_TIMEOUT, "%s gave no sign for %u s", l->peer,
+		err_set(&err, ERR_TIMEOUT, "%s gave no sign for %u s; it may be asleep", l->peer,
 			(l->state == LINK_UP ? WIRE_PING_GRACE_MS : l->kind->hello_ms) / 1000);
 		link_lose(l, &err);
 	}
