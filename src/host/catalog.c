@@ -122,6 +122,9 @@ static void tell(struct catalog *c, const struct reading *r)
 		if (error[0] != '\0') {
 			log_error("registry: %s", error);
 		}
+		for (size_t i = 0; i < now->problem_count && i < REGISTRY_PROBLEMS_MAX; i++) {
+			log_warn("registry: %s", now->problems[i].text);
+		}
 	}
 }
 
