@@ -15,6 +15,7 @@ host_begin() { # UID PORT
 	while getent passwd "$HOST_UID" >/dev/null || getent group "$HOST_UID" >/dev/null; do
 		HOST_UID=$((HOST_UID + 1)) # somebody has that one
 	done
+	echo "# the host's user is $HOST_UID"
 	useradd -u "$HOST_UID" -M -d "$HOST_HOME" -s /bin/bash -p '*' "$HOST_USER" || exit 1
 	mkdir -m 755 "$HOST_HOME" && chown -R "$HOST_USER" "$HOST_HOME" "$CHECKOUT"
 	[ -d /run/sshd ] || mkdir -p -m 0755 /run/sshd

@@ -8,6 +8,10 @@
 #   docker_images    builds ronzal and ronzal-cpu, prints their sizes
 #   docker_end       takes down the project and ends the engine that docker_begin started
 #
+#   compose ...      docker-compose in $CHECKOUT; COMPOSE names another one
+#   healthy SERVICE...  set_mode true|false|auto   chat MODEL   chat_answers MODEL
+#   within SECONDS COMMAND...   tries it until it is true
+#
 #   $CHECKOUT        a copy of the checkout, so that .env and docker-compose.yml may be changed
 #   $BRIDGE          the host's address as containers see it
 
@@ -106,4 +110,57 @@ docker_images() {
 		docker image inspect $image -f '{{.Size}}' |
 			awk -v n=$image '{ printf "# image %s: %.1f MB\n", n, $1 / 1000000 }'
 	done
+}
+
+# The project ---------------------------------------------------------------------------------
+
+API=http://localhost:8000
+PORTS='5173 8000 9090 8080 8081'
+
+docker_needs_ports() {
+	for port in $PORTS; do
+		! curl -s -m 1 "http://127.0.0.1:$port/" >/dev/null || docker_skip "port $port is taken on this machine"
+	done
+}
+
+within() {
+	within_until=$(($(date +%s) + $1))
+	shift
+	until "$@"; do
+		[ "$(date +%s)" -lt "$within_until" ] || { echo "waited in vain for: $*"; return 1; }
+		sleep 0.2
+	done
+}
+
+compose() { (cd "$CHECKOUT" && ${COMPOSE:-docker-compose} "$@"); }
+
+container() { compose ps -q "$1" 2>/dev/null; } # SERVICE
+
+healthy() {
+	for service; do
+		id=$(container "$service") && [ -n "$id" ] &&
+			[ "$(docker inspect -f '{{.State.Health.Status}}' "$id")" = healthy ] || return 1
+	done
+}
+
+# One answer of one model, from the host, by the OpenAI form.
+chat() {
+	curl -s -m 60 "$API/v1/chat/completions" -H 'Content-Type: application/json' \
+		-d "{\"model\":\"$1\",\"max_tokens\":4,\"messages\":[{\"role\":\"user\",\"content\":\"hello\"}]}"
+}
+
+chat_answers() { chat "$1" >"$T/chat" && grep -q '"choices"' "$T/chat"; }
+
+set_mode() { # the edit that the seed asks for
+	sed "s/USE_EXTERNAL_SERVERS=[a-z]*/USE_EXTERNAL_SERVERS=$1/" "$CHECKOUT/docker-compose.yml" >"$T/c.yml" &&
+		cat "$T/c.yml" >"$CHECKOUT/docker-compose.yml"
+}
+
+logs_on_failure() { # TEST
+	"$1" || { compose logs --tail 15 2>&1 | cut -c1-240 | tail -40; return 1; }
+}
+
+up() { # SERVICE... that must become healthy
+	compose up -d >"$T/out" 2>&1 || { tail -5 "$T/out"; return 1; }
+	within 120 healthy "$@"
 }

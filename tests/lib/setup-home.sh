@@ -28,7 +28,7 @@ setup_begin() { # PORT_FROM
 	echo 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAISomebodyElse else@where' >"$AUTHORIZED"
 	export HOME="$T/user" RONZAL_HOME="$T/r" RONZAL_SSH_PORT="$PORT" \
 		RONZAL_ENGINE_PORT_MIN=$(($1 + 30)) RONZAL_ENGINE_PORT_MAX=$(($1 + 39)) \
-		RONZAL_CONTROLLER_LEASE_S=3 NO_COLOR=1
+		RONZAL_CONTROLLER_LEASE_S=8 NO_COLOR=1
 }
 
 setup_end() {
@@ -50,10 +50,11 @@ register_models() {
 	END
 }
 
-# The key as the container uses it: set-up's own configuration with the places of this machine.
+# The key as the container uses it: set-up's files in a folder of the container's user, and its own
+# configuration with the places of this machine.
 client_config() {
-	sed "s|/ssh/|$RONZAL_HOME/config/ssh/|; s|host.docker.internal|127.0.0.1|" \
-		"$RONZAL_HOME/config/ssh/config" >"$T/client_config"
+	cp -R "$RONZAL_HOME/config/ssh" "$T/ssh" && chown -R "$(id -u)" "$T/ssh"
+	sed "s|/ssh/|$T/ssh/|; s|host.docker.internal|127.0.0.1|" "$T/ssh/config" >"$T/client_config"
 }
 
 host_command() { # COMMAND: by the restricted key

@@ -8,6 +8,8 @@ cd "$(dirname "$0")/../.." || exit 1
 . tests/lib/setup-home.sh
 RONZAL_BUILD=${RONZAL_BUILD:-$PWD/build}
 setup_begin 19540
+OWNER=$(id -u) # whom containers run as: never root
+[ "$OWNER" -ne 0 ] || OWNER=1000
 
 # What set-up may have changed, in one number.
 fingerprint() {
@@ -49,9 +51,10 @@ check adds_one_restricted_line_beside_the_others one_line
 
 what_containers_read() {
 	[ "$(find "$RONZAL_HOME/config/ssh/id_ed25519" -perm 600)" ] &&
-		grep -qx "ronzal:x:$(id -u):$(id -g):ronzal:/:/sbin/nologin" "$RONZAL_HOME/config/ssh/passwd" &&
+		grep -q "^ronzal:x:$OWNER:[1-9][0-9]*:ronzal:/:/sbin/nologin\$" "$RONZAL_HOME/config/ssh/passwd" &&
+		[ -z "$(find "$RONZAL_HOME/config/ssh" "$RONZAL_HOME/state/registry" ! -user "$OWNER")" ] &&
 		grep -q '^ronzal-host ssh-ed25519 ' "$RONZAL_HOME/config/ssh/known_hosts" &&
-		grep -qx "RONZAL_UID=$(id -u)" "$CHECKOUT/.env" &&
+		grep -qx "RONZAL_UID=$OWNER" "$CHECKOUT/.env" && grep -qx RONZAL_BACKEND_PORT=8000 "$CHECKOUT/.env" &&
 		grep -qx "RONZAL_MODELS_FOLDER=$RONZAL_HOME/models" "$CHECKOUT/.env" || return 1
 	# The configuration as ssh itself understands it.
 	ssh -G -F "$RONZAL_HOME/config/ssh/config" ronzal-host >"$T/out" || return 1
@@ -95,11 +98,12 @@ ours_and_older() {
 check replaces_older_and_unrestricted_lines_of_ours_and_leaves_the_others ours_and_older
 
 keeps_env() {
-	printf 'OTHER=1\n%s\nRONZAL_BACKEND_PORT=8123\n' "$(cat "$CHECKOUT/.env")" >"$T/env"
-	sed 's/^RONZAL_UID=.*/RONZAL_UID=99999/' "$T/env" >"$CHECKOUT/.env"
+	printf 'OTHER=1\n%s\n' "$(cat "$CHECKOUT/.env")" >"$T/env"
+	sed 's/^RONZAL_GID=.*/RONZAL_GID=99999/; s/^RONZAL_BACKEND_PORT=.*/RONZAL_BACKEND_PORT=8123/' \
+		"$T/env" >"$CHECKOUT/.env"
 	set_up >"$T/out" 2>&1 || { cat "$T/out"; return 1; }
 	grep -qx OTHER=1 "$CHECKOUT/.env" && grep -qx RONZAL_BACKEND_PORT=8123 "$CHECKOUT/.env" &&
-		[ "$(grep -c ^RONZAL_UID= "$CHECKOUT/.env")" -eq 1 ] && grep -qx "RONZAL_UID=$(id -u)" "$CHECKOUT/.env"
+		[ "$(grep -c ^RONZAL_GID= "$CHECKOUT/.env")" -eq 1 ] && ! grep -q 99999 "$CHECKOUT/.env"
 }
 check keeps_the_other_lines_of_env keeps_env
 
@@ -165,6 +169,15 @@ takes_all() {
 	sshd_restart && set_up >"$T/out" 2>&1
 }
 check an_sshd_that_lets_any_variable_in_is_refused_and_keeps_no_key takes_all
+
+odd_users() {
+	[ "$(id -u)" -eq 0 ] || return 0
+	SUDO_USER=ann "$SETUP" --yes </dev/null >"$T/out" 2>&1 && return 1
+	grep -q 'without sudo' "$T/out" || return 1
+	RONZAL_UID=0 "$SETUP" --yes </dev/null >"$T/out" 2>&1 && return 1
+	grep -q "RONZAL_UID is '0'" "$T/out"
+}
+check containers_never_run_as_root odd_users
 
 odd_places() {
 	for place in "$T/it's" "$T/a\"b" "$T/a\$b" "$T/a\`b"; do
