@@ -54,6 +54,7 @@ cmd:llvm-objdump         llvm                  -            looks into the Mac b
 cmd:debootstrap          debootstrap           -            base image for the Docker tests
 fn:has_docker            docker.io             -            Docker tests
 fn:has_compose           docker-compose        -            Docker tests
+fn:has_compose_v2        -                     -            Docker tests with compose v2 as well
 '
 
 # The packages that Debian 12 lacks. They need only libc 2.14, so Debian 13's are taken.
@@ -141,6 +142,10 @@ has_chromium() {
 
 has_compose() {
 	docker compose version >/dev/null 2>&1 || command -v docker-compose >/dev/null 2>&1
+}
+
+has_compose_v2() {
+	command -v docker-compose-v2 >/dev/null 2>&1 || docker compose version >/dev/null 2>&1
 }
 
 # The end-to-end tests load TypeScript by "node --import", which came with 18.19.
@@ -268,18 +273,20 @@ install_apt_tests() { # ROWS
 		apt_quiet install -y --no-install-recommends "$package" </dev/null ||
 			say "warning: $package: $(grep -m 1 '^E:' "$work/apt.log")"
 	done
-	has_promtool || fetch_promtool
+	has_promtool || unpack_program prometheus usr/bin/promtool promtool
+	has_compose_v2 || unpack_program docker-compose/trixie \
+		usr/libexec/docker/cli-plugins/docker-compose docker-compose-v2
 }
 
-# The package prometheus would run a server on the Host API's port: only its promtool is taken.
-fetch_promtool() {
-	apt_knows prometheus || return 0
-	say "unpacks promtool into .cache/bin (checks /metrics)"
-	mkdir -p "$tools" "$work/prometheus" || return
-	(cd "$work" && apt-get -qq download prometheus >/dev/null 2>&1 &&
-		dpkg-deb -x prometheus_*.deb prometheus) &&
-		cp "$work/prometheus/usr/bin/promtool" "$tools/" ||
-		say "warning: promtool could not be unpacked"
+# One program of a package that is not installed: prometheus would run a server on the Host API's
+# port, and Debian 13's compose v2 would take the place of the v1 that is tested as well.
+unpack_program() { # PACKAGE PATH NAME: into .cache/bin, when apt knows it
+	mkdir -p "$tools" "$work/$3" && cd "$work/$3" || return
+	if apt-get -qq download "$1" >/dev/null 2>&1; then
+		say "unpacks $3 into .cache/bin"
+		dpkg-deb -x ./*.deb . && cp "$2" "$tools/$3" || say "warning: $3 could not be unpacked"
+	fi
+	cd - >/dev/null || exit 1
 }
 
 # brew --------------------------------------------------------------------------------------

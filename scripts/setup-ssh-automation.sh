@@ -11,11 +11,12 @@
 #
 # The key can start and stop the registered models and see their states, nothing else. Run it again
 # at any time: what is right is kept, what is ours and old is replaced, what is not ours is left.
-# It never needs root on Linux.
+# It never needs root on Linux. Where root is the user, containers run as another one all the same.
 #
 # Environment: RONZAL_HOME   one folder for everything of ronzal instead of the usual places
 #              RONZAL_MODELS     folder of GGUF files, the containers' /models (~/models)
 #              RONZAL_SSH_PORT   port of this machine's sshd (as before, or 22)
+#              RONZAL_UID        user that the containers run as, for root alone (1000)
 set -u
 umask 077
 
@@ -60,8 +61,14 @@ quotable() { # PATH: fit for authorized_keys, ssh's configuration, .env and the 
 find_places() {
 	here=$(cd "$(dirname "$0")" && pwd) || exit 1
 	checkout=$(cd "$here/.." && pwd)
+	env_file=$checkout/.env
 	system=$(uname)
-	user=$(id -un)
+	user=$(id -un) uid=$(id -u) gid=$(id -g)
+	if [ "$uid" -eq 0 ]; then
+		[ -z "${SUDO_USER:-}" ] || die user "this is root by sudo, for $SUDO_USER" 'run it without sudo'
+		uid=${RONZAL_UID:-$(env_value RONZAL_UID)}
+		uid=${uid:-1000} gid=${uid:-1000}
+	fi
 	if [ -n "${RONZAL_HOME:-}" ]; then
 		libexec=$RONZAL_HOME/libexec state=$RONZAL_HOME/state config=$RONZAL_HOME/config
 		logs=$RONZAL_HOME/logs gate_logs=$RONZAL_HOME/logs models=$RONZAL_HOME/models
@@ -83,7 +90,6 @@ find_places() {
 	port=${port:-22}
 	registry=$state/registry
 	authorized=$HOME/.ssh/authorized_keys
-	env_file=$checkout/.env
 	[ -n "${RONZAL_MODELS:-}" ] || RONZAL_MODELS=$(env_value RONZAL_MODELS_FOLDER)
 	models=${RONZAL_MODELS:-$models}
 	for place in "$libexec" "$state" "$config" "$models" "$HOME" "$user"; do
@@ -91,6 +97,7 @@ find_places() {
 			'set RONZAL_HOME (and RONZAL_MODELS) to plain paths'
 	done
 	case $port in '' | *[!0-9]*) die places "RONZAL_SSH_PORT is '$port'" 'a port number' ;; esac
+	case $uid in 0 | *[!0-9]*) die user "RONZAL_UID is '$uid'" 'a user number, not 0' ;; esac
 }
 
 env_value() { # NAME: its value in .env
@@ -147,7 +154,7 @@ step_folders() {
 			mkdir -p "$folder" || exit 1
 		done
 		chmod 700 "$ssh_folder"
-		mkdir -p "$models" || exit 1
+		[ -d "$models" ] || { mkdir -p "$models" && chmod 755 "$models"; } || exit 1
 		if [ -f "$state/model_registry.json" ] && [ ! -f "$registry/model_registry.json" ]; then
 			cp "$state/model_registry.json" "$registry/"
 			did registry "your models of 'ronzal up' copied to $registry"
@@ -164,7 +171,7 @@ step_folders() {
 }
 
 step_key() {
-	if [ -f "$ssh_folder/id_ed25519" ] && [ -f "$ssh_folder/id_ed25519.pub" ] &&
+	if [ -f "$ssh_folder/id_ed25519.pub" ] && [ -n "$(find "$ssh_folder/id_ed25519" -perm 600 2>/dev/null)" ] &&
 		ssh-keygen -y -P '' -f "$ssh_folder/id_ed25519" >/dev/null 2>&1; then
 		kept key "$ssh_folder/id_ed25519"
 	elif [ "$1" = check ]; then
@@ -242,7 +249,7 @@ step_sshd() {
 ssh_files() { # FOLDER-AS-READ FILE
 	case $2 in
 	known_hosts) printf '%s\n' "$served" | sort | sed "s/^/$HOST_ALIAS /" ;;
-	passwd) printf 'ronzal:x:%s:%s:ronzal:/:/sbin/nologin\n' "$(id -u)" "$(id -g)" ;;
+	passwd) printf 'ronzal:x:%s:%s:ronzal:/:/sbin/nologin\n' "$uid" "$gid" ;;
 	config)
 		cat <<-END
 			# Written by setup-ssh-automation.sh for the ssh client of the Host API.
@@ -295,6 +302,18 @@ step_client() {
 	done
 }
 
+# ssh wants its key to be the user's own, and the backend writes the registry.
+step_owner() {
+	if [ -z "$(find "$ssh_folder" "$registry" ! -user "$uid" 2>/dev/null)" ]; then
+		[ "$uid" -eq "$(id -u)" ] || kept user "you are root; containers run as $uid, who owns the key"
+	elif [ "$1" = check ]; then
+		failed user "$ssh_folder or $registry is not owned by $uid, whom containers run as" "$0"
+	else
+		chown -R "$uid:$gid" "$ssh_folder" "$registry" || die user "chown to $uid failed" 'see its message'
+		did user "containers run as $uid, who owns $ssh_folder and $registry"
+	fi
+}
+
 step_conf() {
 	conf=$config/host.conf
 	if [ -f "$conf" ]; then
@@ -324,12 +343,19 @@ step_conf() {
 
 env_lines() {
 	cat <<-END
-		RONZAL_UID=$(id -u)
-		RONZAL_GID=$(id -g)
+		RONZAL_UID=$uid
+		RONZAL_GID=$gid
 		RONZAL_MODELS_FOLDER=$models
 		RONZAL_REGISTRY_FOLDER=$registry
 		RONZAL_SSH_FOLDER=$ssh_folder
 	END
+}
+
+# The ports that the user has not set himself.
+env_ports() {
+	for line in RONZAL_FRONTEND_PORT=5173 RONZAL_BACKEND_PORT=8000 RONZAL_HOSTAPI_PORT=9090; do
+		[ -n "$(env_value "${line%=*}")" ] || echo "$line"
+	done
 }
 
 # .env without the lines that are ours.
@@ -341,14 +367,15 @@ others_env() {
 step_env() {
 	if [ ! -f "$checkout/docker-compose.yml" ]; then
 		return 0
-	elif [ "$(grep -E '^RONZAL_(UID|GID|(MODELS|REGISTRY|SSH)_FOLDER)=' "$env_file" 2>/dev/null)" = "$(env_lines)" ]; then
+	elif [ "$(grep -E '^RONZAL_(UID|GID|(MODELS|REGISTRY|SSH)_FOLDER)=' "$env_file" 2>/dev/null)" = "$(env_lines)" ] &&
+		[ -z "$(env_ports)" ]; then
 		kept .env "$env_file"
 	elif [ "$1" = check ]; then
 		failed .env "$env_file does not say where things are" "$0"
 	else
-		{ others_env; echo '# Written by setup-ssh-automation.sh for docker-compose.'; env_lines; } |
+		{ others_env; echo '# Written by setup-ssh-automation.sh for docker-compose.'; env_lines; env_ports; } |
 			put_file "$env_file" 600
-		did .env "wrote $env_file: user $(id -u), models $models"
+		did .env "wrote $env_file: user $uid, models $models"
 	fi
 }
 
@@ -361,6 +388,19 @@ step_agent() {
 		# shellcheck disable=SC2086 # no word when empty
 		"$libexec/ronzal" service install $BACKGROUND || die agent 'it could not be started' \
 			"see the message above, and $logs/agent.log"
+	fi
+}
+
+# systemd ends a user's units with his last session, unless he lingers.
+step_linger() {
+	case $("$libexec/ronzal" service status 2>/dev/null) in *'systemd user unit'*) ;; *) return 0 ;; esac
+	if [ "$(loginctl show-user "$user" --property=Linger --value 2>/dev/null)" = yes ]; then
+		kept linger 'the agent runs on when you log out'
+	elif [ "$1" = do ] && ask 'Let the agent run on when you log out (loginctl enable-linger)?' &&
+		loginctl enable-linger; then
+		did linger 'the agent runs on when you log out'
+	else
+		said note linger 'the agent ends when you log out; to keep it: loginctl enable-linger'
 	fi
 }
 
@@ -425,7 +465,8 @@ uninstall() {
 		[ ! -d "$folder" ] || { rm -rf "$folder" && did removed "$folder"; }
 	done
 	if [ -f "$env_file" ] && [ "$(env_value RONZAL_SSH_FOLDER)" = "$ssh_folder" ]; then
-		others_env | put_file "$env_file" 600 && did .env 'our lines taken out'
+		others_env | grep -v -x -E 'RONZAL_(FRONTEND_PORT=5173|BACKEND_PORT=8000|HOSTAPI_PORT=9090)' |
+			put_file "$env_file" 600 && did .env 'our lines taken out'
 		[ -s "$env_file" ] || rm -f "$env_file"
 	fi
 	said left models "$models"
@@ -439,9 +480,11 @@ all_steps() { # do|check
 	step_key "$1"
 	step_authorized "$1"
 	step_client "$1"
+	step_owner "$1"
 	step_conf "$1"
 	step_env "$1"
 	step_agent "$1"
+	step_linger "$1"
 	[ -n "$FAILED" ] || step_connect "$1"
 }
 
