@@ -1,12 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The unit and the LaunchAgent, against recorded text.
+ * The unit and the LaunchAgent, against recorded text; the unit also by systemd's own reader.
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "unit.h"
 
+#include "base/fs.h"
 #include "cli/service_text.h"
 
 static const struct service_place usual = {
@@ -72,6 +77,60 @@ static void unit_takes_special_characters_literally(void **state)
 		    "\n"
 		    "[Install]\n"
 		    "WantedBy=default.target\n");
+}
+
+/* What `systemd-analyze verify` says of a unit; false: it is not here. It fails for nothing. */
+static bool systemd_says(const char *text, char *said, size_t room)
+{
+	char folder[] = "/tmp/ronzal-unit.XXXXXX";
+	char *unit, *output;
+	int fd, status = -1;
+	pid_t pid;
+
+	assert_non_null(mkdtemp(folder));
+	unit = fs_join(folder, "ronzal-agent.service");
+	output = fs_join(folder, "output");
+	assert_int_equal(fs_replace(unit, span_of(text), 0600, NULL), 0);
+	fd = open(output, O_RDWR | O_CREAT, 0600);
+	pid = fork();
+	if (pid == 0) {
+		dup2(fd, STDOUT_FILENO);
+		dup2(fd, STDERR_FILENO);
+		setenv("XDG_RUNTIME_DIR", folder, 1);
+		execlp("systemd-analyze", "systemd-analyze", "--user", "verify", unit, NULL);
+		_exit(127);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	memset(said, 0, room);
+	assert_true(pread(fd, said, room - 1, 0) >= 0);
+	close(fd);
+	unlink(output);
+	unlink(unit);
+	rmdir(folder);
+	free(output);
+	free(unit);
+	return WIFEXITED(status) && WEXITSTATUS(status) != 127;
+}
+
+static void systemd_finds_nothing_wrong_with_the_unit(void **state)
+{
+	struct service_place place = awkward;
+	char said[4096];
+	struct buf out;
+
+	(void)state;
+	place.program = "/bin/true"; /* it looks for the program */
+	buf_init(&out, 65536);
+	service_systemd_unit(&place, &out);
+	if (!systemd_says(buf_text(&out), said, sizeof(said))) {
+		buf_finish(&out);
+		skip(); /* no systemd-analyze here: scripts/deps.sh --test */
+	}
+	assert_string_equal(said, "");
+	buf_add_text(&out, "[Service]\nKillMode=nonsense\n");
+	systemd_says(buf_text(&out), said, sizeof(said));
+	assert_non_null(strstr(said, "nonsense"));
+	buf_finish(&out);
 }
 
 #define PLIST_HEAD \
@@ -178,6 +237,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(unit_of_a_usual_place),
 		cmocka_unit_test(unit_takes_special_characters_literally),
+		cmocka_unit_test(systemd_finds_nothing_wrong_with_the_unit),
 		cmocka_unit_test(plist_of_a_usual_place),
 		cmocka_unit_test(plist_takes_special_characters_literally),
 		cmocka_unit_test(launchctl_refusals_say_what_to_do),
