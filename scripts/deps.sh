@@ -51,7 +51,7 @@ fn:has_promtool          -                     prometheus   checks /metrics
 fn:has_venv              python3-venv          -            Zig, for the Mac binaries
 cmd:tclsh                tcl                   -            SQLite, for the Mac binaries
 cmd:llvm-objdump         llvm                  -            looks into the Mac binaries
-cmd:systemd-analyze      systemd               -            checks the agent's unit
+cmd:systemd-analyze      systemd               -            checks the unit of the agent
 cmd:debootstrap          debootstrap           -            base image for the Docker tests
 fn:has_docker            docker.io             -            Docker tests
 fn:has_compose           docker-compose        -            Docker tests

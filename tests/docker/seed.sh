@@ -82,7 +82,7 @@ cat <&3" >"$T/out" 2>&1
 check another_container_chats_with_its_key_and_not_without other_container
 
 seed_commands() {
-	PATH=$(dirname "$engine"):$PATH
+	PATH=$(dirname "${HOST_ENGINE:-}"):$PATH
 	llama-server --version 2>&1 | grep -qi version || { echo 'llama-server --version'; return 1; }
 	if command -v lsof >/dev/null 2>&1; then
 		lsof -i :9090 | grep -q LISTEN || { echo 'lsof -i :9090 shows nothing'; return 1; }

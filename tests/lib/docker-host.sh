@@ -3,7 +3,7 @@
 # The host's side of the Docker tests: a user of his own with a home, and a real sshd on the Docker
 # bridge that lets him in. Sourced after tests/lib/docker.sh; needs root.
 #
-#   host_begin UID PORT    adds the user, starts sshd; $HOST_HOME
+#   host_begin UID PORT    adds the user, starts sshd; $HOST_HOME, $HOST_ENGINE (llama-server)
 #   as_host COMMAND...     runs it as that user, in $CHECKOUT, with his environment
 #   host_end               ends sshd, the agent, the engines; removes the user
 
@@ -34,8 +34,8 @@ host_begin() { # UID PORT
 	END
 	"$(sshd_program)" -D -e -f "$T/sshd_config" >>"$T/sshd.log" 2>&1 &
 	SSHD=$!
-	engine=$(scripts/engine.sh --print-path 2>/dev/null) || docker_skip 'no llama-server: scripts/engine.sh'
-	host_engine "$engine"
+	HOST_ENGINE=$(scripts/engine.sh --print-path 2>/dev/null) || docker_skip 'no llama-server: scripts/engine.sh'
+	host_engine "$HOST_ENGINE"
 }
 
 # The user can neither see root's home nor this checkout: he gets copies.
