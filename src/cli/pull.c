@@ -221,7 +221,11 @@ static char *choose(const struct pulling *g, bool is_sure)
 static int pull(struct cli *cli, const char *word, bool is_sure, struct err *err)
 {
 	struct pulling g = { .cli = cli, .is_live = term_is_live() && !cli->json };
-	struct memory_machine machine = look_at_machine(cli);
+	struct memory_machine machine = { 0 };
+
+	if (strchr(word, ':') == NULL) { /* there may be several to choose from */
+		machine = look_at_machine(cli);
+	}
 	int status = run(&g, word, &machine, err);
 
 	if (status == 0 && g.pull.phase == PULL_CHOOSING) {

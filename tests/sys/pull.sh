@@ -24,8 +24,9 @@ commit=0123456789abcdef0123456789abcdef01234567
 export RONZAL_HOME="$T/home" RONZAL_ENGINE_PORT_MIN=19930 RONZAL_ENGINE_PORT_MAX=19949
 export RONZAL_MODEL_ROOTS="$T/models:$T/hub" HF_HUB_CACHE="$T/hub" RONZAL_BACKEND_PORT=19950
 unset HF_TOKEN HF_HOME HF_ENDPOINT USE_EXTERNAL_SERVERS http_proxy https_proxy all_proxy
-mkdir -p "$T/models" "$T/repos/tiny" "$T/repos/parts/q8" "$T/repos/one"
-mkdir -p -m 700 "$RONZAL_HOME/state"
+mkdir -p "$T/models" "$T/repos/tiny" "$T/repos/parts/q8" "$T/repos/one" "$T/repos/large"
+mkdir -p "$RONZAL_HOME/state"
+chmod 700 "$RONZAL_HOME" "$RONZAL_HOME/state"
 
 make_model() { # FILE KEY=VALUE...
 	"$build/tests/tools/make-gguf" "$@" || exit 1
@@ -224,6 +225,30 @@ says_when_there_is_no_room() {
 	[ $status = 14 ] && has 'no room' "$T/out" && has 'Make room' "$T/out" && is_empty_handed
 }
 
+is_small_and_keeps_up_with_curl() {
+	[ -r /proc/self/status ] || { echo '# no /proc here' && return 0; }
+	fresh
+	make_model "$T/repos/large/Large-F16.gguf" name=large sparse=1 embd=2048 ff=8192 vocab=2000 layers=2
+	curl -sf -m 60 -o "$T/out" "$HF_ENDPOINT/api/models/good/large/revision/main" # hashed once
+	begin=$(date +%s)
+	curl -sL -m 120 -o "$T/curl" "$HF_ENDPOINT/good/large/resolve/main/Large-F16.gguf" || return 1
+	limit=$((($(date +%s) - begin) * 5 + 20))
+	"$build/ronzal" pull good/large:F16 >"$T/out" 2>&1 </dev/null &
+	puller=$!
+	begin=$(date +%s)
+	while has 'State:.[RSD]' "/proc/$puller/status" 2>/dev/null; do
+		for pid in $(cat "/proc/$puller/task/$puller/children" 2>/dev/null); do
+			sed -n 's/^VmHWM:[^0-9]*\([0-9]*\).*/\1/p' "/proc/$pid/status" 2>/dev/null
+		done
+		sleep 0.05
+	done >"$T/peaks"
+	wait $puller || return 1
+	took=$(($(date +%s) - begin)) peak=$(sort -n "$T/peaks" | tail -n 1)
+	echo "# $(($(wc -c <"$T/curl") / 1048576)) MiB in $took s, $peak KiB"
+	cmp "$T/curl" "$(snapshot good/large Large-F16.gguf)" && rm -f "$T/curl" &&
+		[ $took -le $limit ] && [ "$peak" -le 32768 ]
+}
+
 adds_a_file_of_the_model_folders() {
 	fresh
 	cp "$T/repos/one/Only-Q4_0.gguf" "$T/models/mine.gguf"
@@ -315,7 +340,8 @@ for name in lists_what_there_is_with_a_verdict_for_this_machine \
 	finds_damage_in_what_was_there_before never_lets_two_write_to_one_file \
 	waits_as_long_as_the_hub_asks gives_the_token_to_the_hub_alone \
 	finds_the_token_of_the_hubs_own_login takes_the_address_of_a_file \
-	takes_the_address_of_a_page_of_the_hub says_when_there_is_no_room; do
+	takes_the_address_of_a_page_of_the_hub says_when_there_is_no_room \
+	is_small_and_keeps_up_with_curl; do
 	check $name $name
 done
 
