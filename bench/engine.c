@@ -2,7 +2,8 @@
 /*
  * A cheap stand-in for llama-server to measure what stands in front of it. It takes the flags that
  * ronzal passes; a POST whose target ends in ?events=N&ms=M is answered by N numbered events, M ms
- * apart, each with the time at which it was sent; any other POST by a short body.
+ * apart, each with the time at which it was sent; any other POST by a short body. With &id=I behind
+ * that, GET /closed?I tells when the stream's connection was closed before its end (0: not yet).
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,18 +14,20 @@
 
 #define CONNS_MAX 19000
 #define BODY_MAX_BYTES (64u << 20)
+#define IDS_MAX 16384
 
 struct engine {
 	struct loop *loop;
 	uint16_t port;
-	char authorization[80]; /* "": any */
+	char authorization[80];	     /* "": any */
+	uint64_t closed_us[IDS_MAX]; /* by id */
 };
 
 struct stream {
 	struct engine *engine;
 	struct exchange *x;
 	struct timer timer;
-	unsigned long sent, count, ms;
+	unsigned long sent, count, ms, id;
 	uint64_t due_ms;
 };
 
@@ -32,6 +35,7 @@ static void on_close(void *user)
 {
 	struct stream *s = user;
 
+	s->engine->closed_us[s->id % IDS_MAX] = loop_now_us();
 	timer_stop(&s->timer);
 	free(s);
 }
@@ -59,12 +63,12 @@ static void on_body(void *user, struct exchange *x, struct span body)
 {
 	static const struct exchange_callbacks calls = { on_close, NULL };
 	static const struct reply reply = { .status = 200, .content_type = "text/event-stream" };
-	char query[48];
-	unsigned long count, ms;
+	char query[64];
+	unsigned long count, ms, id = 0;
 
 	(void)body;
 	span_copy(exchange_request(x)->query, query, sizeof(query));
-	if (sscanf(query, "events=%lu&ms=%lu", &count, &ms) != 2) {
+	if (sscanf(query, "events=%lu&ms=%lu&id=%lu", &count, &ms, &id) < 2) {
 		exchange_reply_json(x, 200,
 				    SPAN_LIT("{\"choices\":[{\"message\":{\"content\":\"hi\"}}],"
 					     "\"usage\":{\"prompt_tokens\":9,"
@@ -77,12 +81,23 @@ static void on_body(void *user, struct exchange *x, struct span body)
 	s->x = x;
 	s->count = count;
 	s->ms = ms;
+	s->id = id;
 	timer_init(&s->timer, s->engine->loop, on_due);
 	exchange_watch(x, &calls, s);
 	exchange_begin(x, &reply, -1);
 	exchange_flush(x);
 	s->due_ms = loop_now_ms(s->engine->loop) + 1 + ms;
 	timer_start_at(&s->timer, s->due_ms);
+}
+
+static void tell_closed(struct engine *e, struct exchange *x)
+{
+	uint64_t id = 0;
+	char text[24];
+
+	span_to_u64(exchange_request(x)->query, IDS_MAX - 1, &id);
+	snprintf(text, sizeof(text), "%llu", (unsigned long long)e->closed_us[id]);
+	exchange_reply_json(x, 200, span_of(text));
 }
 
 static void on_request(void *user, struct exchange *x)
@@ -93,6 +108,8 @@ static void on_request(void *user, struct exchange *x)
 
 	if (strcmp(r->path, "/health") == 0) {
 		exchange_reply_json(x, 200, SPAN_LIT("{\"status\":\"ok\"}"));
+	} else if (strcmp(r->path, "/closed") == 0) {
+		tell_closed(e, x);
 	} else if (e->authorization[0] != '\0' &&
 		   !span_is(h1_get(r->head, "Authorization"), e->authorization)) {
 		err_set(&err, ERR_UNAUTHENTICATED, "wrong key");
@@ -141,7 +158,7 @@ static void read_key(struct engine *e, const char *path)
 
 int main(int argc, char **argv)
 {
-	struct engine e = { .port = 0 };
+	static struct engine e;
 	struct http_server *server;
 	uint64_t port;
 	struct err err;

@@ -2,12 +2,13 @@
 /*
  * loadgen PORT plain REQUESTS AT_ONCE
  * loadgen PORT stream STREAMS EVENTS MS [HOLD_PID]
- * loadgen PORT cancel STREAMS
+ * loadgen PORT cancel STREAMS ENGINE_PORT
  *
  * plain: requests over kept connections, so many at once; the time of each. stream: all at once;
  * every event's number is checked and its time on the way taken from its own stamp; with HOLD_PID
  * the RSS of that process is read when every stream has had its first event. cancel: one stream
- * after another is left after its first event. Prints one line of name=value.
+ * after another is left after its first event; the time until the engine, which is asked directly,
+ * saw its connection closed. Prints one line of name=value.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,11 +23,12 @@
 #define EVENT_MAX_BYTES 4096
 #define STREAM_GAP_MS 600000
 #define DIAL_BATCH 100
+#define CLOSED_TRIES_MAX 5000 /* a millisecond each */
 
 struct load {
 	struct loop *loop;
 	struct client *client;
-	uint16_t port;
+	uint16_t port, engine_port;
 	char target[96];
 	unsigned long total, begun, ended, failed, events, begun_streams;
 	unsigned long lost, doubled;
@@ -45,6 +47,9 @@ struct ask {
 	uint64_t begin_us;
 	unsigned long next;
 	bool is_over;
+	unsigned long id, tries; /* cancel */
+	uint64_t left_us;
+	struct timer again;
 };
 
 static void add_sample(struct load *l, uint64_t us)
@@ -108,6 +113,55 @@ static void on_event(void *user, const struct sse_event *event)
 	a->is_over = l->is_cancel;
 }
 
+/* After a stream was left: when did the engine see that? */
+
+static void ask_closed(struct ask *a);
+
+static void on_again(struct timer *t)
+{
+	ask_closed(CONTAINER_OF(t, struct ask, again));
+}
+
+static void on_closed(void *user, const struct client_reply *reply)
+{
+	struct ask *a = user;
+	uint64_t closed_us = 0;
+
+	if (reply->err.code == 0) {
+		span_to_u64(reply->body, UINT64_MAX, &closed_us);
+	}
+	if (closed_us == 0 && ++a->tries < CLOSED_TRIES_MAX) {
+		timer_start(&a->again, 1);
+		return;
+	}
+	if (closed_us != 0) {
+		add_sample(a->load, closed_us > a->left_us ? closed_us - a->left_us : 0);
+	}
+	end(a, closed_us == 0);
+}
+
+static void ask_closed(struct ask *a)
+{
+	char target[48];
+
+	snprintf(target, sizeof(target), "/closed?%lu", a->id);
+	client_fetch(a->load->client,
+		     &(struct client_options){
+			     .to = { .host = "127.0.0.1", .port = a->load->engine_port },
+			     .method = H1_GET,
+			     .target = span_of(target),
+		     },
+		     sizeof(target), on_closed, a);
+}
+
+static void leave(struct ask *a)
+{
+	a->left_us = loop_now_us();
+	client_cancel(a->request);
+	timer_init(&a->again, a->load->loop, on_again);
+	ask_closed(a);
+}
+
 static void on_piece(void *user, const struct client_piece *piece)
 {
 	struct ask *a = user;
@@ -120,8 +174,7 @@ static void on_piece(void *user, const struct client_piece *piece)
 		sse_parse(&a->parser, piece->body);
 	}
 	if (a->is_over) {
-		client_cancel(a->request);
-		end(a, false);
+		leave(a);
 	} else if (piece->done) {
 		if (!l->is_stream) {
 			add_sample(l, loop_now_us() - a->begin_us);
@@ -151,7 +204,11 @@ static void begin(struct load *l)
 	a->load = l;
 	a->begin_us = loop_now_us();
 	sse_parser_init(&a->parser, EVENT_MAX_BYTES, on_event, a);
-	l->begun++;
+	a->id = ++l->begun;
+	if (l->is_cancel) {
+		snprintf(l->target, sizeof(l->target),
+			 "/v1/chat/completions?events=100000&ms=1&id=%lu", a->id);
+	}
 	a->request = client_send(
 		l->client,
 		&(struct client_options){
@@ -212,7 +269,7 @@ static unsigned long number(const char *text)
 
 	if (text == NULL || span_to_u64(span_of(text), UINT32_MAX, &value) != 0) {
 		fputs("usage: loadgen PORT plain REQUESTS AT_ONCE | stream STREAMS EVENTS MS "
-		      "[HOLD_PID] | cancel STREAMS\n",
+		      "[HOLD_PID] | cancel STREAMS ENGINE_PORT\n",
 		      stderr);
 		exit(2);
 	}
@@ -233,7 +290,7 @@ int main(int argc, char **argv)
 		snprintf(l.target, sizeof(l.target), "/v1/chat/completions?events=%lu&ms=%lu",
 			 number(argc > 5 ? argv[4] : NULL), number(argv[5]));
 	} else if (l.is_cancel) {
-		snprintf(l.target, sizeof(l.target), "/v1/chat/completions?events=100000&ms=1");
+		l.engine_port = (uint16_t)number(argc > 4 ? argv[4] : NULL);
 	} else {
 		at_once = number(argc > 4 ? argv[4] : NULL);
 	}

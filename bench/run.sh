@@ -6,7 +6,8 @@
 #
 #   cpu per request, cpu per event: the scheduler's own count (/proc/PID/task/*/schedstat)
 #   latency: from an event's stamp in the engine to its arrival, less that without a proxy
-#   memory: growth of RSS per stream, while all streams are open
+#   cancel: from a client's leaving to the end of its connection at the engine, CANCELS (1000) times
+#   memory: growth of RSS per stream over what the rounds left, while all streams are open
 #
 # BUILD=build, ROUNDS, REQUESTS, STREAMS (for memory; needs twice as many descriptors), PORT (19730).
 set -eu
@@ -16,41 +17,14 @@ rounds=${ROUNDS:-7}
 requests=${REQUESTS:-4000}
 port=${PORT:-19730}
 sizes=${STREAMS:-1000 5000 9500}
-last=$(($(nproc) - 1))
+cancels=${CANCELS:-1000}
 for tool in taskset nginx haproxy; do
 	PATH=$PATH:/usr/sbin command -v $tool >/dev/null || { echo "skip bench: $tool is not installed"; exit 0; }
 done
 PATH=$PATH:/usr/sbin
-work=$(mktemp -d)
-pids=
-finish() {
-	[ ! -S "$work/home/run/agent.sock" ] || "$build/ronzal" stop bench >>"$work/log" 2>&1 || :
-	for pid in $pids; do kill "$pid" 2>/dev/null || :; done
-	wait
-	rm -rf "$work"
-}
-trap finish EXIT
-trap 'exit 1' HUP INT TERM
-# shellcheck disable=SC3045 # every shell that we meet has it
-ulimit -n 20000 2>/dev/null || :
+. bench/lib/rig.sh
 
-start() { # CORE COMMAND...
-	core=$1
-	shift
-	taskset -c "$core" "$@" >>"$work/log" 2>&1 &
-	pids="$! $pids"
-}
-
-wait_port() { # PORT
-	n=0
-	until curl -s -o "$work/null" "http://127.0.0.1:$1/v1/models"; do
-		n=$((n + 1))
-		[ $n -lt 100 ] || { echo "nothing listens on port $1"; cat "$work/log"; exit 1; }
-		sleep 0.1
-	done
-}
-
-alone=$((port + 1)) nginx_port=$((port + 2)) haproxy_port=$((port + 3)) ronzal_port=$((port + 4))
+alone=$((port + 1)) nginx_port=$((port + 2)) haproxy_port=$((port + 3))
 start "$last" "$build/bench/engine" --port $alone
 
 mkdir "$work/nginx"
@@ -95,52 +69,27 @@ END
 start 0 haproxy -db -f "$work/haproxy.cfg"
 haproxy_pid=${pids%% *}
 
-: >"$work/model.gguf"
-cp demo/ronzal-demo.gguf "$work/model.gguf"
-cat >"$work/registry.json" <<END
-{"models":{"bench":{"file_path":"$work/model.gguf","port":$((port + 5)),"enabled":true}}}
-END
-export RONZAL_HOME="$work/home" RONZAL_REGISTRY="$work/registry.json" RONZAL_MODEL_ROOTS="$work" \
-	RONZAL_ENGINE="$build/bench/engine" RONZAL_BACKEND_PORT=$ronzal_port RONZAL_CONNS_MAX=9900 \
-	RONZAL_ENGINE_PORT_MIN=$((port + 5)) RONZAL_ENGINE_PORT_MAX=$((port + 5)) RONZAL_BIND=127.0.0.1
-mkdir -p "$work/home"
-start "$last" "$build/ronzal" agent
-sleep 1
-start 0 "$build/ronzal" backend --native
-ronzal_pid=${pids%% *}
-wait_port $ronzal_port
+start_ronzal
 wait_port $nginx_port
 wait_port $haproxy_port
-"$build/ronzal" start bench >>"$work/log" 2>&1 || { cat "$work/log"; exit 1; }
 nginx_pid=$(pgrep -P "$nginx_master")
 
 cpu_us() { # PID
 	cat /proc/"$1"/task/*/schedstat | awk '{ s += $1 } END { printf "%d\n", s / 1000 }'
 }
 
-load() {
-	taskset -c "$last" "$build/bench/loadgen" "$@"
-}
-
-value() { # NAME LINE...
-	name=$1
-	shift
-	for word in "$@"; do
-		case $word in "$name="*) echo "${word#*=}" ;; esac
-	done
-}
-
 # A run and what it cost: appends to the results of NAME.
-measure() { # NAME PID PORT PLAIN|STREAM
+measure() { # NAME PID PORT plain|stream|cancel [ENGINE-PORT]
 	before=$(cpu_us "$2")
-	if [ "$4" = plain ]; then
-		line=$(load "$3" plain "$requests" 16)
-		count=$requests
-	else
+	count=20000
+	case $4 in
+	plain) count=$requests && line=$(load "$3" plain "$requests" 16) ;;
+	stream)
 		line=$(load "$3" stream 200 100 10)
-		count=20000
 		[ "$(value events $line)" = 20000 ] || { echo "$1: $line"; exit 1; }
-	fi
+		;;
+	cancel) line=$(load "$3" cancel "$cancels" "$5") ;;
+	esac
 	after=$(cpu_us "$2")
 	awk -v c=$((after - before)) -v n="$count" 'BEGIN { printf "%.2f\n", c / n }' \
 		>>"$work/$1.$4.cpu"
@@ -156,53 +105,57 @@ self=$$
 round=0
 while [ $round -lt "$rounds" ]; do
 	round=$((round + 1))
-	for kind in plain stream; do
-		measure direct $self $alone $kind
-		measure nginx "$nginx_pid" $nginx_port $kind
-		measure haproxy "$haproxy_pid" $haproxy_port $kind
-		measure ronzal "$ronzal_pid" $ronzal_port $kind
+	for kind in plain stream cancel; do
+		measure direct $self $alone $kind $alone
+		measure nginx "$nginx_pid" $nginx_port $kind $alone
+		measure haproxy "$haproxy_pid" $haproxy_port $kind $alone
+		measure ronzal "$ronzal_pid" $ronzal_port $kind $engine_port
 	done
+	echo "round $round of $rounds" >&2
 done
 
+# Values of nginx, HAProxy and ronzal, and ours as a share of theirs.
 row() { # WHAT FILE-SUFFIX [MINUS-DIRECT]
-	printf '| %s |' "$1"
-	for who in nginx haproxy ronzal; do
-		minus=0
-		[ -z "${3:-}" ] || minus=$(median "$work/direct.$2")
-		awk -v a="$(median "$work/$who.$2")" -v b="$minus" 'BEGIN { printf " %g |", a - b }'
-	done
-	echo
+	minus=0
+	[ -z "${3:-}" ] || minus=$(median "$work/direct.$2")
+	awk -v what="$1" -v minus="$minus" -v n="$(median "$work/nginx.$2")" \
+		-v h="$(median "$work/haproxy.$2")" -v r="$(median "$work/ronzal.$2")" '
+		function share(of) { return of - minus > 0 ? sprintf("%.2f", (r - minus) / (of - minus)) : "-" }
+		BEGIN { printf "| %s | %g | %g | %g | %s | %s |\n", what, n - minus, h - minus, r - minus, share(n), share(h) }'
 }
 
-echo "| median of $rounds | nginx | HAProxy | ronzal |"
-echo '|---|---|---|---|'
+echo "| median of $rounds | nginx | HAProxy | ronzal | of nginx | of HAProxy |"
+echo '|---|---|---|---|---|---|'
 row 'CPU per request, us' plain.cpu
 row 'CPU per event, us' stream.cpu
 row 'added latency of a request, p50, us' plain.p50 minus
 row 'added latency of a request, p99, us' plain.p99 minus
 row 'added latency of an event, p50, us' stream.p50 minus
 row 'added latency of an event, p99, us' stream.p99 minus
+row 'cancel delay, p50, us' cancel.p50
+row 'cancel delay, p99, us' cancel.p99
 
 rss_kib() { # PID
 	awk '/^VmRSS/ { print $2 }' /proc/"$1"/status
 }
 
+# A process keeps what it once had: each proxy's sizes grow, and all are measured from one base.
+for who in nginx haproxy ronzal; do
+	eval "rss_kib \$${who}_pid" >"$work/$who.base"
+done
 for size in $sizes; do
 	printf '| KiB of RSS per stream, %s streams |' "$size"
 	for who in nginx haproxy ronzal; do
 		to=
 		eval "pid=\$${who}_pid to=\$${who}_port"
-		base=$(rss_kib "$pid")
 		line=$(load "$to" stream "$size" 4 4000 "$pid" 2>>"$work/log") || :
 		if [ "$(value events $line)" != $((size * 4)) ]; then
 			printf " %s failed |" "$(value failed $line)"
 			[ "$who" != ronzal ] || exit 1
 			continue
 		fi
-		awk -v a="$(value rss_kib $line)" -v b="$base" -v n="$size" \
+		awk -v a="$(value rss_kib $line)" -v b="$(cat "$work/$who.base")" -v n="$size" \
 			'BEGIN { printf " %.2f |", (a - b) / n }'
 	done
 	echo
 done
-load $ronzal_port cancel 1000 >"$work/cancel"
-echo "1,000 streams left after their first event: $(cat "$work/cancel")"
