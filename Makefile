@@ -259,6 +259,14 @@ test-san: ## unit and replay under ASan and UBSan
 .PHONY: sanitized
 sanitized: $(UNIT_TESTS) $(REPLAYS)
 
+# The gateway under everything that clients and engines do, with the same checks.
+SOAK_SECONDS ?= 120
+.PHONY: soak soak-programs
+soak: programs-build-asan-gcc ## mixed load on a gateway with ASan and UBSan (SOAK_SECONDS=120)
+	@SOAK_SECONDS=$(SOAK_SECONDS) tests/run.sh soak@build-asan-gcc
+
+soak-programs: build $(BUILD)/bench/engine $(BUILD)/tests/tools/soak-load
+
 # Fuzzers are clang's. Crashes stay in build-fuzz/.
 FUZZ_MAKE = $(MAKE) SAN=1 CC=clang BUILD=build-fuzz EXTRA_FLAGS=-fsanitize=fuzzer-no-link \
 	$(FUZZERS:%=build-fuzz/fuzz/fuzz_%)
@@ -282,7 +290,7 @@ tests/e2e/node_modules/.package-lock.json: tests/e2e/package.json \
 # Everything that .ci/run asks for. The builds are among what is judged, so that one that fails
 # neither hides the rest nor leaves yesterday's program to pass.
 CHECK_LAYERS := build@build lint $(TEST_LAYERS) \
-	build@build-asan-gcc unit@build-asan-gcc replay@build-asan-gcc \
+	build@build-asan-gcc unit@build-asan-gcc replay@build-asan-gcc soak@build-asan-gcc \
 	build@build-asan-clang unit@build-asan-clang replay@build-asan-clang \
 	build@build-fuzz fuzz docker cross
 
@@ -293,7 +301,7 @@ check: ## lint, all tests, sanitizers with gcc and clang, 10 s of fuzzing a targ
 .PHONY: programs-build programs-build-asan-gcc programs-build-asan-clang programs-build-fuzz
 programs-build: build test-programs e2e-deps web
 programs-build-asan-gcc:
-	@$(MAKE) SAN=1 CC=gcc BUILD=build-asan-gcc sanitized
+	@$(MAKE) SAN=1 CC=gcc BUILD=build-asan-gcc sanitized soak-programs
 programs-build-asan-clang:
 	@$(MAKE) SAN=1 CC=clang BUILD=build-asan-clang sanitized
 programs-build-fuzz:

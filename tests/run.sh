@@ -5,8 +5,8 @@
 #
 #   tests/run.sh LAYER[@BUILD]...      for example  tests/run.sh unit replay@build-asan sys
 #
-# Layers: build lint lint-quick unit replay wire sys e2e docker cross fuzz. BUILD (build) holds the
-# programs. ONLY=text runs only the test files whose name contains it.
+# Layers: build lint lint-quick unit replay wire sys e2e docker cross fuzz soak. BUILD (build) holds
+# the programs. ONLY=text runs only the test files whose name contains it.
 #
 # A test program says its results in lines on its output:
 #
@@ -258,6 +258,7 @@ for argument; do
 	cross) run_scripts cross 900 ;;
 	e2e) run_e2e ;;
 	fuzz) run_fuzz ;;
+	soak) run mixed $((${SOAK_SECONDS:-120} * 2 + 300)) limited sh tests/soak.sh ;;
 	*)
 		echo "tests/run.sh: unknown layer '$kind'" >&2
 		exit 2
