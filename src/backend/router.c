@@ -26,8 +26,10 @@ const struct route *route_find(const char *path)
 }
 
 /* Members that would reach files, adapters or slots of the engine. */
-static const char *const refused[] = { "lora",	 "lora_adapters", "model_path",
-				       "mmproj", "id_slot",	  "slot_id" };
+static const struct span refused[] = {
+	SPAN_INIT("lora"),   SPAN_INIT("lora_adapters"), SPAN_INIT("model_path"),
+	SPAN_INIT("mmproj"), SPAN_INIT("id_slot"),	 SPAN_INIT("slot_id"),
+};
 
 static int read_model(const struct json_value *v, char model[SERVER_ID_MAX_BYTES], struct err *err)
 {
@@ -58,10 +60,10 @@ static int read_member(struct span key, const struct json_value *v, struct routi
 		return err_set(err, ERR_INVALID, "'n_discard' is negative");
 	}
 	for (size_t i = 0; i < ARRAY_LEN(refused); i++) {
-		if (span_is(key, refused[i])) {
+		if (span_equal(key, refused[i])) {
 			return err_set(err, ERR_INVALID,
-				       "'%s' is not accepted here: it reaches into the engine",
-				       refused[i]);
+				       "'%.*s' is not accepted here: it reaches into the engine",
+				       SPAN_ARG(refused[i]));
 		}
 	}
 	return 0;

@@ -110,6 +110,18 @@ int buf_add_char(struct buf *b, char c)
 	return buf_add(b, &c, 1);
 }
 
+int buf_add_u64(struct buf *b, uint64_t value)
+{
+	char digits[20];
+	size_t at = sizeof(digits);
+
+	do {
+		digits[--at] = (char)('0' + value % 10);
+		value /= 10;
+	} while (value > 0);
+	return buf_add(b, digits + at, sizeof(digits) - at);
+}
+
 /* Most texts fit into what is there already, and are formatted once. */
 int buf_vprintf(struct buf *b, const char *format, va_list args)
 {

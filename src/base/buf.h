@@ -33,6 +33,7 @@ int buf_add(struct buf *b, const void *bytes, size_t len);
 int buf_add_span(struct buf *b, struct span s);
 int buf_add_text(struct buf *b, const char *text);
 int buf_add_char(struct buf *b, char c);
+int buf_add_u64(struct buf *b, uint64_t value); /* in decimal */
 int buf_printf(struct buf *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
 int buf_vprintf(struct buf *b, const char *format, va_list args)
 	__attribute__((format(printf, 2, 0)));

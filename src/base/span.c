@@ -56,14 +56,6 @@ size_t span_find_char(struct span s, char c)
 	return found != NULL ? (size_t)(found - s.ptr) : s.len;
 }
 
-struct span span_from(struct span s, size_t from)
-{
-	if (from > s.len) {
-		from = s.len;
-	}
-	return (struct span){ from > 0 ? s.ptr + from : s.ptr, s.len - from };
-}
-
 static bool is_blank(char c)
 {
 	return c == ' ' || c == '\t';

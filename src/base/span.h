@@ -57,7 +57,11 @@ size_t span_find(struct span s, const char *needle);
 size_t span_find_char(struct span s, char c);
 
 /* The bytes from `from` (clamped) to the end. */
-struct span span_from(struct span s, size_t from);
+static inline struct span span_from(struct span s, size_t from)
+{
+	from = from < s.len ? from : s.len;
+	return (struct span){ from > 0 ? s.ptr + from : s.ptr, s.len - from };
+}
 
 /* Without leading and trailing spaces and tabs. */
 struct span span_trim(struct span s);

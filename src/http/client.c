@@ -538,8 +538,7 @@ static void add_head(struct client_request *r, const struct client_options *o)
 	if (r->is_chunked) {
 		buf_add_text(out, "Transfer-Encoding: chunked\r\n");
 	} else if (o->is_streamed || o->body.len > 0 || o->method == H1_POST) {
-		buf_printf(out, "Content-Length: %llu\r\n",
-			   (unsigned long long)(o->is_streamed ? o->streamed_bytes : o->body.len));
+		h1_add_length(out, o->is_streamed ? o->streamed_bytes : o->body.len);
 	}
 	buf_add_text(out, "\r\n");
 }

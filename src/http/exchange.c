@@ -107,7 +107,7 @@ void exchange_watch(struct exchange *x, const struct exchange_callbacks *callbac
 static void add_framing(struct exchange *x, int status, int64_t content_length)
 {
 	if (content_length >= 0 && status != 204 && status != 304) {
-		buf_printf(&x->pending, "Content-Length: %lld\r\n", (long long)content_length);
+		h1_add_length(&x->pending, (uint64_t)content_length);
 	} else if (x->is_chunked) {
 		buf_add_text(&x->pending, "Transfer-Encoding: chunked\r\n");
 	}
@@ -132,8 +132,13 @@ void exchange_begin(struct exchange *x, const struct reply *reply, int64_t conte
 
 	buf_init(&x->pending, ANSWER_HEAD_MAX_BYTES);
 	buf_reserve(&x->pending, 256);
-	buf_printf(&x->pending, "HTTP/1.1 %d %s\r\nDate: %s\r\n", status, http_status_text(status),
-		   server_date(sc->server));
+	buf_add_text(&x->pending, "HTTP/1.1 ");
+	buf_add_u64(&x->pending, (uint64_t)status);
+	buf_add_char(&x->pending, ' ');
+	buf_add_text(&x->pending, http_status_text(status));
+	buf_add_text(&x->pending, "\r\nDate: ");
+	buf_add_text(&x->pending, server_date(sc->server));
+	buf_add_text(&x->pending, "\r\n");
 	if (reply->content_type != NULL) {
 		h1_add_field(&x->pending, SPAN_LIT("Content-Type"), span_of(reply->content_type));
 	}

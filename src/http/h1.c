@@ -45,6 +45,19 @@ static bool is_token_char(char c)
 
 /* Finding the end of a head */
 
+#define ONES 0x0101010101010101u /* a byte of 1 in each place */
+
+/* Whether none of 8 bytes is a control byte; a tab makes it say no too. */
+static bool are_text(const char *bytes)
+{
+	uint64_t v;
+
+	memcpy(&v, bytes, sizeof(v));
+	uint64_t del = v ^ (ONES * 0x7f);
+
+	return ((((v - ONES * 0x20) & ~v) | ((del - ONES) & ~del)) & (ONES * 0x80)) == 0;
+}
+
 struct scan {
 	size_t bytes;	   /* seen so far, the end included once it is found */
 	size_t line_bytes; /* of the line at hand */
@@ -119,6 +132,9 @@ static int scan_head(struct scan *s, struct span more, struct err *err)
 		    (more.ptr[at] == ' ' || more.ptr[at] == '\t')) {
 			return err_set(err, ERR_INVALID, "line %zu of the head begins with a blank",
 				       s->lines + 1);
+		}
+		while (!s->after_cr && at + 8 <= more.len && are_text(more.ptr + at)) {
+			at += 8;
 		}
 		while (!s->after_cr && at < more.len && is_text(more.ptr[at])) {
 			at++;
@@ -684,6 +700,13 @@ void h1_add_field(struct buf *out, struct span name, struct span value)
 			out->data[i] = is_text(out->data[i]) ? out->data[i] : ' ';
 		}
 	}
+	buf_add_text(out, "\r\n");
+}
+
+void h1_add_length(struct buf *out, uint64_t content_length)
+{
+	buf_add_text(out, "Content-Length: ");
+	buf_add_u64(out, content_length);
 	buf_add_text(out, "\r\n");
 }
 

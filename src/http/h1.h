@@ -104,6 +104,7 @@ int h1_body_next(struct h1_body *b, struct span *input, struct span *ret_piece, 
 /* Writing heads. Bytes that are not allowed in a field become spaces. */
 void h1_add_request_line(struct buf *out, enum h1_method method, struct span target);
 void h1_add_field(struct buf *out, struct span name, struct span value);
+void h1_add_length(struct buf *out, uint64_t content_length);
 void h1_add_fields(struct buf *out, const struct h1_field *fields, size_t count);
 
 #endif

@@ -58,8 +58,7 @@ static bool is_stripped(const struct h1_head *head, struct span name)
 
 static void begin_answer(struct proxy *p, const struct h1_head *head)
 {
-	struct h1_field *fields =
-		mem_alloc((head->field_count + p->reply_field_count) * sizeof(*fields));
+	struct h1_field fields[H1_FIELDS_MAX + PROXY_FIELDS_MAX];
 	struct reply reply = { .status = head->status, .fields = fields };
 
 	for (size_t i = 0; i < head->field_count; i++) {
@@ -73,7 +72,6 @@ static void begin_answer(struct proxy *p, const struct h1_head *head)
 	p->has_length = head->framing == H1_LENGTH;
 	exchange_begin(p->x, &reply, p->has_length ? (int64_t)head->content_length : -1);
 	p->status = head->status;
-	free(fields);
 }
 
 /* The upstream broke the answer off, or we do: the client gets `last` and no proper end. */
@@ -193,10 +191,12 @@ static size_t copy_fields(const struct proxy_options *o, const struct h1_head *h
 {
 	size_t count = 0;
 
+	ENSURE(o->field_count <= PROXY_FIELDS_MAX);
 	for (size_t i = 0; o->pass != NULL && o->pass[i] != NULL; i++) {
 		struct span value = h1_get(head, o->pass[i]);
 
 		if (value.ptr != NULL) {
+			ENSURE(count < PROXY_FIELDS_MAX);
 			fields[count++] = (struct h1_field){ span_of(o->pass[i]), value };
 		}
 	}
@@ -215,20 +215,16 @@ struct proxy *proxy_start(struct exchange *x, const struct proxy_options *o)
 								  on_request_drain };
 	const struct h1_head *head = exchange_request(x)->head;
 	struct proxy *p = mem_alloc(sizeof(*p));
-	struct h1_field *fields;
-	size_t pass_count = 0;
+	struct h1_field fields[2 * PROXY_FIELDS_MAX];
 
 	p->x = x;
 	p->hooks = o->hooks != NULL ? o->hooks : &no_hooks;
 	p->user = o->user;
 	p->reply_fields = o->reply_fields;
 	p->reply_field_count = o->reply_field_count;
+	ENSURE(o->reply_field_count <= PROXY_FIELDS_MAX);
 	p->body_max_bytes = o->body_max_bytes;
 	exchange_watch(x, &exchange_callbacks, p);
-	while (o->pass != NULL && o->pass[pass_count] != NULL) {
-		pass_count++;
-	}
-	fields = mem_alloc((pass_count + o->field_count) * sizeof(*fields));
 	struct client_options options = {
 		.to = o->to,
 		.method = o->method,
@@ -244,7 +240,6 @@ struct proxy *proxy_start(struct exchange *x, const struct proxy_options *o)
 		.idle_ms = o->idle_ms,
 	};
 	p->request = client_send(o->client, &options, &client_callbacks, p);
-	free(fields);
 	return p;
 }
 

@@ -40,6 +40,7 @@ struct proxy_hooks {
 	void (*on_done)(void *user, const struct proxy_result *result);
 }; /* each may be NULL */
 
+#define PROXY_FIELDS_MAX 32	  /* of each kind that the options name */
 #define PROXY_LAST_MAX_BYTES 2048 /* what on_broken may add */
 
 struct proxy_options {
