@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.."
 build=$PWD/${BUILD:-build}
 port=${PORT:-19730}
 command -v valgrind >/dev/null || { echo 'skip callgrind: valgrind is not installed'; exit 0; }
-work= last= pids= ronzal_pid= ronzal_port= engine_port= # the rig sets them
+work='' last='' pids='' ronzal_pid='' ronzal_port='' engine_port='' # the rig sets them
 . bench/lib/rig.sh
 
 total() { # ARGUMENTS of loadgen...

@@ -22,7 +22,7 @@ for tool in taskset nginx haproxy; do
 	PATH=$PATH:/usr/sbin command -v $tool >/dev/null || { echo "skip bench: $tool is not installed"; exit 0; }
 done
 PATH=$PATH:/usr/sbin
-work= last= pids= ronzal_pid= ronzal_port= engine_port= # the rig sets them
+work='' last='' pids='' ronzal_pid='' ronzal_port='' engine_port='' # the rig sets them
 . bench/lib/rig.sh
 
 alone=$((port + 1)) nginx_port=$((port + 2)) haproxy_port=$((port + 3))
@@ -147,7 +147,7 @@ done
 for size in $sizes; do
 	printf '| KiB of RSS per stream, %s streams |' "$size"
 	for who in nginx haproxy ronzal; do
-		pid= to=
+		pid='' to=''
 		eval "pid=\$${who}_pid to=\$${who}_port"
 		line=$(load "$to" stream "$size" 4 4000 "$pid" 2>>"$work/log") || :
 		if [ "$(value events $line)" != $((size * 4)) ]; then
