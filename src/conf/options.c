@@ -17,19 +17,18 @@ enum option_kind { OPTION_NUMBER, OPTION_TEXT, OPTION_BOOL };
 struct option_row {
 	const char *name; /* "backend_port" */
 	enum option_kind kind;
-	size_t offset; /* in struct config */
-	const char *text;
-	uint32_t number, min, max;
+	size_t offset;	      /* in struct config */
+	const char *fallback; /* as it would be written */
+	uint32_t min, max;
 	const char *group, *help;
 };
 
 #define ROW_N(field, fallback, min, max, group, help) \
-	{ #field, OPTION_NUMBER, offsetof(struct config, field), NULL, fallback, min, max, \
-	  group,  help },
+	{ #field, OPTION_NUMBER, offsetof(struct config, field), #fallback, min, max, group, help },
 #define ROW_T(field, fallback, group, help) \
-	{ #field, OPTION_TEXT, offsetof(struct config, field), fallback, 0, 0, 0, group, help },
+	{ #field, OPTION_TEXT, offsetof(struct config, field), fallback, 0, 0, group, help },
 #define ROW_B(field, fallback, group, help) \
-	{ #field, OPTION_BOOL, offsetof(struct config, field), NULL, fallback, 0, 1, group, help },
+	{ #field, OPTION_BOOL, offsetof(struct config, field), #fallback, 0, 0, group, help },
 static const struct option_row rows[] = { OPTION_TABLE(ROW_N, ROW_T, ROW_B) };
 
 /* Names that the seed gives to some options; they count in the environment only. */
@@ -92,6 +91,7 @@ static int unknown_option(struct span name, const char *where, struct err *err)
 		       SPAN_ARG(name));
 }
 
+/* With c NULL a value is checked and goes nowhere. */
 static int put_number(struct config *c, const struct option_row *row, struct span value,
 		      const char *where, struct err *err)
 {
@@ -101,7 +101,9 @@ static int put_number(struct config *c, const struct option_row *row, struct spa
 		return err_set(err, ERR_INVALID, "%s: %s: \"%.*s\" is not a number in %u..%u",
 			       where, row->name, SPAN_ARG(value), row->min, row->max);
 	}
-	*(uint32_t *)field_of(c, row) = (uint32_t)number;
+	if (c != NULL) {
+		*(uint32_t *)field_of(c, row) = (uint32_t)number;
+	}
 	return 0;
 }
 
@@ -112,8 +114,12 @@ static int put_bool(struct config *c, const struct option_row *row, struct span 
 	static const char *const no[] = { "off", "false", "no", "0" };
 
 	for (size_t i = 0; i < ARRAY_LEN(yes); i++) {
-		if (span_is_nocase(value, yes[i]) || span_is_nocase(value, no[i])) {
-			*(bool *)field_of(c, row) = span_is_nocase(value, yes[i]);
+		bool is_yes = span_is_nocase(value, yes[i]);
+
+		if (is_yes || span_is_nocase(value, no[i])) {
+			if (c != NULL) {
+				*(bool *)field_of(c, row) = is_yes;
+			}
 			return 0;
 		}
 	}
@@ -124,8 +130,6 @@ static int put_bool(struct config *c, const struct option_row *row, struct span 
 static int put_text(struct config *c, const struct option_row *row, struct span value,
 		    const char *where, struct err *err)
 {
-	char **field = field_of(c, row);
-
 	if (value.len > TEXT_MAX_BYTES) {
 		return err_set(err, ERR_INVALID, "%s: %s: the value is longer than %d bytes", where,
 			       row->name, TEXT_MAX_BYTES);
@@ -137,8 +141,12 @@ static int put_text(struct config *c, const struct option_row *row, struct span 
 				       row->name);
 		}
 	}
-	free(*field);
-	*field = mem_spandup(value);
+	if (c != NULL) {
+		char **field = field_of(c, row);
+
+		free(*field);
+		*field = mem_spandup(value);
+	}
 	return 0;
 }
 
@@ -160,19 +168,7 @@ void config_init(struct config *c)
 {
 	*c = (struct config){ 0 };
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-		const struct option_row *row = &rows[i];
-
-		switch (row->kind) {
-		case OPTION_NUMBER:
-			*(uint32_t *)field_of(c, row) = row->number;
-			break;
-		case OPTION_BOOL:
-			*(bool *)field_of(c, row) = row->number != 0;
-			break;
-		case OPTION_TEXT:
-			*(char **)field_of(c, row) = mem_strdup(row->text);
-			break;
-		}
+		ENSURE(put(c, &rows[i], span_of(rows[i].fallback), "default", NULL) == 0);
 	}
 }
 
@@ -182,25 +178,6 @@ void config_finish(struct config *c)
 		if (rows[i].kind == OPTION_TEXT) {
 			free(*(char **)field_of(c, &rows[i]));
 			*(char **)field_of(c, &rows[i]) = NULL;
-		}
-	}
-}
-
-/* Takes all values of `from`, which is finished by it. */
-static void config_replace(struct config *c, struct config *from)
-{
-	config_finish(c);
-	*c = *from;
-}
-
-static void config_copy(struct config *to, const struct config *from)
-{
-	*to = *from;
-	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-		if (rows[i].kind == OPTION_TEXT) {
-			char **field = field_of(to, &rows[i]);
-
-			*field = mem_strdup(*field);
 		}
 	}
 }
@@ -230,29 +207,29 @@ static int read_line(struct config *c, struct span line, const char *where, stru
 	return put(c, row, span_trim(span_from(line, equals + 1)), where, err);
 }
 
-int config_read_text(struct config *c, struct span text, const char *where, struct err *err)
+static int read_lines(struct config *c, struct span text, const char *where, struct err *err)
 {
-	struct config draft;
 	unsigned number = 0;
 	int status = 0;
 
-	if (!span_is_utf8(text) || span_find_char(text, '\0') != text.len) {
-		return err_set(err, ERR_INVALID, "%s is not a text file", where);
-	}
-	config_copy(&draft, c);
 	while (status == 0 && text.ptr != NULL) {
 		struct span line = span_split(&text, '\n');
 		char *place = mem_printf("%s:%u", where, ++number);
 
-		status = read_line(&draft, line, place, err);
+		status = read_line(c, line, place, err);
 		free(place);
 	}
-	if (status != 0) {
-		config_finish(&draft);
-		return ERR_INVALID;
+	return status != 0 ? ERR_INVALID : 0;
+}
+
+int config_read_text(struct config *c, struct span text, const char *where, struct err *err)
+{
+	if (!span_is_utf8(text) || span_find_char(text, '\0') != text.len) {
+		return err_set(err, ERR_INVALID, "%s is not a text file", where);
 	}
-	config_replace(c, &draft);
-	return 0;
+	int status = read_lines(NULL, text, where, err);
+
+	return status == 0 ? read_lines(c, text, where, err) : status;
 }
 
 int config_read_file(struct config *c, const char *path, struct err *err)
@@ -343,8 +320,11 @@ int config_read_flag(struct config *c, const char *const *argv, int *at, struct 
 
 /* Printing */
 
-static void print_value(const struct option_row *row, const void *field, char *text, size_t room)
+static void print_value(const struct config *c, const struct option_row *row, char *text,
+			size_t room)
 {
+	const void *field = field_of(c, row);
+
 	switch (row->kind) {
 	case OPTION_NUMBER:
 		snprintf(text, room, "%u", *(const uint32_t *)field);
@@ -358,19 +338,12 @@ static void print_value(const struct option_row *row, const void *field, char *t
 	}
 }
 
-static void dashed(const char *name, char *text, size_t room)
+/* The name with another character for '_', in capitals or not. */
+static void spell(const char *name, char between, bool in_capitals, char text[NAME_MAX_BYTES])
 {
-	snprintf(text, room, "%s", name);
+	snprintf(text, NAME_MAX_BYTES, "%s", name);
 	for (; *text != '\0'; text++) {
-		*text = (char)(*text == '_' ? '-' : *text);
-	}
-}
-
-static void upper(const char *name, char *text, size_t room)
-{
-	snprintf(text, room, "%s", name);
-	for (; *text != '\0'; text++) {
-		*text = (char)toupper((unsigned char)*text);
+		*text = (char)(*text == '_' ? between : in_capitals ? toupper(*text) : *text);
 	}
 }
 
@@ -381,35 +354,29 @@ static bool begins_group(size_t i)
 
 void config_print_help(struct buf *out)
 {
-	struct config defaults;
-
-	config_init(&defaults);
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-		char flag[NAME_MAX_BYTES], value[NAME_MAX_BYTES];
+		const char *fallback = rows[i].fallback;
+		char flag[NAME_MAX_BYTES];
 
 		if (begins_group(i)) {
 			buf_printf(out, "%s%s\n", i > 0 ? "\n" : "", rows[i].group);
 		}
-		dashed(rows[i].name, flag, sizeof(flag));
-		print_value(&rows[i], field_of(&defaults, &rows[i]), value, sizeof(value));
+		spell(rows[i].name, '-', false, flag);
 		buf_printf(out, "  --%-24s %s%s%s%s\n", flag, rows[i].help,
-			   value[0] != '\0' ? " (" : "", value, value[0] != '\0' ? ")" : "");
+			   fallback[0] != '\0' ? " (" : "", fallback,
+			   fallback[0] != '\0' ? ")" : "");
 	}
-	config_finish(&defaults);
 }
 
 void config_print_markdown(struct buf *out)
 {
-	struct config defaults;
-
-	config_init(&defaults);
 	buf_add_text(out,
 		     "# Options\n\n"
 		     "Made from the option table by `ronzal help options --markdown`. Later "
 		     "sources win: default, `host.conf`, environment, flag. The seed's "
 		     "`USE_EXTERNAL_SERVERS` and `HOST_API_URL` count in the environment too.\n");
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-		char flag[NAME_MAX_BYTES], value[NAME_MAX_BYTES], variable[NAME_MAX_BYTES];
+		char flag[NAME_MAX_BYTES], variable[NAME_MAX_BYTES];
 		const struct option_row *row = &rows[i];
 
 		if (begins_group(i)) {
@@ -418,31 +385,24 @@ void config_print_markdown(struct buf *out)
 				   "meaning |\n|---|---|---|---|---|---|\n",
 				   row->group);
 		}
-		dashed(row->name, flag, sizeof(flag));
-		upper(row->name, variable, sizeof(variable));
-		print_value(row, field_of(&defaults, row), value, sizeof(value));
+		spell(row->name, '-', false, flag);
+		spell(row->name, '_', true, variable);
 		buf_printf(out, "| `%s` | `--%s` | `RONZAL_%s` | %s |", row->name, flag, variable,
-			   value);
+			   row->fallback);
 		if (row->kind == OPTION_NUMBER) {
 			buf_printf(out, " %u..%u", row->min, row->max);
 		}
 		buf_printf(out, " | %s |\n", row->help);
 	}
-	config_finish(&defaults);
 }
 
 void config_print_file(struct buf *out, const struct config *c)
 {
-	struct config defaults;
-
-	config_init(&defaults);
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-		char value[TEXT_MAX_BYTES + 1], fallback[TEXT_MAX_BYTES + 1];
+		char value[TEXT_MAX_BYTES + 1];
 
-		print_value(&rows[i], field_of(c, &rows[i]), value, sizeof(value));
-		print_value(&rows[i], field_of(&defaults, &rows[i]), fallback, sizeof(fallback));
+		print_value(c, &rows[i], value, sizeof(value));
 		buf_printf(out, "# %s\n%s%s = %s\n\n", rows[i].help,
-			   strcmp(value, fallback) == 0 ? "# " : "", rows[i].name, value);
+			   strcmp(value, rows[i].fallback) == 0 ? "# " : "", rows[i].name, value);
 	}
-	config_finish(&defaults);
 }

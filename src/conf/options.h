@@ -19,7 +19,7 @@
 /*
  * N(field, default, minimum, maximum, group, help): a number
  * T(field, default, group, help): text; "" counts as not set
- * B(field, default, group, help): on or off
+ * B(field, default, group, help): on or off, without quotes
  * Lists are text separated by ':' (folders) or ',' (all else), as their help says.
  */
 #define OPTION_TABLE(N, T, B) \
@@ -30,7 +30,7 @@
 	N(engine_port_max, 8099, 1024, 65535, "ports", "last port that engines may get") \
 	T(listen, "127.0.0.1", "ports", \
 	  "numeric address of our HTTP listeners; any other than loopback needs keys") \
-	B(published_on_loopback, false, "ports", \
+	B(published_on_loopback, off, "ports", \
 	  "in a container whose ports are published on the host's loopback address only: what " \
 	  "comes " \
 	  "from its gateway comes from this machine") \
@@ -45,7 +45,7 @@
 	  "memory for all engines together; 0: what the machine has available") \
 	N(cache_ram_mib, 256, 0, 1048576, "models", \
 	  "prompt cache of an engine whose model does not say, in MiB") \
-	B(allow_pull, false, "models", "controllers may ask this host to download models") \
+	B(allow_pull, off, "models", "controllers may ask this host to download models") \
 \
 	T(engine, "", "engine", "path of llama-server; default: looked up") \
 	T(engine_flags, "", "engine", "extra flags for every llama-server, separated by blanks") \
