@@ -10,7 +10,7 @@ import type { Browser, Locator, Page } from "playwright-core";
 import { violations } from "./lib/axe.ts";
 import { openBrowser, skipReason, watch, type Watch } from "./lib/browser.ts";
 import { repository, STEP_MAX_MS, until } from "./lib/frontend.ts";
-import { slow, stackSkipReason, startStack, type Stack } from "./lib/page-stack.ts";
+import { inSlices, stackSkipReason, startStack, type Stack } from "./lib/page-stack.ts";
 
 const ENGINE_PORT = 19610;
 const MODEL = "ronzal-demo";
@@ -102,14 +102,15 @@ describe("a visit", { skip }, () => {
 
 	test("an_answer_can_be_stopped_and_asked_for_again", async () => {
 		await page.getByRole("button", { name: "New chat" }).click();
-		const release = slow(await pidOf(MODEL));
+		const pid = await pidOf(MODEL);
+		process.kill(pid, "SIGSTOP");
 		try {
 			await say("tell me a story about a fox");
-			await lastAnswer().locator(".prose p").first().waitFor();
+			await inSlices(pid, () => lastAnswer().locator(".prose p").first().isVisible());
 			await page.getByRole("button", { name: "Stop", exact: true }).click();
 			await lastAnswer().getByText("stopped").waitFor();
 		} finally {
-			release();
+			process.kill(pid, "SIGCONT");
 		}
 		await until("the engine is free", async () =>
 			(await stack.servers()).every((s) => s.active_requests === 0),
@@ -174,6 +175,26 @@ describe("a visit", { skip }, () => {
 		await row("ronzal-demo-2").waitFor();
 		assert.equal(await toggle.getAttribute("aria-checked"), "false");
 		await toggle.click();
+	});
+
+	test("a_model_comes_from_the_hub_and_is_one_of_the_fleet", async () => {
+		await page.getByLabel("Repository of the hub").fill("good/smoke");
+		await page.keyboard.press("Enter");
+		const downloads = page.getByLabel("Get a model");
+		const link = downloads.getByText("registered as").getByRole("link");
+		const id = await link.innerText();
+		await row(id).locator(".state", { hasText: "stopped" }).waitFor();
+		await page.getByRole("button", { name: "Dismiss good/smoke" }).click();
+		await link.waitFor({ state: "detached" });
+		await fetch(`${stack.url}/api/models/${id}`, { method: "DELETE" });
+		await row(id).waitFor({ state: "detached" });
+	});
+
+	test("what_the_hub_refuses_is_said_with_what_to_do", async () => {
+		await page.getByLabel("Repository of the hub").fill("gated/smoke");
+		await page.keyboard.press("Enter");
+		await page.getByLabel("Get a model").getByText("HF_TOKEN").waitFor();
+		await page.getByRole("button", { name: "Dismiss gated/smoke" }).click();
 	});
 
 	test("a_key_is_made_shown_once_and_revoked", async () => {

@@ -3,11 +3,11 @@
 // `ronzal up` as a person starts it: agent, two models, backend and page, in a home and on ports of
 // their own. What it starts it ends; close() waits for that.
 import { spawn } from "node:child_process";
-import { readFileSync } from "node:fs";
-import { mkdtemp, rm } from "node:fs/promises";
+import { existsSync, readFileSync } from "node:fs";
+import { copyFile, mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { freePort, ronzal, waitForPort, webRoot } from "./frontend.ts";
+import { freePort, repository, ronzal, sleep, until, waitForPort, webRoot } from "./frontend.ts";
 import type { Server } from "../../../web/src/types.ts";
 
 const UP_MAX_MS = 120_000;
@@ -38,9 +38,28 @@ export function stackSkipReason(): string | false {
 	return process.platform === "linux" ? false : "finds the backend's process in /proc";
 }
 
+// A hub on loopback (tests/lib/fake-hub.mjs) whose organisations all offer "smoke": the demo model.
+async function startHub(home: string) {
+	const [portFile, logFile] = [join(home, "hub.port"), join(home, "hub.log")];
+	const offers = join(home, "hub/smoke");
+	await mkdir(offers, { recursive: true });
+	await copyFile(
+		join(repository, "demo/ronzal-demo.gguf"),
+		join(offers, "smoke-Q8_0.gguf"),
+	);
+	const hub = spawn(
+		process.execPath,
+		[join(repository, "tests/lib/fake-hub.mjs"), join(home, "hub"), portFile, logFile],
+		{ stdio: ["ignore", "ignore", "inherit"] },
+	);
+	await until("the hub's port", async () => existsSync(portFile));
+	return { hub, url: `http://127.0.0.1:${(await readFile(portFile, "utf8")).trim()}` };
+}
+
 export async function startStack(enginePort: number): Promise<Stack> {
 	const home = await mkdtemp(join(tmpdir(), "ronzal-visit-"));
 	const [backend, frontend] = [await freePort(), await freePort()];
+	const { hub, url: hubUrl } = await startHub(home);
 	const up = spawn(ronzal, ["up"], {
 		stdio: ["ignore", "ignore", "inherit"],
 		env: {
@@ -51,10 +70,13 @@ export async function startStack(enginePort: number): Promise<Stack> {
 			RONZAL_ENGINE_PORT_MIN: String(enginePort),
 			RONZAL_ENGINE_PORT_MAX: String(enginePort + 9),
 			RONZAL_WEB_ROOT: webRoot,
+			HF_ENDPOINT: hubUrl,
+			HF_HOME: join(home, "huggingface"),
 		},
 	});
 	const ended = new Promise<void>((done) => up.on("exit", () => done()));
 	const close = async () => {
+		hub.kill();
 		const tooLate = setTimeout(() => up.kill("SIGKILL"), LEAVE_MAX_MS);
 		up.kill("SIGINT");
 		await ended;
@@ -83,18 +105,13 @@ export async function startStack(enginePort: number): Promise<Stack> {
 	};
 }
 
-// Lets a process run a few milliseconds of each hundred, until the returned function is called: a
-// small model then answers as slowly as a large one.
-export function slow(pid: number): () => void {
-	let running = true;
-	const turn = () => {
-		running = !running;
-		process.kill(pid, running ? "SIGCONT" : "SIGSTOP");
-		timer = setTimeout(turn, running ? 3 : 40);
-	};
-	let timer = setTimeout(turn, 0);
-	return () => {
-		clearTimeout(timer);
+// Lets a stopped process run in slices of a millisecond or so until something holds, and leaves it
+// stopped then: a small model on any machine is caught in the middle of its answer.
+export async function inSlices(pid: number, holds: () => Promise<boolean>): Promise<void> {
+	await until("what the stopped process brings about", async () => {
 		process.kill(pid, "SIGCONT");
-	};
+		await sleep(1);
+		process.kill(pid, "SIGSTOP");
+		return holds();
+	});
 }
