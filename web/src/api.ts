@@ -2,6 +2,7 @@
 //
 // Calls of the management API. Every failure becomes an ApiError: a sentence and a next step.
 import type {
+	Bench,
 	Bucket,
 	Estimate,
 	Key,
@@ -133,6 +134,7 @@ export const api = {
 			"GET",
 			`/api/usage${query({ step, since_unix_ms: since, model: id })}`,
 		),
+	bench: (id: string) => call<{ results: Bench[] }>("GET", `/api/bench${query({ model: id })}`),
 
 	keys: () => call<{ keys: Key[] }>("GET", "/api/keys"),
 	// Of the last request with the key; null: none that is kept.

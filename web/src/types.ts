@@ -204,6 +204,21 @@ export interface Bucket {
 	first_token_ms_mean: number | null;
 }
 
+export interface Bench {
+	model_id: string;
+	at_unix_ms: number;
+	machine: string;
+	engine: string;
+	runs: number;
+	rows: {
+		mode: string;
+		startup: { start: "cold" | "warm"; ms: number }[];
+		prompt: { tokens: number; tokens_per_second: number }[];
+		generation: { streams: number; tokens_per_second: number }[];
+		factor: number | null;
+	}[];
+}
+
 export interface Key {
 	id: string;
 	name: string;

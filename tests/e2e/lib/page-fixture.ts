@@ -181,6 +181,22 @@ function everyPull(): Pull[] {
 	];
 }
 
+function benchRow(mode: string, speed: number, factor: number) {
+	return {
+		mode,
+		startup: [
+			{ start: "cold", ms: 34_000 / factor, spread: 0.1 },
+			{ start: "warm", ms: 5_900 / factor, spread: 0.1 },
+		],
+		prompt: [{ tokens: 512, tokens_per_second: speed * 9, spread: 0.1 }],
+		generation: [
+			{ streams: 1, tokens_per_second: speed, spread: 0.1 },
+			{ streams: 4, tokens_per_second: speed * 2.5, spread: 0.1 },
+		],
+		factor,
+	};
+}
+
 function many(n: number): Server[] {
 	return Array.from({ length: n }, (_, i) =>
 		i % 3 === 2
@@ -420,6 +436,21 @@ export async function startFixture(
 			setting_rows: ROWS,
 		}),
 		"/api/requests": () => ({ requests: pastRequests() }),
+		"/api/bench": (url) => ({
+			results: [
+				{
+					model_id: url.searchParams.get("model"),
+					at_unix_ms: Date.now() - 9e7,
+					machine: "studio",
+					engine: "llama-server 0.7.0 (build 11669)",
+					runs: 3,
+					rows: [
+						benchRow("cpu", 11.3, 1),
+						benchRow("gpu (MTL0)", 61.2, 5.4),
+					],
+				},
+			],
+		}),
 		"/api/keys": () => ({ keys }),
 		"/api/usage": (url) => {
 			const step = { minute: 60_000, hour: 3_600_000, day: 86_400_000 }[

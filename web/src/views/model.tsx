@@ -4,11 +4,11 @@
 import { useEffect, useState } from "preact/hooks";
 import { setEnabled } from "../actions.ts";
 import { api } from "../api.ts";
-import { bytes, count, duration, moment, NONE, parameters } from "../format.ts";
+import { bytes, count, duration, moment, NONE, parameters, plural, speed } from "../format.ts";
 import { host, live, modelOf, synced } from "../live.ts";
 import { path } from "../router.ts";
-import type { Model, Server, Start } from "../types.ts";
-import { Empty, Facts, Switch } from "../ui/parts.tsx";
+import type { Bench, Model, Server, Start } from "../types.ts";
+import { Bar, Empty, Facts, Switch } from "../ui/parts.tsx";
 import { ReceiptFacts } from "../ui/receipt.tsx";
 import { Actions, Busy, Detail, Memory, Speed, StateWord } from "../ui/server.tsx";
 import { Log } from "./model-log.tsx";
@@ -196,6 +196,61 @@ function History({ server }: { server: Server }) {
 	);
 }
 
+/* Measured speed: what `ronzal bench` found last */
+
+type BenchRowOf = Bench["rows"][number];
+
+// Of one stream.
+const generation = (row: BenchRowOf) => row.generation[0]?.tokens_per_second ?? 0;
+
+function BenchRow({ row, best }: { row: BenchRowOf; best: number }) {
+	const told = [
+		...row.startup.map((s) => `${s.start} start ${duration(s.ms)}`),
+		...row.prompt.map((p) => `prompt of ${p.tokens}: ${speed(p.tokens_per_second)} tok/s`),
+		...row.generation
+			.slice(1)
+			.map((g) => `${g.streams} streams: ${speed(g.tokens_per_second)} tok/s`),
+	];
+	return (
+		<li>
+			<strong>{row.mode}</strong>
+			<span class="num">
+				{row.factor !== null && row.factor !== 1 && `${row.factor.toFixed(1)}× `}
+				{speed(generation(row))} tok/s
+			</span>
+			<Bar value={generation(row) / best} label={`Generation, ${row.mode}`} />
+			<span class="muted">{told.join(" · ")}</span>
+		</li>
+	);
+}
+
+function BenchCard({ id }: { id: string }) {
+	const last = useFetched(() => api.bench(id), [id])?.results[0];
+	const best = Math.max(1e-9, ...(last?.rows.map(generation) ?? []));
+	return (
+		<section class="card" aria-label="Measured speed">
+			<h2>Measured speed</h2>
+			{last ? (
+				<>
+					<ul class="bench">
+						{last.rows.map((row) => (
+							<BenchRow key={row.mode} row={row} best={best} />
+						))}
+					</ul>
+					<p class="muted">
+						{moment(last.at_unix_ms)} on {last.machine}, medians of{" "}
+						{plural(last.runs, "run")}
+					</p>
+				</>
+			) : (
+				<p class="muted">
+					Not measured yet. In a terminal: <code>ronzal bench {id}</code>
+				</p>
+			)}
+		</section>
+	);
+}
+
 export function ModelView({ id }: { id: string }) {
 	synced.value; // read, so that a model that comes later is drawn
 	const entry = live(id);
@@ -224,7 +279,10 @@ export function ModelView({ id }: { id: string }) {
 						<ReceiptFacts receipt={server.receipt} />
 					)}
 				</section>
-				{model && <FileCard model={model} />}
+				<div class="column">
+					{model && <FileCard model={model} />}
+					<BenchCard id={id} />
+				</div>
 				<Log id={id} />
 				<History server={server} />
 			</div>
