@@ -14,7 +14,7 @@ printf 'restrict,command="%s/ssh-wrapper.sh %s" %s\n' "$LIBEXEC" "$RHOME" "$(cat
 LOG=$RHOME/logs/gate.log
 
 host() { # SSH-OPTIONS... host [COMMAND]
-	timeout 10 ssh -F "$T/ssh_config" "$@"
+	timeout 60 ssh -F "$T/ssh_config" "$@"
 }
 accepted() { grep -c ' accepted ' "$LOG" 2>/dev/null; }
 nothing_new_ran() { # the number of accepted calls before
@@ -67,11 +67,11 @@ forwards() {
 	# The others open a channel to a place, which sshd prohibits. The place is this very sshd.
 	host -o LogLevel=INFO -W "127.0.0.1:$PORT" host </dev/null >"$T/out" 2>"$T/err" && { echo 'forwards -W'; return 1; }
 	! grep -q SSH- "$T/out" && grep -q 'prohibited' "$T/err" || { cat "$T/out" "$T/err"; return 1; }
-	ssh-keyscan -T 2 -p "$PORT" 127.0.0.1 2>/dev/null | grep -q ed25519 || { echo keyscan; return 1; }
-	timeout 5 ssh -F "$T/ssh_config" -o LogLevel=INFO -N -L 19591:127.0.0.1:"$PORT" -D 19592 host </dev/null \
+	ssh-keyscan -T 20 -p "$PORT" 127.0.0.1 2>/dev/null | grep -q ed25519 || { echo keyscan; return 1; }
+	timeout 60 ssh -F "$T/ssh_config" -o LogLevel=INFO -N -L 19591:127.0.0.1:"$PORT" -D 19592 host </dev/null \
 		>"$T/err" 2>&1 &
 	tunnel=$!
-	sleep 1
+	curl -s --retry 100 --retry-delay 1 --retry-connrefused -m 2 -o /dev/null http://127.0.0.1:19592/ # until it listens
 	ssh-keyscan -T 2 -p 19591 127.0.0.1 >"$T/out" 2>/dev/null
 	curl -s -m 2 --http0.9 -x socks5h://127.0.0.1:19592 "http://127.0.0.1:$PORT/" >>"$T/out" 2>&1
 	kill $tunnel 2>/dev/null
@@ -97,8 +97,10 @@ no_agent_no_display_no_terminal() {
 	grep -q 'PTY allocation request failed' "$T/out" && ! grep -q 'env: \(SSH_TTY\|TERM\)' "$T/out" ||
 		{ cat "$T/out"; return 1; }
 	# The client leaves at once; wait until the command that it had asked for was logged.
-	for try in 1 2 3 4 5 6 7 8 9 10; do
+	tries=150
+	while [ $tries -gt 0 ]; do
 		[ "$(accepted)" = "$before" ] || return 0
+		tries=$((tries - 1))
 		sleep 0.2
 	done
 	echo 'the command of -tt was never logged'
@@ -109,11 +111,11 @@ check agent_display_and_terminal_are_not_given no_agent_no_display_no_terminal
 no_files() {
 	before=$(accepted)
 	echo x >"$T/file"
-	echo "put $T/file $T/stolen" | timeout 10 sftp -q -F "$T/ssh_config" -b - host >"$T/out" 2>&1 &&
+	echo "put $T/file $T/stolen" | timeout 60 sftp -q -F "$T/ssh_config" -b - host >"$T/out" 2>&1 &&
 		{ echo sftp; return 1; }
-	timeout 10 scp -q -F "$T/ssh_config" "$T/file" "host:$T/stolen" >"$T/out" 2>&1 &&
+	timeout 60 scp -q -F "$T/ssh_config" "$T/file" "host:$T/stolen" >"$T/out" 2>&1 &&
 		{ echo scp; return 1; }
-	timeout 10 scp -O -q -F "$T/ssh_config" "host:$T/host_key" "$T/stolen" >"$T/out" 2>&1 &&
+	timeout 60 scp -O -q -F "$T/ssh_config" "host:$T/host_key" "$T/stolen" >"$T/out" 2>&1 &&
 		{ echo 'scp -O'; return 1; }
 	host -n -s host sftp >"$T/out" 2>&1 && { echo subsystem; return 1; }
 	[ ! -e "$T/stolen" ] && nothing_new_ran "$before"
@@ -123,7 +125,17 @@ check sftp_scp_and_subsystems_are_refused no_files
 nothing_runs_with_N() {
 	before=$(accepted)
 	lines=$(wc -l <"$LOG")
-	timeout 1 ssh -F "$T/ssh_config" -N host </dev/null >"$T/out" 2>&1
+	timeout 60 ssh -F "$T/ssh_config" -N -v -E "$T/ssh.log" host </dev/null >"$T/out" 2>&1 &
+	waits=$!
+	tries=150
+	until grep -q 'Entering interactive session' "$T/ssh.log" 2>/dev/null || [ $tries -eq 0 ]; do
+		tries=$((tries - 1))
+		sleep 0.2
+	done
+	sleep 0.5
+	kill $waits
+	wait $waits 2>/dev/null
+	grep -q 'Entering interactive session' "$T/ssh.log" || { tail -2 "$T/ssh.log"; return 1; }
 	[ ! -s "$T/out" ] && [ "$(wc -l <"$LOG")" -eq "$lines" ] && nothing_new_ran "$before"
 }
 check a_connection_without_a_command_runs_nothing nothing_runs_with_N
