@@ -279,10 +279,8 @@ static void on_down(void *user, const struct err *why)
 	}
 }
 
-static void on_host(void *user, const struct host_info *host)
+static void on_host(struct side *s, const struct host_info *host)
 {
-	struct side *s = user;
-
 	s->host = *host;
 	TELL(s->fleet, on_host, (l_));
 }
@@ -307,9 +305,8 @@ static void note_start(struct fleet *f, struct entry *e, const struct server *se
 	}
 }
 
-static void on_server(void *user, const struct server *server)
+static void on_server(struct side *s, const struct server *server)
 {
-	struct side *s = user;
 	struct fleet *f = s->fleet;
 	struct entry *e = fleet_entry(f, server->id);
 
@@ -338,9 +335,8 @@ static void on_server(void *user, const struct server *server)
 	fleet_refresh(f, e);
 }
 
-static void on_progress(void *user, const char *id, float fraction, int32_t eta_ms)
+static void on_progress(struct side *s, const char *id, float fraction, int32_t eta_ms)
 {
-	struct side *s = user;
 	struct entry *e = fleet_entry(s->fleet, id);
 
 	if (e == NULL) {
@@ -365,10 +361,8 @@ static void forget_report(struct side *s, struct entry *e)
 	}
 }
 
-static void on_removed(void *user, const char *id)
+static void on_removed(struct side *s, const char *id)
 {
-	struct side *s = user;
-
 	fleet_look(s->fleet);
 	struct entry *e = fleet_entry(s->fleet, id);
 
@@ -378,9 +372,8 @@ static void on_removed(void *user, const char *id)
 }
 
 /* What an agent did not name this time it no longer has. */
-static void on_synced(void *user)
+static void on_synced(struct side *s)
 {
-	struct side *s = user;
 	struct fleet *f = s->fleet;
 
 	LIST_FOR_EACH (it, next, &f->models) {
@@ -392,17 +385,39 @@ static void on_synced(void *user)
 	}
 }
 
-static void on_log(void *user, const char *id, struct span line, uint64_t dropped)
+static void on_event(void *user, const struct wire_event *e)
 {
 	struct side *s = user;
 
-	if (s == &s->fleet->sides[s->fleet->route]) {
-		TELL(s->fleet, on_log, (l_, id, line, dropped));
+	switch (e->type) {
+	case EVENT_HOST:
+		on_host(s, &e->host);
+		break;
+	case EVENT_SERVER:
+		on_server(s, &e->server);
+		break;
+	case EVENT_PROGRESS:
+		on_progress(s, e->progress.id, e->progress.fraction, e->progress.eta_ms);
+		break;
+	case EVENT_REMOVED:
+		on_removed(s, e->removed.id);
+		break;
+	case EVENT_SYNCED:
+		on_synced(s);
+		break;
+	case EVENT_LOG:
+		if (s == &s->fleet->sides[s->fleet->route]) {
+			TELL(s->fleet, on_log, (l_, e->log.id, e->log.line, e->log.dropped));
+		}
+		break;
+	case EVENT_HELLO:
+	case EVENT_REPLY:
+	case EVENT_BYE:
+		break; /* the link's own */
 	}
 }
 
-static const struct link_callbacks link_calls = { on_up,      on_host,	 on_server, on_progress,
-						  on_removed, on_synced, on_log,    on_down };
+static const struct link_callbacks link_calls = { on_up, on_event, on_down };
 
 /* Life */
 

@@ -33,14 +33,8 @@ static void on_up(void *user)
 	s->down = (struct err){ 0 };
 }
 
-static void on_host(void *user, const struct host_info *host)
+static void on_server(struct visit *s, const struct server *server)
 {
-	((struct visit *)user)->host = *host;
-}
-
-static void on_server(void *user, const struct server *server)
-{
-	struct visit *s = user;
 	struct server *known = visit_find(s, server->id);
 
 	if (known == NULL) {
@@ -53,46 +47,49 @@ static void on_server(void *user, const struct server *server)
 	}
 }
 
-static void on_progress(void *user, const char *id, float fraction, int32_t eta_ms)
+static void on_event(void *user, const struct wire_event *e)
 {
 	struct visit *s = user;
-	struct server *server = visit_find(s, id);
+	struct server *server;
 
-	if (server != NULL) {
-		server->progress = fraction;
-		server->eta_ms = eta_ms;
-		tell(s, server);
-	}
-}
-
-static void on_removed(void *user, const char *id)
-{
-	struct visit *s = user;
-	struct server *server = visit_find(s, id);
-
-	if (server != NULL) {
-		*server = s->servers[--s->count];
+	switch (e->type) {
+	case EVENT_HOST:
+		s->host = e->host;
+		break;
+	case EVENT_SERVER:
+		on_server(s, &e->server);
+		break;
+	case EVENT_PROGRESS:
+		server = visit_find(s, e->progress.id);
+		if (server != NULL) {
+			server->progress = e->progress.fraction;
+			server->eta_ms = e->progress.eta_ms;
+			tell(s, server);
+		}
+		break;
+	case EVENT_REMOVED:
+		server = visit_find(s, e->removed.id);
+		if (server != NULL) {
+			*server = s->servers[--s->count];
+			tell(s, NULL);
+		}
+		break;
+	case EVENT_SYNCED:
+		if (!s->synced) {
+			s->synced = true;
+			loop_stop(s->loop);
+		}
 		tell(s, NULL);
-	}
-}
-
-static void on_synced(void *user)
-{
-	struct visit *s = user;
-
-	if (!s->synced) {
-		s->synced = true;
-		loop_stop(s->loop);
-	}
-	tell(s, NULL);
-}
-
-static void on_log(void *user, const char *id, struct span line, uint64_t dropped)
-{
-	struct visit *s = user;
-
-	if (s->on_log != NULL) {
-		s->on_log(s, id, line, dropped);
+		break;
+	case EVENT_LOG:
+		if (s->on_log != NULL) {
+			s->on_log(s, e->log.id, e->log.line, e->log.dropped);
+		}
+		break;
+	case EVENT_HELLO:
+	case EVENT_REPLY:
+	case EVENT_BYE:
+		break; /* the link's own */
 	}
 }
 
@@ -108,16 +105,7 @@ static void on_down(void *user, const struct err *why)
 	}
 }
 
-static const struct link_callbacks calls = {
-	.on_up = on_up,
-	.on_host = on_host,
-	.on_server = on_server,
-	.on_progress = on_progress,
-	.on_removed = on_removed,
-	.on_synced = on_synced,
-	.on_log = on_log,
-	.on_down = on_down,
-};
+static const struct link_callbacks calls = { on_up, on_event, on_down };
 
 struct opening {
 	struct timer timer;

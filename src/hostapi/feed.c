@@ -128,6 +128,7 @@ void feed_put(struct feed *f, const struct wire_event *e)
 	}
 	list_remove(&entry->link);
 	entry->event = *e;
+	entry->event.doc = NULL; /* what is kept owns nothing */
 	entry->change = ++f->change;
 	list_append(&f->entries, &entry->link);
 	LIST_FOR_EACH (it, next, &f->readers) {

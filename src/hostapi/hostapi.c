@@ -85,71 +85,37 @@ static void on_down(void *user, const struct err *why)
 	}
 }
 
-static void on_host(void *user, const struct host_info *host)
+static void on_event(void *user, const struct wire_event *e)
 {
 	struct hostapi *h = user;
+	struct feed_entry *entry;
 
-	feed_put(&h->feed, &(struct wire_event){ .type = EVENT_HOST, .host = *host });
-}
-
-static void on_server(void *user, const struct server *server)
-{
-	struct hostapi *h = user;
-
-	feed_put(&h->feed, &(struct wire_event){ .type = EVENT_SERVER, .server = *server });
-}
-
-static void on_progress(void *user, const char *id, float fraction, int32_t eta_ms)
-{
-	struct hostapi *h = user;
-	struct feed_entry *entry = feed_find(&h->feed, EVENT_SERVER, id);
-	struct wire_event e = { .type = EVENT_PROGRESS,
-				.progress = { .fraction = fraction, .eta_ms = eta_ms } };
-
-	if (entry != NULL) {
-		entry->event.server.progress = fraction;
-		entry->event.server.eta_ms = eta_ms;
-		span_copy(span_of(id), e.progress.id, sizeof(e.progress.id));
-		feed_tell(&h->feed, &e);
+	switch (e->type) {
+	case EVENT_HOST:
+	case EVENT_SERVER:
+	case EVENT_SYNCED:
+		feed_put(&h->feed, e);
+		return;
+	case EVENT_PROGRESS:
+		entry = feed_find(&h->feed, EVENT_SERVER, e->progress.id);
+		if (entry != NULL) {
+			entry->event.server.progress = e->progress.fraction;
+			entry->event.server.eta_ms = e->progress.eta_ms;
+		}
+		break;
+	case EVENT_REMOVED:
+		feed_drop(feed_find(&h->feed, EVENT_SERVER, e->removed.id));
+		break;
+	case EVENT_LOG:
+	case EVENT_HELLO:
+	case EVENT_REPLY:
+	case EVENT_BYE:
+		break;
 	}
+	feed_tell(&h->feed, e);
 }
 
-static void on_removed(void *user, const char *id)
-{
-	struct hostapi *h = user;
-	struct wire_event e = { .type = EVENT_REMOVED };
-
-	feed_drop(feed_find(&h->feed, EVENT_SERVER, id));
-	span_copy(span_of(id), e.removed.id, sizeof(e.removed.id));
-	feed_tell(&h->feed, &e);
-}
-
-static void on_synced(void *user)
-{
-	struct hostapi *h = user;
-
-	feed_put(&h->feed, &(struct wire_event){ .type = EVENT_SYNCED });
-}
-
-static void on_log(void *user, const char *id, struct span line, uint64_t dropped)
-{
-	struct hostapi *h = user;
-	struct wire_event e = { .type = EVENT_LOG, .log = { .line = line, .dropped = dropped } };
-
-	span_copy(span_of(id), e.log.id, sizeof(e.log.id));
-	feed_tell(&h->feed, &e);
-}
-
-static const struct link_callbacks link_calls = {
-	.on_up = on_up,
-	.on_host = on_host,
-	.on_server = on_server,
-	.on_progress = on_progress,
-	.on_removed = on_removed,
-	.on_synced = on_synced,
-	.on_log = on_log,
-	.on_down = on_down,
-};
+static const struct link_callbacks link_calls = { on_up, on_event, on_down };
 
 /* Requests */
 

@@ -160,40 +160,19 @@ static void on_bye(struct link *l, const struct wire_event *e)
 
 static void on_event(struct link *l, const struct wire_event *e)
 {
-	const struct link_callbacks *call = l->callbacks;
-
-	switch (e->type) {
-	case EVENT_HELLO:
+	if (e->type == EVENT_HELLO) {
 		on_hello(l, e);
-		break;
-	case EVENT_BYE:
+	} else if (e->type == EVENT_BYE) {
 		on_bye(l, e);
-		break;
-	case EVENT_HOST:
-		call->on_host(l->user, &e->host);
-		break;
-	case EVENT_SERVER:
-		call->on_server(l->user, &e->server);
-		break;
-	case EVENT_PROGRESS:
-		call->on_progress(l->user, e->progress.id, e->progress.fraction,
-				  e->progress.eta_ms);
-		break;
-	case EVENT_REMOVED:
-		call->on_removed(l->user, e->removed.id);
-		break;
-	case EVENT_SYNCED:
-		call->on_synced(l->user);
-		break;
-	case EVENT_LOG:
-		call->on_log(l->user, e->log.id, e->log.line, e->log.dropped);
-		break;
-	case EVENT_REPLY:
+	} else if (l->state == LINK_GREETING) {
+		return; /* whoever has not said hello has nothing to tell */
+	} else if (e->type == EVENT_REPLY) {
 		link_answer(l, e->reply.seq,
 			    &(struct link_reply){ .err = e->reply.err,
 						  .results = e->reply.results,
 						  .count = e->reply.result_count });
-		break;
+	} else {
+		l->callbacks->on_event(l->user, e);
 	}
 }
 
@@ -205,8 +184,7 @@ void link_hear(struct link *l, struct span event)
 
 	l->heard_ms = loop_now_ms(l->loop);
 	if (status == 0) {
-		if (l->state == LINK_UP || (l->state == LINK_GREETING &&
-					    (e->type == EVENT_HELLO || e->type == EVENT_BYE))) {
+		if (l->state == LINK_UP || l->state == LINK_GREETING) {
 			on_event(l, e);
 		}
 		wire_event_finish(e);

@@ -4,8 +4,8 @@
  * a UNIX socket on the same machine, an ssh child, and the Host API over HTTP.
  *
  * A link keeps itself up: it dials, says hello, pings, and dials again with backoff after a loss.
- * After on_up it says the full state of every server once (on_server each, then on_synced), then
- * every change. Callbacks come from the loop, never from inside a call; the last statement of
+ * After on_up it says the full state of every server once (SERVER each, then SYNCED), then every
+ * change. Callbacks come from the loop, never from inside a call; the last statement of
  * whoever makes them.
  */
 #ifndef LINK_LINK_H
@@ -19,14 +19,8 @@ struct link;
 
 struct link_callbacks {
 	void (*on_up)(void *user);
-	void (*on_host)(void *user, const struct host_info *host);
-	void (*on_server)(void *user, const struct server *server);
-	/* How far a load is, between two on_server; both negative: not known. */
-	void (*on_progress)(void *user, const char *id, float fraction, int32_t eta_ms);
-	void (*on_removed)(void *user, const char *id); /* no longer in the registry */
-	void (*on_synced)(void *user);
-	/* One line of a server's log; dropped > 0: that many were lost before it. */
-	void (*on_log)(void *user, const char *id, struct span line, uint64_t dropped);
+	/* HOST, SERVER, PROGRESS, REMOVED, SYNCED or LOG (wire/messages.h), until it returns. */
+	void (*on_event)(void *user, const struct wire_event *event);
 	/* Lost, or could not be made: why, in one sentence. Tried again by itself. */
 	void (*on_down)(void *user, const struct err *why);
 };

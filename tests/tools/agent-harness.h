@@ -300,16 +300,8 @@ static inline void on_up(void *user)
 	(void)user;
 }
 
-static inline void on_host(void *user, const struct host_info *host)
+static inline void on_server(struct world *w, const struct server *told)
 {
-	struct world *w = user;
-
-	w->host = *host;
-}
-
-static inline void on_server(void *user, const struct server *told)
-{
-	struct world *w = user;
 	struct server *s = find(w, told->id);
 
 	if (s == NULL && w->server_count < MODELS_MAX * 2) {
@@ -326,39 +318,38 @@ static inline void on_server(void *user, const struct server *told)
 	}
 }
 
-static inline void on_progress(void *user, const char *id, float fraction, int32_t eta_ms)
+static inline void on_event(void *user, const struct wire_event *e)
 {
 	struct world *w = user;
+	struct server *gone;
 
-	(void)eta_ms;
-	expect_at(w, find(w, id) != NULL && fraction <= 1, __LINE__, "progress of %s", id);
-}
-
-static inline void on_removed(void *user, const char *id)
-{
-	struct world *w = user;
-
-	struct server *gone = server(w, id);
-
-	w->server_count--;
-	*gone = w->servers[w->server_count];
-}
-
-static inline void on_synced(void *user)
-{
-	struct world *w = user;
-
-	w->is_synced = true;
-}
-
-static inline void on_log(void *user, const char *id, struct span line, uint64_t dropped)
-{
-	struct world *w = user;
-
-	(void)id;
-	(void)line;
-	w->log_lines++;
-	w->log_dropped += dropped;
+	switch (e->type) {
+	case EVENT_HOST:
+		w->host = e->host;
+		break;
+	case EVENT_SERVER:
+		on_server(w, &e->server);
+		break;
+	case EVENT_PROGRESS:
+		expect_at(w, find(w, e->progress.id) != NULL && e->progress.fraction <= 1, __LINE__,
+			  "progress of %s", e->progress.id);
+		break;
+	case EVENT_REMOVED:
+		gone = server(w, e->removed.id);
+		*gone = w->servers[--w->server_count];
+		break;
+	case EVENT_SYNCED:
+		w->is_synced = true;
+		break;
+	case EVENT_LOG:
+		w->log_lines++;
+		w->log_dropped += e->log.dropped;
+		break;
+	case EVENT_HELLO:
+	case EVENT_REPLY:
+	case EVENT_BYE:
+		break;
+	}
 }
 
 static inline void on_down(void *user, const struct err *why)
@@ -369,14 +360,7 @@ static inline void on_down(void *user, const struct err *why)
 	w->down = *why;
 }
 
-static const struct link_callbacks callbacks = { .on_up = on_up,
-						 .on_host = on_host,
-						 .on_server = on_server,
-						 .on_progress = on_progress,
-						 .on_removed = on_removed,
-						 .on_synced = on_synced,
-						 .on_log = on_log,
-						 .on_down = on_down };
+static const struct link_callbacks callbacks = { on_up, on_event, on_down };
 
 /* Runs the loop in slices until `is_so`. */
 static inline void on_slice(struct timer *t)

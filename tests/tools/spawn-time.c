@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * spawn-time COUNT PROGRAM [ARGUMENT...]: runs a program COUNT times, one after the other, with its
- * output discarded, and prints the median wall time from spawn to exit and the mean of the CPU time,
- * which other work on the machine does not lengthen: "median_us 812 cpu_us 640 exit 4" (the exit
- * status of the last run).
+ * output discarded, and prints the median wall time from spawn to exit and the mean CPU time, which
+ * other work on the machine does not lengthen: "median_us 812 cpu_us 640 exit 4" (the exit status
+ * of the last run).
  */
 #include <fcntl.h>
 #include <spawn.h>

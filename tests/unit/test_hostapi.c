@@ -119,48 +119,39 @@ static void on_up(void *user)
 	loop_stop(now->loop);
 }
 
-static void on_host(void *user, const struct host_info *host)
+static void on_event(void *user, const struct wire_event *e)
 {
 	(void)user;
-	span_copy(span_of(host->name), now->host, sizeof(now->host));
-}
-
-static void on_server(void *user, const struct server *server)
-{
-	(void)user;
-	now->servers++;
-	now->last = *server;
-	loop_stop(now->loop);
-}
-
-static void on_progress(void *user, const char *id, float fraction, int32_t eta_ms)
-{
-	(void)user;
-	assert_string_equal(id, "one");
-	assert_true(fraction > 0.49f && fraction < 0.51f);
-	assert_int_equal(eta_ms, 900);
-	now->progress++;
-}
-
-static void on_removed(void *user, const char *id)
-{
-	(void)user;
-	assert_string_equal(id, "two");
-	now->removed++;
-}
-
-static void on_synced(void *user)
-{
-	(void)user;
-	now->synced++;
-	loop_stop(now->loop);
-}
-
-static void on_log(void *user, const char *id, struct span line, uint64_t dropped)
-{
-	(void)user;
-	assert_int_equal(dropped, 0);
-	snprintf(now->log, sizeof(now->log), "%s: %.*s", id, SPAN_ARG(line));
+	switch (e->type) {
+	case EVENT_HOST:
+		span_copy(span_of(e->host.name), now->host, sizeof(now->host));
+		return;
+	case EVENT_SERVER:
+		now->servers++;
+		now->last = e->server;
+		break;
+	case EVENT_PROGRESS:
+		assert_string_equal(e->progress.id, "one");
+		assert_true(e->progress.fraction > 0.49f && e->progress.fraction < 0.51f);
+		assert_int_equal(e->progress.eta_ms, 900);
+		now->progress++;
+		return;
+	case EVENT_REMOVED:
+		assert_string_equal(e->removed.id, "two");
+		now->removed++;
+		return;
+	case EVENT_SYNCED:
+		now->synced++;
+		break;
+	case EVENT_LOG:
+		assert_int_equal(e->log.dropped, 0);
+		snprintf(now->log, sizeof(now->log), "%s: %.*s", e->log.id, SPAN_ARG(e->log.line));
+		break;
+	case EVENT_HELLO:
+	case EVENT_REPLY:
+	case EVENT_BYE:
+		fail();
+	}
 	loop_stop(now->loop);
 }
 
@@ -171,16 +162,7 @@ static void on_down(void *user, const struct err *why)
 	loop_stop(now->loop);
 }
 
-static const struct link_callbacks calls = {
-	.on_up = on_up,
-	.on_host = on_host,
-	.on_server = on_server,
-	.on_progress = on_progress,
-	.on_removed = on_removed,
-	.on_synced = on_synced,
-	.on_log = on_log,
-	.on_down = on_down,
-};
+static const struct link_callbacks calls = { on_up, on_event, on_down };
 
 static void on_reply(void *user, const struct link_reply *reply)
 {
