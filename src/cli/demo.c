@@ -12,6 +12,8 @@
 
 #define DEMO_FILE "ronzal-demo.gguf"
 
+static const char *const ids[] = { "ronzal-demo", "ronzal-demo-2" };
+
 static int add(struct registry *r, const char *id, char *path, uint16_t port, struct err *err)
 {
 	struct model m = {
@@ -44,25 +46,75 @@ static char *demo_path(const struct cli *cli)
 	return path;
 }
 
-int demo_register(const struct cli *cli, struct err *err)
+static int make_registry(const struct cli *cli, char *model_path, struct err *err)
+{
+	uint16_t port = (uint16_t)cli->config.engine_port_min;
+	struct registry r;
+	int status;
+
+	registry_init_empty(&r, port, (uint16_t)cli->config.engine_port_max);
+	status = add(&r, ids[0], model_path, port, err);
+	if (status == 0) {
+		status = add(&r, ids[1], model_path, (uint16_t)(port + 1), err);
+	}
+	if (status == 0) {
+		status = registry_save(&r, cli->places.registry, err);
+	}
+	registry_finish(&r);
+	return status;
+}
+
+/* Whether it names the smoke model of a checkout that is gone, or that lies in no root any more. */
+static bool is_stale(const struct cli *cli, const struct model *m)
+{
+	char path[FS_PATH_MAX_BYTES];
+
+	if (!span_has_suffix(span_of(m->file_path), "/" DEMO_FILE) ||
+	    span_has_prefix(span_of(m->file_path), "/models/")) {
+		return false;
+	}
+	for (char *const *root = cli->places.model_roots; *root != NULL; root++) {
+		if (fs_resolve_inside(m->file_path, *root, path, NULL) == 0) {
+			return false;
+		}
+	}
+	return true;
+}
+
+static int mend_registry(const struct cli *cli, const char *model_path, struct err *err)
 {
 	const struct config *c = &cli->config;
-	const char *registry_path = cli->places.registry;
-	char *model_path = demo_path(cli);
-	uint16_t port = (uint16_t)c->engine_port_min;
+	bool is_changed = false;
 	struct registry r;
+	int status = registry_load(&r, cli->places.registry, (uint16_t)c->engine_port_min,
+				   (uint16_t)c->engine_port_max, NULL);
+
+	if (status != 0) {
+		return 0; /* the agent says what is wrong with it */
+	}
+	for (size_t i = 0; i < ARRAY_LEN(ids); i++) {
+		struct model *m = registry_find(&r, span_of(ids[i]));
+
+		if (m != NULL && is_stale(cli, m)) {
+			free(m->file_path);
+			m->file_path = mem_strdup(model_path);
+			is_changed = true;
+		}
+	}
+	status = is_changed ? registry_save(&r, cli->places.registry, err) : 0;
+	registry_finish(&r);
+	return status;
+}
+
+int demo_register(const struct cli *cli, struct err *err)
+{
+	char *model_path = demo_path(cli);
 	int status = 0;
 
-	if (access(registry_path, F_OK) != 0 && model_path != NULL) {
-		registry_init_empty(&r, port, (uint16_t)c->engine_port_max);
-		status = add(&r, "ronzal-demo", model_path, port, err);
-		if (status == 0) {
-			status = add(&r, "ronzal-demo-2", model_path, (uint16_t)(port + 1), err);
-		}
-		if (status == 0) {
-			status = registry_save(&r, registry_path, err);
-		}
-		registry_finish(&r);
+	if (model_path != NULL && access(cli->places.registry, F_OK) != 0) {
+		status = make_registry(cli, model_path, err);
+	} else if (model_path != NULL) {
+		status = mend_registry(cli, model_path, err);
 	}
 	free(model_path);
 	return status;

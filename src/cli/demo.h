@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The first minute: where there is no registry yet, one with the smoke model, twice.
+ * The first minute: where there is no registry yet, one with the smoke model, twice. Later: where
+ * these two entries name a checkout that is gone, this one's smoke model.
  */
 #ifndef CLI_DEMO_H
 #define CLI_DEMO_H
 
 #include "cli/cli.h"
 
-/* Writes the registry when there is none. A registry that is there is left alone. */
+/* Makes or mends it; nothing else of a registry that is there is touched. */
 int demo_register(const struct cli *cli, struct err *err);
 
 #endif
