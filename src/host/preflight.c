@@ -71,8 +71,10 @@ int preflight_find_engine(const char *engine_path, char ret_path[FS_PATH_MAX_BYT
 	snprintf(ret_path, FS_PATH_MAX_BYTES, "%s", engine_path);
 	status = stamp_engine(engine_path, ret_stamp);
 	if (status != 0) {
-		return err_set(err, ERR_NO_ENGINE, "engine = %s cannot be run: %s", engine_path,
-			       err_sentence(status));
+		return err_set(err, ERR_NO_ENGINE,
+			       "engine = %s cannot be run: %s; correct it in host.conf, or leave it "
+			       "out to take llama-server from PATH",
+			       engine_path, err_sentence(status));
 	}
 	return 0;
 }
@@ -235,12 +237,12 @@ static void preflight_work(void *arg)
 {
 	struct preflight *p = arg;
 
-	if (preflight_find_engine(p->options.engine_path, p->engine_path, &p->engine, &p->err) !=
-		    0 ||
-	    check_model(p) != 0 || check_port(p) != 0) {
-		return;
+	snprintf(p->next_step, sizeof(p->next_step), "ronzal doctor");
+	if (preflight_find_engine(p->options.engine_path, p->engine_path, &p->engine, &p->err) ==
+		    0 &&
+	    check_model(p) == 0 && check_port(p) == 0) {
+		make_key(p);
 	}
-	make_key(p);
 }
 
 static void preflight_free(struct preflight *p)
