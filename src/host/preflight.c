@@ -71,10 +71,11 @@ int preflight_find_engine(const char *engine_path, char ret_path[FS_PATH_MAX_BYT
 	snprintf(ret_path, FS_PATH_MAX_BYTES, "%s", engine_path);
 	status = stamp_engine(engine_path, ret_stamp);
 	if (status != 0) {
-		return err_set(err, ERR_NO_ENGINE,
-			       "engine = %s cannot be run: %s; correct it in host.conf, or leave it "
-			       "out to take llama-server from PATH",
-			       engine_path, err_sentence(status));
+		return err_set(
+			err, ERR_NO_ENGINE,
+			"engine = %s cannot be run: %s; correct it in host.conf, or leave it "
+			"out to take llama-server from PATH",
+			engine_path, err_sentence(status));
 	}
 	return 0;
 }

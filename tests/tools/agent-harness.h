@@ -495,7 +495,7 @@ static inline int get(struct world *w, enum verb verb, const char *id)
 	return w->reply.code;
 }
 
-/* How many processes have `text` in their command line; of one in another case, or foreign: none. */
+/* How many processes have `text` in their command line. */
 static inline int processes_with(const char *text)
 {
 	DIR *folder = opendir("/proc");
