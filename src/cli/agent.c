@@ -40,13 +40,9 @@ int command_agent(struct cli *cli, struct args *args, struct err *err)
 	const struct config *c = &cli->config;
 	const struct places *p = &cli->places;
 	struct agent_options options = agent_defaults;
-	struct agent_run run = { .stop_on_exit = args_take_flag(args, NULL, "--stop-on-exit") };
+	struct agent_run run = { .stop_on_exit = args_flag(args, "--stop-on-exit") != NULL };
 	char host_name[HOST_NAME_MAX_BYTES] = "localhost";
-	int status = args_check(args, 0, 0, err);
 
-	if (status != 0) {
-		return status;
-	}
 	gethostname(host_name, sizeof(host_name) - 1);
 	char *shim = fs_join(cli->layout.libexec, "ronzal-shim");
 
@@ -72,7 +68,7 @@ int command_agent(struct cli *cli, struct args *args, struct err *err)
 	options.limits.stop_ms = c->stop_timeout_s * 1000;
 	daemon_init(&run.daemon, leave);
 	run.agent = agent_start(run.daemon.loop, &options, on_end, &run, err);
-	status = daemon_run(&run.daemon, run.agent != NULL ? 0 : err->code);
+	int status = daemon_run(&run.daemon, run.agent != NULL ? 0 : err->code);
 	free(shim);
 	return status;
 }

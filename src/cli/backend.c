@@ -133,14 +133,11 @@ static struct backend_options make_options(const struct cli *cli, enum fleet_mod
 
 int command_backend(struct cli *cli, struct args *args, struct err *err)
 {
-	bool native = args_take_flag(args, NULL, "--native");
+	bool native = args_flag(args, "--native") != NULL;
 	char secret[SECRET_TEXT_BYTES] = "";
 	enum fleet_mode mode = FLEET_CPU;
-	int status = args_check(args, 0, 0, err);
+	int status = read_mode(&cli->config, native, &mode, err);
 
-	if (status == 0) {
-		status = read_mode(&cli->config, native, &mode, err);
-	}
 	/* Made here when the backend is the first to need it. */
 	if (status == 0 && (mode == FLEET_HOST || mode == FLEET_AUTO)) {
 		status = secret_file_load(cli->places.secret, secret, err);

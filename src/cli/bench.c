@@ -399,13 +399,13 @@ static int choose_model(struct bench *b, const struct registry *r, const struct 
 static int prepare(struct bench *b, struct registry *r, struct args *args, struct err *err)
 {
 	const struct config *c = &b->cli->config;
-	const char *a_text = args_take_value(args, "--a", err);
-	const char *b_text = args_take_value(args, "--b", err);
-	const char *runs_text = args_take_value(args, "--runs", err);
+	const char *a_text = args_flag(args, "--a");
+	const char *b_text = args_flag(args, "--b");
+	const char *runs_text = args_flag(args, "--runs");
 	uint64_t runs = RUNS_DEFAULT;
-	int status = args_check(args, 0, 1, err);
+	int status = 0;
 
-	if (status == 0 && runs_text != NULL &&
+	if (runs_text != NULL &&
 	    (span_to_u64(span_of(runs_text), BENCH_RUNS_MAX, &runs) != 0 || runs == 0)) {
 		status = err_set(err, ERR_INVALID, "--runs: '%s' is not a number in 1..%d",
 				 runs_text, BENCH_RUNS_MAX);

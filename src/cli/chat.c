@@ -281,11 +281,8 @@ static int reach_engine(struct chat *c, const char *word, struct err *err)
 int command_chat(struct cli *cli, struct args *args, struct err *err)
 {
 	struct chat c = { 0 };
-	int status = args_check(args, 0, 2, err);
+	int status = visit_open(&c.visit, cli, err);
 
-	if (status == 0) {
-		status = visit_open(&c.visit, cli, err);
-	}
 	if (status != 0) {
 		return status;
 	}

@@ -54,6 +54,8 @@ struct places {
 	char *web;	      /* folder of the built page; it may be missing */
 };
 
+struct args;
+
 struct cli {
 	struct config config;
 	struct paths paths;
@@ -71,29 +73,33 @@ void places_finish(struct places *p);
 struct puller_place cli_downloads(const struct cli *cli); /* borrowed from places */
 
 #define ARGS_MAX 256
-
-/* A command's own words, options of the table and --json already taken out. */
-struct args {
-	const char *items[ARGS_MAX];
-	int count;
-	const char *command; /* for what errors say */
-};
-
-bool args_take_flag(struct args *a, const char *short_name, const char *long_name);
-/* The word behind the flag; NULL when the flag is not there; err when the word is missing. */
-const char *args_take_value(struct args *a, const char *name, struct err *err);
-/* ERR_INVALID when a flag is left over, or more than `max` words, or fewer than `min`. */
-int args_check(const struct args *a, int min, int max, struct err *err);
+#define COMMAND_FLAGS_MAX 4
 
 struct command {
 	const char *name;
 	const char *words;   /* "[MODEL...]"; may be NULL */
 	const char *summary; /* one line */
 	const char *help;    /* the rest, lines of at most 80 characters; may be NULL */
+	const char *flags[COMMAND_FLAGS_MAX]; /* "--yes"; "--tail=" takes a value */
+	int min, max;			      /* words */
 	/* 0 or an error code; its row in ERR_TABLE is the exit code. A text in err is printed. */
 	int (*run)(struct cli *cli, struct args *args, struct err *err);
 	bool is_daemon; /* writes a log rather than to a person */
 };
+
+/* What was said behind a command's name, checked against its row: words and its own flags. */
+struct args {
+	const char *items[ARGS_MAX];
+	int count;
+	const struct command *command;
+	const char *values[COMMAND_FLAGS_MAX]; /* of its flags; NULL: not given */
+	bool wants_help;
+};
+
+/* Sorts words, the command's flags, those of every command, and options (--backend-port 8000). */
+int args_read(struct args *a, struct cli *cli, const char *const *argv, struct err *err);
+/* The value of one of the command's flags, "" for one that takes none; NULL: it was not given. */
+const char *args_flag(const struct args *a, const char *flag);
 
 /* All commands, one file per group. */
 int command_agent(struct cli *cli, struct args *args, struct err *err);

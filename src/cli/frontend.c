@@ -72,12 +72,10 @@ int command_frontend(struct cli *cli, struct args *args, struct err *err)
 		.conns_max = (int)c->conns_max,
 	};
 	char *backend_host = NULL;
-	int status = args_check(args, 0, 0, err);
+	int status = find_backend(c, &backend_host, &options.backend_port, err);
 
-	if (status == 0) {
-		status = find_backend(c, &backend_host, &options.backend_port, err);
-		options.backend_host = backend_host;
-	}
+	(void)args;
+	options.backend_host = backend_host;
 	if (status == 0) {
 		status = secret_file_load(p->token, token, err);
 	}

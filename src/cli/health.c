@@ -76,10 +76,7 @@ int health_ask(const struct client_address *to, struct buf *body, struct err *er
 int command_health(struct cli *cli, struct args *args, struct err *err)
 {
 	struct client_address to = { .host = "127.0.0.1" };
-	int status = args_check(args, 1, 1, err);
+	int status = part_port(&cli->config, args->items[0], &to.port, err);
 
-	if (status == 0) {
-		status = part_port(&cli->config, args->items[0], &to.port, err);
-	}
 	return status != 0 ? status : health_ask(&to, NULL, err);
 }

@@ -77,11 +77,8 @@ int command_keys(struct cli *cli, struct args *args, struct err *err)
 {
 	const char *verb = args->count > 0 ? args->items[0] : "list";
 	struct keys k;
-	int status = args_check(args, 0, 2 + KEY_MODELS_MAX, err);
+	int status = keys_open(&k, cli->paths.state, err);
 
-	if (status == 0) {
-		status = keys_open(&k, cli->paths.state, err);
-	}
 	if (status != 0) {
 		return status;
 	}

@@ -17,8 +17,6 @@
 
 extern char **environ;
 
-static const char *const common_flags[] = { "json", "quiet", "help" };
-
 static int command_help(struct cli *cli, struct args *args, struct err *err);
 static int command_version(struct cli *cli, struct args *args, struct err *err);
 
@@ -34,15 +32,20 @@ static const struct command commands[] = {
 	  .summary = "Start models; without a name all that are enabled",
 	  .help = "Waits until each is ready or has failed; the exit code is 0 only when all are.\n"
 		  "--stdio carries the control channel (the scripts behind the ssh key do that).\n",
+	  .flags = { "--stdio" },
+	  .max = ARGS_MAX,
 	  .run = command_start },
 	{ .name = "stop",
 	  .words = "[MODEL...]",
 	  .summary = "Stop models; without a name all that run",
 	  .help = "Running answers get a moment to finish, then the engine is ended.\n",
+	  .flags = { "--stdio" },
+	  .max = ARGS_MAX,
 	  .run = command_stop },
 	{ .name = "restart",
 	  .words = "[MODEL...]",
 	  .summary = "Stop and start again, with the present settings",
+	  .max = ARGS_MAX,
 	  .run = command_restart },
 	{ .name = "status",
 	  .summary = "What runs, on which device, and what is wrong",
@@ -50,10 +53,15 @@ static const struct command commands[] = {
 	{ .name = "show",
 	  .words = "MODEL",
 	  .summary = "Everything about one server, with the evidence for its device",
+	  .min = 1,
+	  .max = 1,
 	  .run = command_show },
 	{ .name = "logs",
-	  .words = "MODEL [-f] [--tail N]",
+	  .words = "MODEL [--follow] [--tail N]",
 	  .summary = "The engine's log",
+	  .flags = { "--follow", "-f", "--tail=" },
+	  .min = 1,
+	  .max = 1,
 	  .run = command_logs },
 	{ .name = "chat",
 	  .words = "[MODEL] [PROMPT]",
@@ -61,6 +69,7 @@ static const struct command commands[] = {
 	  .help = "With a prompt, or with text on standard input: one answer. Else a "
 		  "conversation;\n"
 		  "an empty line or Ctrl-D ends it.\n",
+	  .max = 2,
 	  .run = command_chat },
 	{ .name = "pull",
 	  .words = "ORG/REPO[:QUANT] [--yes]",
@@ -68,6 +77,9 @@ static const struct command commands[] = {
 	  .help = "Without QUANT: what the repository offers, and what of it fits this machine.\n"
 		  "Goes on where an earlier try ended. HF_TOKEN, HF_ENDPOINT, HF_HUB_CACHE and\n"
 		  "https_proxy count.\n",
+	  .flags = { "--yes", "-y" },
+	  .min = 1,
+	  .max = 1,
 	  .run = command_pull },
 	{ .name = "models",
 	  .words = "[scan | add FILE | rm MODEL [--delete-file] [--yes] | show MODEL |\n"
@@ -76,12 +88,16 @@ static const struct command commands[] = {
 	  .help = "scan looks below the model folders and into the stores of the Hugging Face "
 		  "hub,\n"
 		  "llama.cpp, LM Studio and Ollama.\n",
+	  .flags = { "--delete-file", "--yes", "-y" },
+	  .max = ARGS_MAX,
 	  .run = command_models },
 	{ .name = "set",
 	  .words = "MODEL KEY=VALUE...",
 	  .summary = "Change a model's settings or port",
 	  .help = "\"ronzal set MODEL\" alone lists what can be set. Takes effect at the next "
 		  "start.\n",
+	  .min = 1,
+	  .max = ARGS_MAX,
 	  .run = command_set },
 	{ .name = "doctor",
 	  .summary = "What is wrong on this machine or in this container, and how to mend it",
@@ -95,19 +111,26 @@ static const struct command commands[] = {
 		  "two settings. Starts engines of its own beside what runs: cold and warm\n"
 		  "starts, prompts of several lengths, one stream and several; medians of N\n"
 		  "runs (3). Results are kept, and shown by the page.\n",
+	  .flags = { "--a=", "--b=", "--runs=" },
+	  .max = 1,
 	  .run = command_bench },
 	{ .name = "keys",
 	  .words = "[list | add NAME [MODEL...] | revoke NAME | token]",
 	  .summary = "API keys for the gateway; the management token",
 	  .help = "A key is shown once, when it is made. With models it opens only those.\n",
+	  .max = ARGS_MAX,
 	  .run = command_keys },
 	{ .name = "service",
 	  .words = "install | uninstall | status",
 	  .summary = "Keep the agent running in your login session",
+	  .flags = { "--background" },
+	  .min = 1,
+	  .max = 1,
 	  .run = command_service },
 	{ .name = "agent",
 	  .words = "[--stop-on-exit]",
 	  .summary = "The supervisor behind all this, in the foreground",
+	  .flags = { "--stop-on-exit" },
 	  .run = command_agent,
 	  .is_daemon = true },
 	{ .name = "backend",
@@ -115,6 +138,7 @@ static const struct command commands[] = {
 	  .summary = "The gateway and management API",
 	  .help = "USE_EXTERNAL_SERVERS says where engines run; --native: with this user's "
 		  "agent.\n",
+	  .flags = { "--native" },
 	  .run = command_backend,
 	  .is_daemon = true },
 	{ .name = "frontend",
@@ -128,10 +152,14 @@ static const struct command commands[] = {
 	{ .name = "health",
 	  .words = "backend | frontend | hostapi",
 	  .summary = "Whether that part answers; for health checks",
+	  .min = 1,
+	  .max = 1,
 	  .run = command_health },
 	{ .name = "help",
 	  .words = "[COMMAND | options | host.conf | exit-codes]",
 	  .summary = "This, or more about one thing",
+	  .flags = { "--markdown" },
+	  .max = 1,
 	  .run = command_help },
 	{ .name = "version", .summary = "The version", .run = command_version },
 };
@@ -163,12 +191,10 @@ static int unknown_command(const char *name, struct err *err)
 
 static int command_version(struct cli *cli, struct args *args, struct err *err)
 {
-	int status = args_check(args, 0, 0, err);
-
-	if (status == 0) {
-		printf(cli->json ? "{\"version\":\"%s\"}\n" : "ronzal %s\n", RONZAL_VERSION);
-	}
-	return status;
+	(void)args;
+	(void)err;
+	printf(cli->json ? "{\"version\":\"%s\"}\n" : "ronzal %s\n", RONZAL_VERSION);
+	return 0;
 }
 
 static void print_overview(struct buf *out)
@@ -207,10 +233,10 @@ static int print_command(const char *name, struct buf *out, struct err *err)
 
 static int command_help(struct cli *cli, struct args *args, struct err *err)
 {
-	bool markdown = args_take_flag(args, NULL, "--markdown");
+	bool markdown = args_flag(args, "--markdown") != NULL;
 	const char *topic = args->count > 0 ? args->items[0] : "";
 	struct buf out;
-	int status = args_check(args, 0, 1, err);
+	int status = 0;
 
 	buf_init(&out, HELP_MAX_BYTES);
 	if (status == 0 && strcmp(topic, "options") == 0 && markdown) {
@@ -229,117 +255,6 @@ static int command_help(struct cli *cli, struct args *args, struct err *err)
 	term_print(&out);
 	buf_finish(&out);
 	return status;
-}
-
-bool args_take_flag(struct args *a, const char *short_name, const char *long_name)
-{
-	for (int i = 0; i < a->count; i++) {
-		if (strcmp(a->items[i], long_name) == 0 ||
-		    (short_name != NULL && strcmp(a->items[i], short_name) == 0)) {
-			a->count--;
-			memmove(&a->items[i], &a->items[i + 1],
-				(size_t)(a->count - i) * sizeof(a->items[0]));
-			return true;
-		}
-	}
-	return false;
-}
-
-const char *args_take_value(struct args *a, const char *name, struct err *err)
-{
-	for (int i = 0; i < a->count; i++) {
-		if (strcmp(a->items[i], name) != 0) {
-			continue;
-		}
-		if (i + 1 == a->count) {
-			err_set(err, ERR_INVALID, "%s needs a value", name);
-			return NULL;
-		}
-		const char *value = a->items[i + 1];
-
-		a->count -= 2;
-		memmove(&a->items[i], &a->items[i + 2],
-			(size_t)(a->count - i) * sizeof(a->items[0]));
-		return value;
-	}
-	return NULL;
-}
-
-static int unknown_flag(const struct args *a, const char *flag, struct err *err)
-{
-	struct nearest nearest = { .word = span_of(flag + strspn(flag, "-")) };
-
-	for (size_t i = 0; i < ARRAY_LEN(common_flags); i++) {
-		nearest_try(&nearest, common_flags[i]);
-	}
-	config_try_names(&nearest);
-	if (nearest.name != NULL) {
-		return err_set(err, ERR_INVALID, "%s is not known here. Did you mean --%s?", flag,
-			       nearest.name);
-	}
-	return err_set(err, ERR_INVALID, "%s is not known here. What is: ronzal help %s", flag,
-		       a->command);
-}
-
-int args_check(const struct args *a, int min, int max, struct err *err)
-{
-	if (err->code != 0) {
-		return err->code; /* a value was missing */
-	}
-	for (int i = 0; i < a->count; i++) {
-		if (a->items[i][0] == '-' && a->items[i][1] != '\0') {
-			return unknown_flag(a, a->items[i], err);
-		}
-	}
-	if (a->count > max) {
-		return err_set(err, ERR_INVALID,
-			       "'%s' is one word too many. What is known: ronzal help %s",
-			       a->items[max], a->command);
-	}
-	if (a->count < min) {
-		return err_set(err, ERR_INVALID, "a word is missing: ronzal %s %s", a->command,
-			       command_named(a->command)->words);
-	}
-	return 0;
-}
-
-/* Options of the table and our own flags are taken out; the rest is the command's. */
-static int sort_words(struct cli *cli, const char *const *argv, struct args *args, bool *ret_help,
-		      struct err *err)
-{
-	bool only_words = false;
-
-	for (int at = 0; argv[at] != NULL;) {
-		const char *word = argv[at];
-		bool is_flag = !only_words && word[0] == '-' && word[1] == '-';
-
-		if (is_flag && strcmp(word, "--json") == 0) {
-			cli->json = true;
-		} else if (is_flag && strcmp(word, "--quiet") == 0) {
-			cli->quiet = true;
-		} else if (is_flag && strcmp(word, "--help") == 0) {
-			*ret_help = true;
-		} else if (is_flag && word[2] == '\0') {
-			only_words = true;
-		} else {
-			int status = is_flag ? config_read_flag(&cli->config, argv, &at, err)
-					     : ERR_NOT_FOUND;
-
-			if (status == 0) {
-				continue;
-			}
-			if (status != ERR_NOT_FOUND) {
-				return status;
-			}
-			if (args->count == ARGS_MAX) {
-				return err_set(err, ERR_FULL, "more than %d words", ARGS_MAX);
-			}
-			args->items[args->count++] = word;
-		}
-		at++;
-	}
-	*err = (struct err){ 0 };
-	return 0;
 }
 
 static int read_options(struct cli *cli, struct err *err)
@@ -372,16 +287,15 @@ static int run(struct cli *cli, const char *const *argv, struct err *err)
 {
 	const char *name = argv[0] != NULL ? argv[0] : "help";
 	struct args args = { .count = 0 };
-	bool help = false;
 
 	name = strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 ? "help" : name;
 	name = strcmp(name, "--version") == 0 ? "version" : name;
-	args.command = name;
 	const struct command *command = command_named(name);
 
 	if (command == NULL) {
 		return unknown_command(name, err);
 	}
+	args.command = command;
 	int status = paths_init(&cli->paths, err);
 
 	if (status == 0) {
@@ -394,12 +308,14 @@ static int run(struct cli *cli, const char *const *argv, struct err *err)
 			status = 0;
 		}
 	}
-	if (status == 0 && argv[0] != NULL) {
-		status = sort_words(cli, argv + 1, &args, &help, err);
+	if (status == 0) {
+		status = args_read(&args, cli, argv + (argv[0] != NULL), err);
 	}
-	if (status == 0 && help) {
-		args = (struct args){ { command->name }, 1, "help" };
-		command = command_named("help");
+	if (status == 0 && args.wants_help) {
+		args = (struct args){ .items = { command->name },
+				      .count = 1,
+				      .command = command_named("help") };
+		command = args.command;
 	}
 	if (status == 0) {
 		places_init(&cli->places, cli);

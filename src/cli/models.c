@@ -214,16 +214,11 @@ static int show_model(struct cli *cli, const char *word, struct err *err)
 int command_models(struct cli *cli, struct args *args, struct err *err)
 {
 	static const char *const verbs[] = { "enable", "disable", "show", "add", "rm" };
-	bool delete_file = args_take_flag(args, NULL, "--delete-file");
-	bool is_sure = args_take_flag(args, "-y", "--yes");
+	bool is_sure = args_flag(args, "--yes") != NULL || args_flag(args, "-y") != NULL;
 	const char *verb = args->count > 0 ? args->items[0] : "";
 	const char *word = args->count > 1 ? args->items[1] : NULL;
-	int status = args_check(args, 0, ARGS_MAX, err);
 	size_t i = 0;
 
-	if (status != 0) {
-		return status;
-	}
 	if (verb[0] == '\0' || strcmp(verb, "scan") == 0) {
 		return verb[0] == '\0' ? list_models(cli, err) : models_scan(cli, err);
 	}
@@ -246,7 +241,8 @@ int command_models(struct cli *cli, struct args *args, struct err *err)
 	case 'a':
 		return models_add(cli, word, "", err);
 	case 'r':
-		return models_remove(cli, word, delete_file, is_sure, err);
+		return models_remove(cli, word, args_flag(args, "--delete-file") != NULL, is_sure,
+				     err);
 	default:
 		return enable_models(cli, args, verb[0] == 'e', err);
 	}
@@ -310,11 +306,8 @@ int command_set(struct cli *cli, struct args *args, struct err *err)
 	struct model *m;
 	struct buf out;
 	char id[REGISTRY_ID_MAX_BYTES];
-	int status = args_check(args, 1, ARGS_MAX, err);
+	int status = models_begin(&e, cli, err);
 
-	if (status == 0) {
-		status = models_begin(&e, cli, err);
-	}
 	if (status != 0) {
 		return status;
 	}

@@ -242,12 +242,8 @@ static int pull(struct cli *cli, const char *word, bool is_sure, struct err *err
 
 int command_pull(struct cli *cli, struct args *args, struct err *err)
 {
-	bool is_sure = args_take_flag(args, "-y", "--yes");
-	int status = args_check(args, 1, 1, err);
+	bool is_sure = args_flag(args, "--yes") != NULL || args_flag(args, "-y") != NULL;
 
-	if (status != 0) {
-		return err_prefix(err, "ronzal pull ORG/REPO[:QUANT]");
-	}
 	if (strlen(args->items[0]) >= PULL_SOURCE_MAX_BYTES) {
 		return err_set(err, ERR_INVALID, "that name is too long");
 	}

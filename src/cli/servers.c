@@ -114,41 +114,29 @@ static int run_stdio(struct cli *cli, const char *once, struct err *err)
 
 int command_start(struct cli *cli, struct args *args, struct err *err)
 {
-	bool stdio = args_take_flag(args, NULL, "--stdio");
-	int status = args_check(args, 0, ARGS_MAX, err);
-
-	if (status == 0 && stdio && !isatty(STDOUT_FILENO)) {
-		return run_stdio(cli, WIRE_ONCE_START, err);
-	}
-	return status != 0 ? status : run_verb(cli, args, VERB_START, err);
+	return args_flag(args, "--stdio") != NULL && !isatty(STDOUT_FILENO)
+		       ? run_stdio(cli, WIRE_ONCE_START, err)
+		       : run_verb(cli, args, VERB_START, err);
 }
 
 int command_stop(struct cli *cli, struct args *args, struct err *err)
 {
-	bool stdio = args_take_flag(args, NULL, "--stdio");
-	int status = args_check(args, 0, ARGS_MAX, err);
-
-	if (status == 0 && stdio && !isatty(STDOUT_FILENO)) {
-		return run_stdio(cli, WIRE_ONCE_STOP, err);
-	}
-	return status != 0 ? status : run_verb(cli, args, VERB_STOP, err);
+	return args_flag(args, "--stdio") != NULL && !isatty(STDOUT_FILENO)
+		       ? run_stdio(cli, WIRE_ONCE_STOP, err)
+		       : run_verb(cli, args, VERB_STOP, err);
 }
 
 int command_restart(struct cli *cli, struct args *args, struct err *err)
 {
-	int status = args_check(args, 0, ARGS_MAX, err);
-
-	return status != 0 ? status : run_verb(cli, args, VERB_RESTART, err);
+	return run_verb(cli, args, VERB_RESTART, err);
 }
 
 int command_status(struct cli *cli, struct args *args, struct err *err)
 {
 	struct visit s;
-	int status = args_check(args, 0, 0, err);
+	int status = visit_open(&s, cli, err);
 
-	if (status == 0) {
-		status = visit_open(&s, cli, err);
-	}
+	(void)args;
 	if (status == 0) {
 		print_status(cli, &s);
 		visit_close(&s);
@@ -161,11 +149,8 @@ int command_show(struct cli *cli, struct args *args, struct err *err)
 	struct visit s;
 	struct buf out;
 	const char *id;
-	int status = args_check(args, 1, 1, err);
+	int status = visit_open(&s, cli, err);
 
-	if (status == 0) {
-		status = visit_open(&s, cli, err);
-	}
 	if (status != 0) {
 		return status;
 	}
@@ -239,20 +224,16 @@ static int print_tail(const struct cli *cli, const char *id, size_t lines, struc
 
 int command_logs(struct cli *cli, struct args *args, struct err *err)
 {
-	bool follow = args_take_flag(args, "-f", "--follow");
-	const char *tail_text = args_take_value(args, "--tail", err);
+	bool follow = args_flag(args, "--follow") != NULL || args_flag(args, "-f") != NULL;
+	const char *tail_text = args_flag(args, "--tail");
 	uint64_t tail = LOG_TAIL_LINES;
 	const char *id;
 	struct visit s;
-	int status = args_check(args, 1, 1, err);
+	int status = 0;
 
-	if (status == 0 && tail_text != NULL &&
-	    span_to_u64(span_of(tail_text), 100000, &tail) != 0) {
-		status = err_set(err, ERR_INVALID, "--tail: \"%s\" is not a number in 0..100000",
-				 tail_text);
-	}
-	if (status != 0) {
-		return status;
+	if (tail_text != NULL && span_to_u64(span_of(tail_text), 100000, &tail) != 0) {
+		return err_set(err, ERR_INVALID, "--tail: \"%s\" is not a number in 0..100000",
+			       tail_text);
 	}
 	if (!follow && visit_open(&s, cli, NULL) != 0) {
 		return print_tail(cli, args->items[0], tail, err);

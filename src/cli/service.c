@@ -375,13 +375,9 @@ static int print_status(const struct cli *cli, struct err *err)
 
 int command_service(struct cli *cli, struct args *args, struct err *err)
 {
-	bool background = args_take_flag(args, NULL, "--background");
-	int status = args_check(args, 1, 1, err);
+	bool background = args_flag(args, "--background") != NULL;
 	char runtime[64];
 
-	if (status != 0) {
-		return status;
-	}
 	/* Where systemctl finds the user's manager; a login by key may not have it. */
 	snprintf(runtime, sizeof(runtime), "/run/user/%ld", (long)getuid());
 	setenv("XDG_RUNTIME_DIR", runtime, 0);

@@ -256,11 +256,9 @@ static int run_parts(struct up *up, struct err *err)
 int command_up(struct cli *cli, struct args *args, struct err *err)
 {
 	struct up up = { .cli = cli };
-	int status = args_check(args, 0, 0, err);
+	int status = demo_register(cli, err);
 
-	if (status == 0) {
-		status = demo_register(cli, err);
-	}
+	(void)args;
 	if (status == 0) {
 		status = attach(&up, err);
 	}
