@@ -4,7 +4,7 @@
 // their own. What it starts it ends; close() waits for that.
 import { spawn } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
-import { copyFile, mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { freePort, repository, ronzal, sleep, until, waitForPort, webRoot } from "./frontend.ts";
@@ -38,15 +38,14 @@ export function stackSkipReason(): string | false {
 	return process.platform === "linux" ? false : "finds the backend's process in /proc";
 }
 
-// A hub on loopback (tests/lib/fake-hub.mjs) whose organisations all offer "smoke": the demo model.
+// A hub on loopback (tests/lib/fake-hub.mjs) whose organisations all offer "smoke": the demo model,
+// a little longer, since a copy would be told by its content.
 async function startHub(home: string) {
 	const [portFile, logFile] = [join(home, "hub.port"), join(home, "hub.log")];
 	const offers = join(home, "hub/smoke");
+	const demo = await readFile(join(repository, "demo/ronzal-demo.gguf"));
 	await mkdir(offers, { recursive: true });
-	await copyFile(
-		join(repository, "demo/ronzal-demo.gguf"),
-		join(offers, "smoke-Q8_0.gguf"),
-	);
+	await writeFile(join(offers, "smoke-Q8_0.gguf"), Buffer.concat([demo, Buffer.alloc(64)]));
 	const hub = spawn(
 		process.execPath,
 		[join(repository, "tests/lib/fake-hub.mjs"), join(home, "hub"), portFile, logFile],
