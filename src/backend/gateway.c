@@ -147,9 +147,7 @@ static void read_ends(struct ask *a)
 {
 	struct span head = buf_span(&a->answer.plain.head), tail = buf_span(&a->answer.plain.tail);
 
-	if (tail.len == GATEWAY_TAIL_BYTES) {
-		api_usage_scan(&a->usage, head);
-	}
+	api_usage_scan(&a->usage, head);
 	api_usage_scan(&a->usage, tail);
 }
 
@@ -257,11 +255,20 @@ static void on_head(void *user, const struct h1_head *head)
 	}
 }
 
+static void add_some(struct buf *b, struct span bytes)
+{
+	buf_add(b, bytes.ptr, buf_room(b) < bytes.len ? buf_room(b) : bytes.len);
+}
+
+/* The head is needed only of what the tail cannot hold. */
 static void keep_ends(struct ask *a, struct span piece)
 {
 	struct buf *head = &a->answer.plain.head, *tail = &a->answer.plain.tail;
 
-	buf_add(head, piece.ptr, buf_room(head) < piece.len ? buf_room(head) : piece.len);
+	if (piece.len > buf_room(tail) && head->len == 0) {
+		add_some(head, buf_span(tail));
+		add_some(head, piece);
+	}
 	piece = span_from(piece,
 			  piece.len > GATEWAY_TAIL_BYTES ? piece.len - GATEWAY_TAIL_BYTES : 0);
 	if (piece.len > buf_room(tail)) {

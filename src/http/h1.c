@@ -697,7 +697,11 @@ void h1_add_field(struct buf *out, struct span name, struct span value)
 
 	if (buf_add_span(out, value) == 0) {
 		for (size_t i = start; i < out->len; i++) {
-			out->data[i] = is_text(out->data[i]) ? out->data[i] : ' ';
+			if (i + 8 <= out->len && are_text(out->data + i)) {
+				i += 7;
+			} else if (!is_text(out->data[i])) {
+				out->data[i] = ' ';
+			}
 		}
 	}
 	buf_add_text(out, "\r\n");
