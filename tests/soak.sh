@@ -66,8 +66,9 @@ wait_ready() {
 	n=0
 	until servers | grep -q '"is_ready":true'; do
 		n=$((n + 1))
-		[ $n -lt 600 ] || return 1
+		[ $n -lt 200 ] || return 1
 		sleep 0.1
+		curl -s -m 10 -o /dev/null -X POST "http://127.0.0.1:$port/api/models/servers/start-all?wait=5"
 	done
 }
 
@@ -75,7 +76,6 @@ wait_ready() {
 backend=$!
 pids=$backend
 curl -s -m 60 --retry 60 --retry-connrefused --retry-delay 1 -o /dev/null "http://127.0.0.1:$port/health"
-curl -s -m 60 -o /dev/null -X POST "http://127.0.0.1:$port/api/models/servers/start-all?wait=60"
 wait_ready || { echo 'not ok engine_starts'; cat "$T/log" "$T"/report.*; exit 1; }
 kill_engines &
 killer=$!
