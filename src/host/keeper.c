@@ -167,7 +167,6 @@ static void on_shim_message(struct keeper *k, const struct shim_message *m)
 		end_with_exit(k, (int)m->number);
 		break;
 	case SHIM_SIGNAL:
-	case SHIM_LEASE:
 	case SHIM_RELEASE:
 		break; /* ours to say */
 	}
@@ -179,20 +178,17 @@ static void on_shim_data(void *user, struct span data)
 	struct shim_message m;
 	struct err err = { 0 };
 	struct span line;
-	struct buf text;
 	int status = lines_add(&k->lines, data);
 
-	buf_init(&text, SHIM_LINE_MAX_BYTES);
 	while (status == 0 && k->state == KEEPER_TALKING && !k->closed &&
 	       lines_next(&k->lines, &line)) {
-		status = shim_decode(line, &text, &m, &err);
+		status = shim_decode(line, &m, &err);
 		if (status == 0) {
 			on_shim_message(k, &m);
 		} else if (status == ERR_NOT_FOUND) {
 			status = 0; /* a newer shim's verb */
 		}
 	}
-	buf_finish(&text);
 	if (status != 0) {
 		log_error("port %u: what the shim says is not the protocol: %s", k->port, err.text);
 		clean_up(k);

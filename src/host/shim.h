@@ -14,8 +14,8 @@
  * head is kept as LOG_FILE.1 and the piece before the present one as LOG_FILE.2.
  *
  * The socket serves one agent at a time, a newer one replaces an older. Lines end in '\n'; text is
- * the rest of its line, with '\n' as "\n" and '\' as "\\". Verbs that a side does not know are
- * skipped, so that versions N and N+-1 work together.
+ * the rest of its line as it is. Verbs that a side does not know are skipped, so that versions N
+ * and N+-1 work together.
  *
  *   shim: hello VERSION MODEL PORT ENGINE_PID ENGINE_STARTED STARTED_UNIX_MS    first, always
  *         note TEXT        what an agent stored here, if one did
@@ -24,10 +24,9 @@
  *         log TEXT         as they come; a slow agent loses lines:
  *         dropped COUNT    so many lines are missing here
  *         exit STATUS      the engine and its process group are gone: its exit code, or -signal
- *   agent: note TEXT       replaces the note; opaque, <= SHIM_NOTE_MAX_BYTES
+ *   agent: note TEXT       replaces the note; one opaque line, <= SHIM_NOTE_MAX_BYTES
  *          log TEXT        adds a line of ronzal's own to the log; it comes back as the others do
  *          signal NAME     TERM or KILL, to the engine's process group
- *          lease SECONDS   how long to wait for a new agent when this one is lost
  *          release         the exit is understood, the shim may go; nothing while the engine runs
  *
  * Without an agent for the length of the lease, or on SIGTERM, SIGINT or SIGHUP, the shim ends the
@@ -45,12 +44,12 @@
 #include "os/proc.h"
 
 #define SHIM_VERSION 1
-#define SHIM_MODEL_MAX_BYTES 129      /* 128 characters and the terminator */
-#define SHIM_NOTE_MAX_BYTES 32768u    /* before escaping */
+#define SHIM_MODEL_MAX_BYTES 129 /* 128 characters and the terminator */
+#define SHIM_NOTE_MAX_BYTES 32768u
 #define SHIM_LOG_LINE_MAX_BYTES 4096u /* ... longer ones are cut; the file has them whole */
-#define SHIM_LINE_MAX_BYTES (2 * SHIM_NOTE_MAX_BYTES + 64) /* any line, escaped, with its '\n' */
-#define SHIM_RING_MAX_BYTES 65536u			   /* the last lines, as "log TEXT\n" */
-#define SHIM_QUEUE_MAX_BYTES (256u << 10)		   /* to an agent that reads slowly */
+#define SHIM_LINE_MAX_BYTES (SHIM_NOTE_MAX_BYTES + 64) /* any line, with its '\n' */
+#define SHIM_RING_MAX_BYTES 65536u		       /* the last lines, as "log TEXT\n" */
+#define SHIM_QUEUE_MAX_BYTES (256u << 10)	       /* to an agent that reads slowly */
 #define SHIM_LEASE_MAX_S 86400u
 #define SHIM_TERM_AGAIN_MS 1500
 #define SHIM_KILL_MS 3000
@@ -65,7 +64,6 @@
 	X(DROPPED, "dropped", SHIM_COUNT) \
 	X(EXIT, "exit", SHIM_STATUS) \
 	X(SIGNAL, "signal", SHIM_SIGNAL_NAME) \
-	X(LEASE, "lease", SHIM_COUNT) \
 	X(RELEASE, "release", SHIM_NOTHING)
 
 #define SHIM_VERB_ENUM(name, word, payload) SHIM_##name,
@@ -82,21 +80,19 @@ struct shim_hello {
 
 struct shim_message {
 	enum shim_verb verb;
-	struct span text;	 /* note, log: unescaped, borrowed */
-	int64_t number;		 /* dropped, exit, lease; signal: SIGTERM or SIGKILL */
+	struct span text;	 /* note, log: without '\n', borrowed */
+	int64_t number;		 /* dropped, exit; signal: SIGTERM or SIGKILL */
 	struct shim_hello hello; /* hello */
 };
 
-/* Adds one line with its '\n' to out. ERR_FULL (out is as it was) or 0. */
+/* Adds one line with its '\n' to out. 0; ERR_FULL (out is as it was). */
 int shim_encode(const struct shim_message *m, struct buf *out);
 
 /*
- * Reads one line (without '\n'). Its text is unescaped into `text`, which is emptied first and
- * whose limit must be SHIM_LINE_MAX_BYTES. ERR_NOT_FOUND for a verb that is not known (skip the
- * line), ERR_PROTOCOL for anything that is not as above (end the connection).
+ * Reads one line (without '\n'), from which the text is borrowed. ERR_NOT_FOUND for a verb that is
+ * not known (skip the line), ERR_PROTOCOL for anything that is not as above (end the connection).
  */
-int shim_decode(struct span line, struct buf *text, struct shim_message *ret_message,
-		struct err *err);
+int shim_decode(struct span line, struct shim_message *ret_message, struct err *err);
 
 /* Whether text is 1..128 printable ASCII characters without a space. */
 bool shim_model_is_valid(struct span text);

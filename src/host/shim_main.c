@@ -57,7 +57,6 @@ struct shim {
 	int lock_fd, listen_fd, signal_fd;
 	int agent_fd;	    /* -1: no agent */
 	struct buf in, out; /* from and to the agent */
-	struct buf text;    /* of the line that is read at the moment */
 	struct buf note;
 	uint64_t dropped; /* lines that the agent was too slow for */
 };
@@ -240,9 +239,6 @@ static void obey(struct shim *s, const struct shim_message *m)
 	case SHIM_SIGNAL:
 		shim_engine_signal(&s->engine, (int)m->number);
 		break;
-	case SHIM_LEASE:
-		s->lease_ms = (m->number < SHIM_LEASE_MAX_S ? m->number : SHIM_LEASE_MAX_S) * 1000;
-		break;
 	case SHIM_RELEASE:
 		s->phase = s->phase == GONE ? LEFT : s->phase;
 		break;
@@ -259,7 +255,7 @@ static void on_agent_line(struct shim *s, struct span line)
 	char complaint[ERR_TEXT_MAX_BYTES + 64];
 	struct shim_message m;
 	struct err err;
-	int status = shim_decode(line, &s->text, &m, &err);
+	int status = shim_decode(line, &m, &err);
 
 	if (status == 0) {
 		obey(s, &m);
@@ -566,7 +562,6 @@ int main(int argc, char **argv)
 	}
 	buf_init(&s.in, SHIM_LINE_MAX_BYTES);
 	buf_init(&s.out, SHIM_QUEUE_MAX_BYTES);
-	buf_init(&s.text, SHIM_LINE_MAX_BYTES);
 	buf_init(&s.note, SHIM_NOTE_MAX_BYTES);
 	shim_log_init(&s.log, argv[4], s.log_max_bytes, on_log_line, &s);
 	printf("ok\n");
@@ -582,7 +577,6 @@ int main(int argc, char **argv)
 	shim_log_finish(&s.log);
 	buf_finish(&s.in);
 	buf_finish(&s.out);
-	buf_finish(&s.text);
 	buf_finish(&s.note);
 	shim_unlock(s.run_folder, s.port, s.lock_fd);
 	return EXIT_SUCCESS;

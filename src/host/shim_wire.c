@@ -42,26 +42,6 @@ bool shim_model_is_valid(struct span text)
 	return text.len > 0 && text.len < SHIM_MODEL_MAX_BYTES;
 }
 
-static int add_escaped(struct buf *out, struct span text)
-{
-	int status = 0;
-
-	while (status == 0 && text.len > 0) {
-		size_t plain = 0;
-
-		while (plain < text.len && text.ptr[plain] != '\n' && text.ptr[plain] != '\\') {
-			plain++;
-		}
-		status = buf_add(out, text.ptr, plain);
-		if (status == 0 && plain < text.len) {
-			status = buf_add_text(out, text.ptr[plain] == '\n' ? "\\n" : "\\\\");
-			plain++;
-		}
-		text = span_from(text, plain);
-	}
-	return status;
-}
-
 static const char *signal_name(int64_t signum)
 {
 	size_t row = 0;
@@ -81,7 +61,8 @@ static int add_payload(const struct shim_message *m, struct buf *out)
 	case SHIM_NOTHING:
 		return 0;
 	case SHIM_TEXT:
-		return buf_add_char(out, ' ') != 0 ? ERR_FULL : add_escaped(out, m->text);
+		ENSURE(span_find_char(m->text, '\n') == m->text.len);
+		return buf_add_char(out, ' ') != 0 ? ERR_FULL : buf_add_span(out, m->text);
 	case SHIM_COUNT:
 	case SHIM_STATUS:
 		return buf_printf(out, " %lld", (long long)m->number);
@@ -105,28 +86,6 @@ int shim_encode(const struct shim_message *m, struct buf *out)
 	}
 	buf_truncate(out, before);
 	return ERR_FULL;
-}
-
-static bool unescape(struct span escaped, struct buf *out)
-{
-	buf_clear(out);
-	while (escaped.len > 0) {
-		size_t plain = span_find_char(escaped, '\\');
-
-		if (buf_add(out, escaped.ptr, plain) != 0) {
-			return false;
-		}
-		escaped = span_from(escaped, plain);
-		if (escaped.len == 0) {
-			break;
-		}
-		if (escaped.len < 2 || (escaped.ptr[1] != 'n' && escaped.ptr[1] != '\\') ||
-		    buf_add_char(out, escaped.ptr[1] == 'n' ? '\n' : '\\') != 0) {
-			return false;
-		}
-		escaped = span_from(escaped, 2);
-	}
-	return true;
 }
 
 static bool read_number(struct span text, int64_t min, int64_t max, int64_t *ret)
@@ -192,14 +151,14 @@ static bool read_hello(struct span rest, struct shim_hello *ret)
 	return true;
 }
 
-static bool read_payload(enum payload payload, struct span rest, struct buf *text,
-			 struct shim_message *m)
+static bool read_payload(enum payload payload, struct span rest, struct shim_message *m)
 {
 	switch (payload) {
 	case SHIM_NOTHING:
 		return rest.ptr == NULL;
 	case SHIM_TEXT:
-		return rest.ptr != NULL && unescape(rest, text);
+		m->text = rest;
+		return rest.ptr != NULL;
 	case SHIM_COUNT:
 		return read_number(rest, 0, INT64_MAX, &m->number);
 	case SHIM_STATUS:
@@ -212,8 +171,7 @@ static bool read_payload(enum payload payload, struct span rest, struct buf *tex
 	return false;
 }
 
-int shim_decode(struct span line, struct buf *text, struct shim_message *ret_message,
-		struct err *err)
+int shim_decode(struct span line, struct shim_message *ret_message, struct err *err)
 {
 	struct shim_message m = { .verb = SHIM_HELLO };
 	struct span rest = line;
@@ -227,12 +185,10 @@ int shim_decode(struct span line, struct buf *text, struct shim_message *ret_mes
 		return err_set(err, ERR_NOT_FOUND, "a verb that is not known");
 	}
 	m.verb = (enum shim_verb)row;
-	if (!read_payload(verbs[row].payload, rest, text, &m)) {
+	if (!read_payload(verbs[row].payload, rest, &m)) {
 		return err_set(err, ERR_PROTOCOL, "a malformed %s line of %zu bytes",
 			       verbs[row].word, line.len);
 	}
-	m.text = verbs[row].payload == SHIM_TEXT ? (struct span){ buf_text(text), text->len }
-						 : (struct span){ NULL, 0 };
 	if (m.verb == SHIM_NOTE && m.text.len > SHIM_NOTE_MAX_BYTES) {
 		return err_set(err, ERR_PROTOCOL, "a note of %zu bytes; the limit is %u",
 			       m.text.len, SHIM_NOTE_MAX_BYTES);
