@@ -57,7 +57,7 @@ const struct agent_options agent_defaults = {
 static void mark_host(struct agent *a)
 {
 	LIST_FOR_EACH (it, next, &a->sessions) {
-		struct session *s = session_of_link(it);
+		struct session *s = LIST_ITEM(it, struct session, link);
 
 		session_mark_host(s);
 		session_flush(s);
@@ -67,9 +67,9 @@ static void mark_host(struct agent *a)
 static void publish(struct agent *a, struct supervisor *server)
 {
 	LIST_FOR_EACH (it, next, &a->sessions) {
-		struct session *s = session_of_link(it);
+		struct session *s = LIST_ITEM(it, struct session, link);
 
-		if (session_is_attached(s)) {
+		if (s->state == SESSION_ATTACHED) {
 			session_mark(s, server);
 			session_flush(s);
 		}
@@ -102,7 +102,7 @@ static void remove_server(struct agent *a, size_t index)
 	struct supervisor *s = a->servers[index];
 
 	LIST_FOR_EACH (it, next, &a->sessions) {
-		session_forget(session_of_link(it), s);
+		session_forget(LIST_ITEM(it, struct session, link), s);
 	}
 	orders_forget_server(&a->orders, s);
 	supervisor_destroy(s);
@@ -241,7 +241,7 @@ static void accept_session(struct agent *a, struct conn *c, bool is_restricted)
 		return;
 	}
 	s = session_start(a->loop, c, is_restricted, &agent_session_callbacks, a);
-	list_append(&a->sessions, session_link(s));
+	list_append(&a->sessions, &s->link);
 	if (a->is_open) {
 		session_open(s);
 	}
@@ -279,7 +279,7 @@ static void open_sessions(struct agent *a)
 	a->is_open = true;
 	timer_stop(&a->adopt_timer);
 	LIST_FOR_EACH (it, next, &a->sessions) {
-		session_open(session_of_link(it));
+		session_open(LIST_ITEM(it, struct session, link));
 	}
 }
 
@@ -311,7 +311,7 @@ static void on_progress(void *user, struct supervisor *server)
 	struct agent *a = user;
 
 	LIST_FOR_EACH (it, next, &a->sessions) {
-		session_progress(session_of_link(it), server);
+		session_progress(LIST_ITEM(it, struct session, link), server);
 	}
 }
 
@@ -320,7 +320,7 @@ static void on_log(void *user, struct supervisor *server, struct span line, uint
 	struct agent *a = user;
 
 	LIST_FOR_EACH (it, next, &a->sessions) {
-		session_log(session_of_link(it), server, line, dropped);
+		session_log(LIST_ITEM(it, struct session, link), server, line, dropped);
 	}
 }
 
@@ -503,7 +503,7 @@ static void on_gap(void *arg, uint64_t gap_ms)
 		timer_start(&a->lease.timer, (uint64_t)a->options.controller_lease_s * 1000);
 	}
 	LIST_FOR_EACH (it, next, &a->sessions) {
-		session_woke(session_of_link(it));
+		session_woke(LIST_ITEM(it, struct session, link));
 	}
 	for (size_t i = 0; i < a->server_count; i++) {
 		supervisor_woke(a->servers[i]);
@@ -538,26 +538,17 @@ static int take_lock(struct agent *a, struct err *err)
 	return status;
 }
 
-static void adopt_shim(struct agent *a, const char *name, uint16_t port)
+static void adopt_shim(struct agent *a, uint16_t port)
 {
-	char *path = fs_join(a->options.paths->run, name);
 	struct shim_identity id;
 	struct supervisor *s;
-	struct buf line;
 
-	buf_init(&line, SHIM_IDENTITY_MAX_BYTES);
-	if (fs_read(path, &line, NULL) == 0 &&
-	    shim_identity_parse(span_trim(buf_span(&line)), &id) == 0) {
-		s = agent_find_server(a, id.model);
-		if (s == NULL) {
-			s = add_server(a, id.model);
-		}
-		supervisor_adopt(s, port);
-	} else {
-		log_warn("%s says nothing useful and is left alone", path);
+	if (shim_identity_read(a->options.paths->run, port, &id) != 0) {
+		log_warn("the shim's file for port %u says nothing useful and is left alone", port);
+		return;
 	}
-	buf_finish(&line);
-	free(path);
+	s = agent_find_server(a, id.model);
+	supervisor_adopt(s != NULL ? s : add_server(a, id.model), port);
 }
 
 static void adopt_shims(struct agent *a)
@@ -568,7 +559,7 @@ static void adopt_shims(struct agent *a)
 
 	while (folder != NULL && (entry = readdir(folder)) != NULL) {
 		if (shim_port_of(entry->d_name, "id", &port)) {
-			adopt_shim(a, entry->d_name, port);
+			adopt_shim(a, port);
 		}
 	}
 	if (folder != NULL) {
@@ -667,7 +658,7 @@ void agent_leave(struct agent *a, enum agent_leaving how)
 static void close_sessions(struct agent *a)
 {
 	LIST_FOR_EACH (it, next, &a->sessions) {
-		struct session *s = session_of_link(it);
+		struct session *s = LIST_ITEM(it, struct session, link);
 
 		session_bye(s, 0, NULL);
 		session_close(s);

@@ -31,12 +31,14 @@ static void refuse_unknown(const struct agent *a, struct order *o, const char *i
 
 static void ask_server(struct order *o, struct supervisor *s)
 {
+	const struct wire_request *r = &o->request;
+
 	order_add(o, s);
-	if (o->verb == VERB_START) {
+	if (r->verb == VERB_START) {
 		supervisor_start(s, o->controller);
 	} else {
-		supervisor_end(s, o->verb == VERB_RESTART ? END_RESTART : END_STOP, o->drain_ms,
-			       o->deadline_ms);
+		supervisor_end(s, r->verb == VERB_RESTART ? END_RESTART : END_STOP, r->drain_ms,
+			       r->deadline_ms);
 	}
 }
 
@@ -47,18 +49,19 @@ static bool is_meant_by_all(enum verb verb, struct supervisor *s)
 
 static void grant(struct agent *a, struct order *o)
 {
-	bool takes_all = o->id_count == 0 && o->verb != VERB_RELOAD;
+	const struct wire_request *r = &o->request;
+	bool takes_all = r->id_count == 0 && r->verb != VERB_RELOAD;
 
 	for (size_t i = 0; takes_all && i < a->server_count; i++) {
-		if (is_meant_by_all(o->verb, a->servers[i])) {
+		if (is_meant_by_all(r->verb, a->servers[i])) {
 			ask_server(o, a->servers[i]);
 		}
 	}
-	for (size_t i = 0; i < o->id_count; i++) {
-		struct supervisor *s = agent_find_server(a, o->ids[i]);
+	for (size_t i = 0; i < r->id_count; i++) {
+		struct supervisor *s = agent_find_server(a, r->ids[i]);
 
-		if (s == NULL || (o->verb != VERB_STOP && supervisor_model(s) == NULL)) {
-			refuse_unknown(a, o, o->ids[i]);
+		if (s == NULL || (r->verb != VERB_STOP && supervisor_model(s) == NULL)) {
+			refuse_unknown(a, o, r->ids[i]);
 		} else {
 			ask_server(o, s);
 		}
@@ -77,13 +80,12 @@ void agent_grant(struct agent *a, uint64_t ticket)
 	}
 }
 
-static void take_order(struct agent *a, struct session *s, const struct wire_request *r,
-		       bool by_bye)
+static void take_order(struct agent *a, struct session *s, struct wire_request *r, bool by_bye)
 {
 	struct order *o = order_create(&a->orders, s, r);
 
 	o->by_bye = by_bye;
-	if (o->verb == VERB_STOP) {
+	if (o->request.verb == VERB_STOP) {
 		grant(a, o);
 	} else {
 		o->ticket = catalog_reload(a->catalog);
@@ -134,7 +136,7 @@ static int take_lease(struct agent *a, struct session *s, const char *controller
 		return err_set(err, ERR_BUSY,
 			       former != NULL ? "another controller is attached (%s)"
 					      : "another controller is away and may come back (%s)",
-			       former != NULL ? session_who(former) : lease->controller);
+			       former != NULL ? former->who : lease->controller);
 	}
 	span_copy(span_of(controller), lease->controller, sizeof(lease->controller));
 	timer_stop(&lease->timer);
@@ -170,7 +172,7 @@ static void greet(struct agent *a, struct session *s, const struct wire_request 
 				.hello = { .version = WIRE_VERSION,
 					   .version_min = WIRE_VERSION_MIN,
 					   .generation = ++a->generation,
-					   .restricted = session_is_restricted(s) } };
+					   .restricted = s->is_restricted } };
 	struct err err = { 0 };
 	char who[WIRE_CONTROLLER_MAX_BYTES + 8];
 
@@ -280,17 +282,17 @@ static void fill_host(void *agent, struct host_info *h)
 	h->memory_budget_bytes = memory_budget(a, &memory);
 }
 
-static void on_request(void *agent, struct session *s, const struct wire_request *r)
+static void on_request(void *agent, struct session *s, struct wire_request *r)
 {
 	struct agent *a = agent;
 
 	switch (r->verb) {
 	case VERB_HELLO:
-		if (session_is_attached(s)) {
+		if (s->state == SESSION_ATTACHED) {
 			break;
 		}
 		greet(a, s, r);
-		if (session_is_attached(s) && r->once[0] != '\0') {
+		if (s->state == SESSION_ATTACHED && r->once[0] != '\0') {
 			one_shot(a, s, r);
 		}
 		break;

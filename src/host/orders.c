@@ -5,21 +5,14 @@
 
 #include "base/mem.h"
 
-struct order *order_create(struct list *orders, struct session *session,
-			   const struct wire_request *r)
+struct order *order_create(struct list *orders, struct session *session, struct wire_request *r)
 {
 	struct order *o = mem_alloc(sizeof(*o));
 
-	o->verb = r->verb;
+	o->request = *r;
+	*r = (struct wire_request){ 0 };
 	o->session = session;
-	o->seq = r->seq;
-	o->drain_ms = r->drain_ms;
-	o->deadline_ms = r->deadline_ms;
-	span_copy(span_of(session_controller(session)), o->controller, sizeof(o->controller));
-	o->ids = mem_alloc((r->id_count + 1) * sizeof(*o->ids));
-	for (size_t i = 0; i < r->id_count; i++) {
-		o->ids[o->id_count++] = mem_strdup(r->ids[i]);
-	}
+	memcpy(o->controller, session->controller, sizeof(o->controller));
 	list_append(orders, &o->link);
 	return o;
 }
@@ -54,10 +47,7 @@ void order_add_failure(struct order *o, const char *id, const struct err *err)
 static void order_free(struct order *o)
 {
 	list_remove(&o->link);
-	for (size_t i = 0; i < o->id_count; i++) {
-		free(o->ids[i]);
-	}
-	free(o->ids);
+	wire_request_finish(&o->request);
 	free(o->targets);
 	free(o);
 }
@@ -66,7 +56,7 @@ static void order_free(struct order *o)
 static void judge(const struct order *o, struct order_target *t)
 {
 	const struct server *s = supervisor_server(t->server);
-	bool wants_run = o->verb != VERB_STOP;
+	bool wants_run = o->request.verb != VERB_STOP;
 
 	switch (s->phase) {
 	case SERVER_READY:
@@ -98,21 +88,18 @@ static void judge(const struct order *o, struct order_target *t)
 
 static void answer(const struct order *o)
 {
-	struct wire_event e = { .type = EVENT_REPLY, .reply = { .seq = o->seq } };
+	struct wire_event e = { .type = EVENT_REPLY, .reply = { .seq = o->request.seq } };
 	struct wire_result *results = mem_alloc((o->count + 1) * sizeof(*results));
 	struct err err = { 0 };
-	size_t failed = 0, at;
+	size_t failed = 0, count = 0;
 
-	for (size_t i = 0; i < o->count; i++) {
-		if (o->targets[i].result.err.code != 0) {
-			results[failed++] = o->targets[i].result;
+	for (int done = 0; done <= 1; done++) { /* failures first */
+		for (size_t i = 0; i < o->count; i++) {
+			if ((o->targets[i].result.err.code == 0) == done) {
+				results[count++] = o->targets[i].result;
+			}
 		}
-	}
-	at = failed;
-	for (size_t i = 0; i < o->count; i++) {
-		if (o->targets[i].result.err.code == 0) {
-			results[at++] = o->targets[i].result;
-		}
+		failed = done ? failed : count;
 	}
 	if (failed > 0) {
 		err_set(&err, results[0].err.code, "%s: %s", results[0].id, results[0].err.text);
@@ -126,7 +113,7 @@ static void answer(const struct order *o)
 		e.reply.err = err;
 		e.reply.results = results;
 		e.reply.result_count = o->count;
-		if (o->seq != 0) {
+		if (o->request.seq != 0) {
 			session_say(o->session, &e);
 		}
 	}

@@ -18,22 +18,18 @@ struct order_target {
 
 struct order {
 	struct list link;
-	enum verb verb;
-	struct session *session; /* NULL: it left */
+	struct wire_request request; /* no ids: all that are enabled (start) or run */
+	struct session *session;     /* NULL: it left */
 	char controller[WIRE_CONTROLLER_MAX_BYTES];
-	uint64_t seq, ticket;
-	uint32_t drain_ms, deadline_ms;
-	char **ids; /* none: all that are enabled (start), that run (stop, restart) */
-	size_t id_count;
+	uint64_t ticket;
 	bool by_bye; /* the one-shot form: answered by `bye` with the exit code */
 	bool is_open;
 	struct order_target *targets;
 	size_t count, room;
 };
 
-/* Copies what it needs of the request. */
-struct order *order_create(struct list *orders, struct session *session,
-			   const struct wire_request *r);
+/* Takes the request over: *r is empty then. */
+struct order *order_create(struct list *orders, struct session *session, struct wire_request *r);
 void order_add(struct order *o, struct supervisor *server);
 void order_add_failure(struct order *o, const char *id, const struct err *err);
 /* Everything was asked of the servers: from here on it may be complete. May free o. */

@@ -7,35 +7,14 @@
 
 #include <stdlib.h>
 
-#include "base/lines.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "io/timer.h"
-
-enum session_state { SESSION_NEW, SESSION_GREETING, SESSION_ATTACHED, SESSION_GONE };
 
 /* What one peer has to be told of one server. */
 struct interest {
 	struct supervisor *server;
 	bool is_marked, follows, followed; /* followed: before the last session_unfollow_all */
 	uint64_t dropped;		   /* log lines that it missed */
-};
-
-struct session {
-	struct list link;
-	struct loop *loop;
-	struct conn *conn;
-	bool is_restricted;
-	const struct session_callbacks *callbacks;
-	void *agent;
-	enum session_state state;
-	char controller[WIRE_CONTROLLER_MAX_BYTES], who[WIRE_CONTROLLER_MAX_BYTES];
-	bool must_ping, said_bye;
-	struct lines lines;
-	struct timer timer; /* silence: of hello, of pings; or trouble at once */
-	struct interest *interests;
-	size_t interest_count, interest_room;
-	bool host_is_marked, sync_is_due;
 };
 
 static void end(struct session *s)
@@ -402,34 +381,4 @@ void session_woke(struct session *s)
 	if (timer_is_on(&s->timer)) {
 		timer_start(&s->timer, WIRE_PING_GRACE_MS);
 	}
-}
-
-bool session_is_attached(const struct session *s)
-{
-	return s->state == SESSION_ATTACHED;
-}
-
-bool session_is_restricted(const struct session *s)
-{
-	return s->is_restricted;
-}
-
-const char *session_controller(const struct session *s)
-{
-	return s->controller;
-}
-
-const char *session_who(const struct session *s)
-{
-	return s->who;
-}
-
-struct list *session_link(struct session *s)
-{
-	return &s->link;
-}
-
-struct session *session_of_link(struct list *link)
-{
-	return LIST_ITEM(link, struct session, link);
 }

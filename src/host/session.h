@@ -9,9 +9,11 @@
 #ifndef HOST_SESSION_H
 #define HOST_SESSION_H
 
+#include "base/lines.h"
 #include "base/list.h"
 #include "host/supervisor.h"
 #include "io/conn.h"
+#include "io/timer.h"
 #include "wire/messages.h"
 
 #define SESSION_OUT_MAX_BYTES (256u << 10)
@@ -21,10 +23,31 @@
 struct session;
 
 struct session_callbacks {
-	void (*on_request)(void *agent, struct session *s, const struct wire_request *r);
+	/* What it keeps of the request it takes over by emptying it. */
+	void (*on_request)(void *agent, struct session *s, struct wire_request *r);
 	void (*fill_host)(void *agent, struct host_info *ret_host);
 	/* The peer is gone, silent, or broke the protocol: session_close it. */
 	void (*on_end)(void *agent, struct session *s);
+};
+
+enum session_state { SESSION_NEW, SESSION_GREETING, SESSION_ATTACHED, SESSION_GONE };
+
+struct session {
+	struct list link; /* the agent's */
+	enum session_state state;
+	bool is_restricted;
+	char controller[WIRE_CONTROLLER_MAX_BYTES], who[WIRE_CONTROLLER_MAX_BYTES]; /* from hello */
+	/* private */
+	struct loop *loop;
+	struct conn *conn;
+	const struct session_callbacks *callbacks;
+	void *agent;
+	bool must_ping, said_bye;
+	struct lines lines;
+	struct timer timer;	    /* silence: of hello, of pings; or trouble at once */
+	struct interest *interests; /* what this peer has to be told, by server */
+	size_t interest_count, interest_room;
+	bool host_is_marked, sync_is_due;
 };
 
 /* Owns the conn. Says nothing before session_open. */
@@ -35,10 +58,6 @@ void session_close(struct session *s); /* what is queued still goes out; frees l
 
 /* After hello: who it is, and whether it has to ping. */
 void session_attach(struct session *s, const struct wire_request *hello);
-bool session_is_attached(const struct session *s);
-bool session_is_restricted(const struct session *s);
-const char *session_controller(const struct session *s); /* "": a visitor */
-const char *session_who(const struct session *s);
 
 void session_mark(struct session *s,
 		  struct supervisor *server); /* its state changed, or it is new */
@@ -54,9 +73,5 @@ void session_say(struct session *s, const struct wire_event *e);
 void session_reply(struct session *s, uint64_t seq, const struct err *err);
 void session_bye(struct session *s, int exit, const struct err *err); /* its end follows */
 void session_woke(struct session *s);
-
-/* For the agent's list. */
-struct list *session_link(struct session *s);
-struct session *session_of_link(struct list *link);
 
 #endif

@@ -112,6 +112,9 @@ void shim_identity_print(const struct shim_identity *id, char line[SHIM_IDENTITY
 /* 0 or ERR_INVALID. */
 int shim_identity_parse(struct span line, struct shim_identity *ret_id);
 
+/* Of the shim that keeps that port. 0, -errno or ERR_INVALID. */
+int shim_identity_read(const char *run_folder, uint16_t port, struct shim_identity *ret_id);
+
 /* RUN_FOLDER/shim-PORT.SUFFIX, for "lock", "sock", "id"; free() it. */
 char *shim_path(const char *run_folder, uint16_t port, const char *suffix);
 /* The port in a file's name shim-PORT.SUFFIX, for the scan of a folder. false: another file. */

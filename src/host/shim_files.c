@@ -42,7 +42,7 @@ bool shim_port_of(const char *file_name, const char *suffix, uint16_t *ret_port)
 	return true;
 }
 
-static int read_identity(const char *run_folder, uint16_t port, struct shim_identity *ret_id)
+int shim_identity_read(const char *run_folder, uint16_t port, struct shim_identity *ret_id)
 {
 	char *path = shim_path(run_folder, port, "id");
 	struct buf line;
@@ -70,7 +70,7 @@ static int say_busy(const char *run_folder, uint16_t port, struct err *err)
 {
 	struct shim_identity id;
 
-	if (read_identity(run_folder, port, &id) != 0) {
+	if (shim_identity_read(run_folder, port, &id) != 0) {
 		return err_set(err, ERR_BUSY, "port %u is kept by another shim that just starts",
 			       port);
 	}
@@ -105,7 +105,7 @@ static int end_orphan(const char *run_folder, uint16_t port, int wait_ms, struct
 	const struct timespec nap = { .tv_nsec = ORPHAN_POLL_MS * 1000000L };
 	struct shim_identity id;
 
-	if (read_identity(run_folder, port, &id) != 0) {
+	if (shim_identity_read(run_folder, port, &id) != 0) {
 		return 0;
 	}
 	proc_signal_group(id.engine, SIGKILL);

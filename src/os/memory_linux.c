@@ -77,20 +77,22 @@ static void apply_cgroups(struct memory *m)
 int memory_read(struct memory *ret_memory)
 {
 	struct memory m = { .gpu_wired_limit_bytes = 0 };
+	uint64_t total_kib, available_kib;
 	struct buf text;
 	int status;
 
 	buf_init(&text, TEXT_MAX_BYTES);
 	status = fs_read("/proc/meminfo", &text, NULL);
-	if (status == 0 &&
-	    (!procfs_read_meminfo(buf_span(&text), "MemTotal", &m.total_bytes) ||
-	     !procfs_read_meminfo(buf_span(&text), "MemAvailable", &m.available_bytes))) {
+	if (status == 0 && (!procfs_read_field(buf_span(&text), "MemTotal:", &total_kib) ||
+			    !procfs_read_field(buf_span(&text), "MemAvailable:", &available_kib))) {
 		status = -EPROTO;
 	}
 	buf_finish(&text);
 	if (status != 0) {
 		return status;
 	}
+	m.total_bytes = total_kib * 1024;
+	m.available_bytes = available_kib * 1024;
 	apply_cgroups(&m);
 	uint64_t percent = m.total_bytes > 0 ? m.available_bytes * 100 / m.total_bytes : 0;
 

@@ -79,46 +79,31 @@ bool procfs_read_resident(struct span text, uint64_t *ret_pages)
 	return span_to_u64(next_word(&rest), UINT64_MAX / 65536, ret_pages) == 0;
 }
 
-bool procfs_read_meminfo(struct span text, const char *name, uint64_t *ret_bytes)
+/* So many hex digits, as the kernel prints a number. */
+static bool read_hex(struct span digits, size_t count, uint32_t *ret_value)
 {
-	uint64_t kib;
+	uint32_t value = 0;
 
-	while (text.ptr != NULL) {
-		struct span line = span_split(&text, '\n');
-		struct span word = next_word(&line);
+	for (size_t i = 0; i < digits.len && i < count; i++) {
+		char c = digits.ptr[i];
+		bool is_letter = c >= 'A' && c <= 'F';
 
-		if (word.len > 0 && word.ptr[word.len - 1] == ':' &&
-		    span_is((struct span){ word.ptr, word.len - 1 }, name)) {
-			if (span_to_u64(next_word(&line), UINT64_MAX / 1024, &kib) != 0) {
-				return false;
-			}
-			*ret_bytes = kib * 1024;
-			return true;
+		if (!is_letter && (c < '0' || c > '9')) {
+			return false;
 		}
+		value = value << 4 | (uint32_t)(is_letter ? c - 'A' + 10 : c - '0');
 	}
-	return false;
-}
-
-static int hex_digit(char c)
-{
-	return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+	*ret_value = value;
+	return digits.len == count;
 }
 
 /* "0100007F:1F90" is 127.0.0.1:8080. */
 static bool has_port(struct span address, uint16_t port)
 {
-	struct span digits = span_from(address, span_find_char(address, ':') + 1);
-	unsigned value = 0;
+	uint32_t value;
 
-	for (size_t i = 0; i < digits.len; i++) {
-		int digit = hex_digit(digits.ptr[i]);
-
-		if (digit < 0 || digits.len > 4) {
-			return false;
-		}
-		value = value * 16 + (unsigned)digit;
-	}
-	return digits.len > 0 && value == port;
+	return read_hex(span_from(address, span_find_char(address, ':') + 1), 4, &value) &&
+	       value == port;
 }
 
 bool procfs_find_listener(struct span text, uint16_t port, uint64_t *ret_inode)
@@ -169,23 +154,6 @@ bool procfs_read_field(struct span text, const char *name, uint64_t *ret_value)
 	return false;
 }
 
-/* Eight hex digits, as the kernel prints a 32-bit number. */
-static bool read_hex32(struct span digits, uint32_t *ret_value)
-{
-	uint32_t value = 0;
-
-	for (size_t i = 0; i < digits.len; i++) {
-		int digit = hex_digit(digits.ptr[i]);
-
-		if (digit < 0) {
-			return false;
-		}
-		value = value << 4 | (uint32_t)digit;
-	}
-	*ret_value = value;
-	return digits.len == 8;
-}
-
 /* "eth0 00000000 010012AC 0003 ...": interface, destination, gateway, flags. */
 bool procfs_read_gateway(struct span text, uint32_t *ret_address)
 {
@@ -194,8 +162,8 @@ bool procfs_read_gateway(struct span text, uint32_t *ret_address)
 		uint32_t destination, gateway;
 
 		next_word(&line);
-		if (read_hex32(next_word(&line), &destination) && destination == 0 &&
-		    read_hex32(next_word(&line), &gateway) && gateway != 0) {
+		if (read_hex(next_word(&line), 8, &destination) && destination == 0 &&
+		    read_hex(next_word(&line), 8, &gateway) && gateway != 0) {
 			*ret_address = gateway;
 			return true;
 		}

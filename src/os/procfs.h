@@ -25,9 +25,6 @@ bool procfs_read_stat(struct span text, struct procfs_stat *ret_stat);
 /* /proc/PID/statm: resident pages. */
 bool procfs_read_resident(struct span text, uint64_t *ret_pages);
 
-/* /proc/meminfo: "MemTotal:  16384 kB". */
-bool procfs_read_meminfo(struct span text, const char *name, uint64_t *ret_bytes);
-
 /* /proc/net/tcp, tcp6: the inode of the first socket that listens on the port. */
 bool procfs_find_listener(struct span text, uint16_t port, uint64_t *ret_inode);
 
@@ -37,7 +34,7 @@ bool procfs_read_cgroup(struct span text, struct span *ret_path);
 /* memory.max, memory.current: one number; false for "max". */
 bool procfs_read_limit(struct span text, uint64_t *ret_bytes);
 
-/* memory.stat: "inactive_file 4096". */
+/* memory.stat: "inactive_file 4096"; /proc/meminfo: "MemTotal:  16384 kB" (16384). */
 bool procfs_read_field(struct span text, const char *name, uint64_t *ret_value);
 
 /*

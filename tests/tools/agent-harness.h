@@ -91,16 +91,11 @@ static inline void end_shims(const struct world *w)
 	folder = opendir(run);
 	while (folder != NULL && (entry = readdir(folder)) != NULL) {
 		struct shim_identity id;
-		struct buf text;
-		char *path = fs_join(run, entry->d_name);
 
-		buf_init(&text, SHIM_IDENTITY_MAX_BYTES);
-		if (shim_port_of(entry->d_name, "id", &port) && fs_read(path, &text, NULL) == 0 &&
-		    shim_identity_parse(span_trim(buf_span(&text)), &id) == 0) {
+		if (shim_port_of(entry->d_name, "id", &port) &&
+		    shim_identity_read(run, port, &id) == 0) {
 			proc_signal(id.shim, SIGTERM);
 		}
-		buf_finish(&text);
-		free(path);
 	}
 	if (folder != NULL) {
 		closedir(folder);

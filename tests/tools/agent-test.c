@@ -159,18 +159,14 @@ static void a_killed_shim_takes_its_engine_along_and_both_come_back(struct world
 {
 	char path[256];
 	struct shim_identity id;
-	struct buf text;
 	pid_t pid;
 
 	add_model(w, "m", "", "");
 	begin(w);
 	EXPECT(w, get(w, VERB_START, NULL) == 0);
 	pid = server(w, "m")->pid;
-	snprintf(path, sizeof(path), "%s/home/run/shim-%d.id", w->home, PORT_MIN);
-	buf_init(&text, SHIM_IDENTITY_MAX_BYTES);
-	EXPECT(w, fs_read(path, &text, NULL) == 0);
-	EXPECT(w, shim_identity_parse(span_trim(buf_span(&text)), &id) == 0);
-	buf_finish(&text);
+	snprintf(path, sizeof(path), "%s/home/run", w->home);
+	EXPECT(w, shim_identity_read(path, PORT_MIN, &id) == 0);
 	kill(id.shim.pid, SIGKILL);
 	EXPECT(w, wait_for(w, restarted, WAIT_MS));
 	EXPECT(w, !is_running(pid));

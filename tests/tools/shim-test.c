@@ -471,9 +471,8 @@ static void nobody_ever_connects(void)
 {
 	struct shim_identity id;
 	pid_t shim = start_shim("3", "exec sleep 60");
-	char *path = shim_path(run_folder, PORT, "id");
 
-	CHECK(shim_identity_parse(span_of(read_text(path)), &id) == 0);
+	CHECK(shim_identity_read(run_folder, PORT, &id) == 0);
 	CHECK(id.shim.pid == shim && proc_is_alive(id.shim) && proc_is_alive(id.engine));
 	CHECK(wait_exit(shim) == 0);
 	check_all_gone(id.engine);
@@ -501,9 +500,8 @@ static void exit_status_waits_for_a_later_agent(void)
 	struct shim_identity id;
 	struct agent a;
 	pid_t shim = start_shim("60", "echo last words; exit 9");
-	char *path = shim_path(run_folder, PORT, "id");
 
-	CHECK(shim_identity_parse(span_of(read_text(path)), &id) == 0);
+	CHECK(shim_identity_read(run_folder, PORT, &id) == 0);
 	wait_gone(id.engine);
 	nap(300);
 	attach(&a);
@@ -973,16 +971,11 @@ static void remove_folder(const char *folder)
 static void end_leftovers(void)
 {
 	struct shim_identity id;
-	struct buf line;
-	char *path = shim_path(run_folder, PORT, "id");
 
-	buf_init(&line, SHIM_IDENTITY_MAX_BYTES);
-	if (fs_read(path, &line, NULL) == 0 && shim_identity_parse(buf_span(&line), &id) == 0) {
+	if (shim_identity_read(run_folder, PORT, &id) == 0) {
 		proc_signal(id.shim, SIGKILL);
 		proc_signal_group(id.engine, SIGKILL);
 	}
-	buf_finish(&line);
-	free(path);
 }
 
 static bool run_case(size_t i)

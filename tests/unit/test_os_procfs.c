@@ -99,15 +99,15 @@ static void meminfo_matches_whole_names(void **state)
 {
 	struct span text = SPAN_LIT("MemTotal:       24619104 kB\nMemFree:   1 kB\n"
 				    "MemAvailable:   23986308 kB\nSwapTotal: x kB\n");
-	uint64_t bytes = 0;
+	uint64_t kib = 0;
 
 	(void)state;
-	assert_true(procfs_read_meminfo(text, "MemTotal", &bytes));
-	assert_int_equal(bytes, 24619104ull * 1024);
-	assert_true(procfs_read_meminfo(text, "MemAvailable", &bytes));
-	assert_int_equal(bytes, 23986308ull * 1024);
-	assert_false(procfs_read_meminfo(text, "Mem", &bytes));
-	assert_false(procfs_read_meminfo(text, "SwapTotal", &bytes));
+	assert_true(procfs_read_field(text, "MemTotal:", &kib));
+	assert_int_equal(kib, 24619104);
+	assert_true(procfs_read_field(text, "MemAvailable:", &kib));
+	assert_int_equal(kib, 23986308);
+	assert_false(procfs_read_field(text, "MemTotal", &kib));
+	assert_false(procfs_read_field(text, "SwapTotal:", &kib));
 }
 
 static void tcp_table_finds_listeners_only(void **state)
