@@ -265,6 +265,27 @@ char **launch_argv(const struct launch_options *o, struct err *err)
 	return vector_finish(&l.args, "arguments", err);
 }
 
+char **launch_fit_argv(const struct launch_options *o, const char *fit_path)
+{
+	struct err ignored;
+	struct launch l = { .abilities = o->abilities, .err = &ignored };
+	const struct settings *s = &o->model->settings;
+
+	vector_init(&l.args);
+	vector_add(&l.args, fit_path);
+	add_text(&l, ABILITY_FIT, "off");
+	vector_add(&l.args, "--fit-print");
+	vector_add(&l.args, "on");
+	add_text(&l, ABILITY_MODEL, o->model_path);
+	add_layers_and_context(&l, s);
+	add_number_if_set(&l, ABILITY_PARALLEL, s->parallel);
+	add_number_if_set(&l, ABILITY_BATCH_SIZE, s->batch_size);
+	add_flash_attention(&l, s->flash_attention);
+	add_cache_type(&l, ABILITY_CACHE_TYPE_K, s->cache_type_k);
+	add_cache_type(&l, ABILITY_CACHE_TYPE_V, s->cache_type_v);
+	return vector_finish(&l.args, "arguments", &ignored);
+}
+
 static bool is_environment_allowed(struct span entry)
 {
 	struct span name = { entry.ptr, span_find_char(entry, '=') };

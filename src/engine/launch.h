@@ -37,6 +37,12 @@ struct launch_options {
 char **launch_argv(const struct launch_options *o, struct err *err);
 
 /*
+ * The same model asked of llama-fit-params: what its load would take. NULL when this engine cannot
+ * be asked so.
+ */
+char **launch_fit_argv(const struct launch_options *o, const char *fit_path);
+
+/*
  * The environment of an engine, in one block: of `from` ("NAME=value", NULL-terminated) only what
  * is on the list in launch.c, and GGML_NO_BACKTRACE=1. LLAMA_ARG_* and LD_* never pass;
  * library_path (of host.conf, may be NULL) becomes LD_LIBRARY_PATH.

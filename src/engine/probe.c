@@ -177,3 +177,34 @@ int probe_read(struct span version_text, struct span help_text, struct span devi
 	}
 	return 0;
 }
+
+bool probe_fit_read(struct span text, struct memory_said *ret_said)
+{
+	struct memory_said said = { 0 };
+	bool has_any = false;
+
+	while (text.ptr != NULL) {
+		struct span rest = span_split(&text, '\n');
+		struct span name = span_split(&rest, ' ');
+		uint64_t mib[3];
+		size_t count = 0;
+
+		for (; count < 3 && rest.ptr != NULL; count++) {
+			struct span word = span_split(&rest, ' ');
+
+			if (span_to_u64(word, UINT32_MAX, &mib[count]) != 0) {
+				break;
+			}
+		}
+		if (name.len > 0 && count == 3) {
+			said.weights += mib[0] << 20;
+			said.kv += mib[1] << 20;
+			said.compute += mib[2] << 20;
+			has_any = true;
+		}
+	}
+	if (has_any) {
+		*ret_said = said;
+	}
+	return has_any;
+}

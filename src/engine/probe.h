@@ -12,6 +12,7 @@
 
 #include "base/err.h"
 #include "base/span.h"
+#include "model/memory.h"
 #include "wire/server.h"
 
 #define PROBE_TEXT_MAX_BYTES (256u << 10) /* of a help text, no more than this is looked at */
@@ -76,5 +77,11 @@ const char *ability_flag(enum ability ability);
  */
 int probe_read(struct span version_text, struct span help_text, struct span devices_text,
 	       struct engine_abilities *ret_abilities, struct err *err);
+
+/*
+ * `llama-fit-params --fit-print on`: a line "DEVICE WEIGHTS CONTEXT COMPUTE" in MiB for each device
+ * and for main memory. False when there is none.
+ */
+bool probe_fit_read(struct span text, struct memory_said *ret_said);
 
 #endif

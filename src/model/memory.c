@@ -136,12 +136,22 @@ static void place_layers(const struct memory_model *m, const struct layout *l, b
 		share->kv += layer_kv_bytes(g, l, i);
 	}
 	e->host.weights += g->input_bytes;
-	if (!g->has_output && e->layers_offloaded == 0 && strcmp(g->quantization, "Q4_0") == 0) {
-		e->host.weights += g->input_bytes; /* the CPU repacks a copy for the output layer */
+	bool repacks = m->correction.repacks || strcmp(g->quantization, "Q4_0") == 0;
+
+	if (!g->has_output && e->layers_offloaded == 0 && repacks) {
+		e->host.weights += g->input_bytes; /* a copy for the output layer */
 	}
 	(e->layers_offloaded > 0 ? &e->device : &e->host)->weights += g->output_bytes;
 	if (!g->has_output && e->layers_offloaded > 0) {
 		e->device.weights += g->input_bytes; /* a copy serves as the output layer */
+	}
+}
+
+static void correct(uint64_t *host, uint64_t *device, double factor)
+{
+	if (factor > 0) {
+		*host = (uint64_t)((double)*host * factor);
+		*device = (uint64_t)((double)*device * factor);
 	}
 }
 
@@ -170,7 +180,30 @@ void memory_estimate_make(const struct memory_model *m, bool has_device,
 	if (m->projector_bytes > 0) {
 		projector->other += m->projector_bytes + PROJECTOR_COMPUTE_BYTES;
 	}
+	correct(&e.host.kv, &e.device.kv, m->correction.kv);
+	correct(&e.host.compute, &e.device.compute, m->correction.compute);
 	*ret_estimate = e;
+}
+
+void memory_correct(struct memory_model *m, bool has_device, const struct memory_said *said)
+{
+	struct memory_estimate e;
+
+	m->correction = (struct memory_correction){ 0 };
+	memory_estimate_make(m, has_device, &e);
+	uint32_t batch = or_default(m->settings.batch_size, BATCH_DEFAULT);
+	uint64_t logits = 4 * (uint64_t)(batch < BATCH_DEFAULT ? batch : BATCH_DEFAULT) *
+			  m->gguf->vocabulary;
+	uint64_t kv = e.host.kv + e.device.kv, compute = e.host.compute + e.device.compute;
+	uint64_t bounded = compute > said->compute		? said->compute
+			   : compute + logits < said->compute ? said->compute - logits
+							      : compute;
+
+	m->correction = (struct memory_correction){
+		.kv = kv > 0 && said->kv > kv ? (double)said->kv / (double)kv : 1,
+		.compute = compute > 0 ? (double)bounded / (double)compute : 1,
+		.repacks = said->weights < (e.host.weights + e.device.weights) / 10 * 9,
+	};
 }
 
 uint64_t memory_share_bytes(const struct memory_share *share)
@@ -214,6 +247,18 @@ static bool model_fits(const struct memory_model *m, const struct memory_machine
 {
 	memory_estimate_make(m, machine->device_free_bytes > 0, ret_estimate);
 	return estimate_fits(ret_estimate, machine, 0, 0);
+}
+
+static bool is_doubtful(const struct memory_model *m, const struct memory_machine *machine)
+{
+	struct memory_model more = *m, less = *m;
+	struct memory_estimate e;
+	double up = 1 + MEMORY_DOUBT, down = 1 - MEMORY_DOUBT;
+
+	more.correction = (struct memory_correction){ up, up, true };
+	less.correction = (struct memory_correction){ down, down, false };
+	return m->correction.kv <= 0 && m->correction.compute <= 0 &&
+	       model_fits(&more, machine, &e) != model_fits(&less, machine, &e);
 }
 
 /* The largest power of two below the context that fits, or 0. */
@@ -352,6 +397,7 @@ void memory_decide(const struct memory_model *m, const struct memory_machine *ma
 {
 	struct memory_decision d = { 0 };
 
+	d.is_doubtful = is_doubtful(m, machine);
 	d.fits = model_fits(m, machine, &d.estimate);
 	if (!d.fits) {
 		d.is_shrunk = shrink(m, machine, &d.estimate);

@@ -17,9 +17,21 @@
 #include "model/gguf.h"
 #include "model/settings.h"
 
+#define MEMORY_DOUBT 0.25 /* how far the formula may be off */
 #define MEMORY_SENTENCE_MAX_BYTES 384
 #define MEMORY_SUGGESTIONS_MAX 3
 #define MEMORY_RUNNING_MAX 64
+
+/*
+ * What the engine's own tool (llama-fit-params) says of a load, all devices together, in bytes. It
+ * knows caches of architectures that the formula does not, but takes one slot where llama-server
+ * takes four: a lower bound. It computes with the logits of a whole batch, where llama-server keeps
+ * one token's a slot: an upper bound. It leaves out weights that the CPU repacks, and so tells that
+ * it does. (All seen on build 11669.)
+ */
+struct memory_said {
+	uint64_t weights, kv, compute;
+};
 
 struct memory_model {
 	const char *id;
@@ -27,6 +39,10 @@ struct memory_model {
 	struct settings settings;
 	uint64_t projector_bytes; /* of the mmproj file; 0: none */
 	uint32_t cache_ram_mib;	  /* when the settings say none: what the engine is started with */
+	struct memory_correction {
+		double kv, compute; /* the formula's result by this; 0: as it is */
+		bool repacks;	    /* the CPU keeps weights in a form of its own */
+	} correction;
 };
 
 /* Main memory and devices (all of them together) side by side. */
@@ -49,6 +65,9 @@ uint64_t memory_estimate_bytes(const struct memory_estimate *e);
 void memory_estimate_make(const struct memory_model *m, bool has_device,
 			  struct memory_estimate *ret_estimate);
 
+/* From here on m's estimates take into account what was said of it with its present settings. */
+void memory_correct(struct memory_model *m, bool has_device, const struct memory_said *said);
+
 struct memory_running {
 	char id[129];
 	uint64_t host_bytes, device_bytes; /* what its stop would give back */
@@ -66,6 +85,7 @@ struct memory_machine {
 struct memory_decision {
 	bool fits;
 	bool is_shrunk;			 /* fits with less than the model could use */
+	bool is_doubtful;		 /* MEMORY_DOUBT more or less would decide otherwise */
 	struct memory_estimate estimate; /* of what is to be started, or of what was asked for */
 	char sentence[MEMORY_SENTENCE_MAX_BYTES]; /* the sum; why it does not fit */
 	int suggestion_count;
