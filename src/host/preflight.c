@@ -13,6 +13,7 @@
 #include "os/port.h"
 
 #define ENGINE_PROGRAM "llama-server"
+#define FIT_PROGRAM "llama-fit-params"
 
 /* The engine */
 
@@ -234,6 +235,18 @@ int preflight_check_files(const struct preflight_options *options, const struct 
 	return status;
 }
 
+/* Beside the engine, where every package puts it. */
+static void find_fit(struct preflight *p)
+{
+	const char *slash = strrchr(p->engine_path, '/');
+	int folder = slash != NULL ? (int)(slash + 1 - p->engine_path) : 0;
+
+	snprintf(p->fit_path, sizeof(p->fit_path), "%.*s%s", folder, p->engine_path, FIT_PROGRAM);
+	if (access(p->fit_path, X_OK) != 0) {
+		p->fit_path[0] = '\0';
+	}
+}
+
 static void preflight_work(void *arg)
 {
 	struct preflight *p = arg;
@@ -242,6 +255,7 @@ static void preflight_work(void *arg)
 	if (preflight_find_engine(p->options.engine_path, p->engine_path, &p->engine, &p->err) ==
 		    0 &&
 	    check_model(p) == 0 && check_port(p) == 0) {
+		find_fit(p);
 		make_key(p);
 	}
 }

@@ -14,6 +14,7 @@
 #include "base/fs.h"
 #include "io/loop.h"
 #include "model/gguf.h"
+#include "model/memory.h"
 #include "model/registry.h"
 #include "os/memory.h"
 
@@ -36,6 +37,7 @@ struct preflight {
 	/* what was found */
 	char engine_path[FS_PATH_MAX_BYTES];
 	struct engine_stamp engine;
+	char fit_path[FS_PATH_MAX_BYTES]; /* its llama-fit-params; "": none */
 	char model_path[FS_PATH_MAX_BYTES];
 	char mmproj_path[FS_PATH_MAX_BYTES]; /* "": none */
 	struct gguf gguf;

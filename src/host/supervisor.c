@@ -443,9 +443,6 @@ static void spawn(struct supervisor *s)
 					 .engine_env = shared->engine_env,
 				 },
 				 &keeper_callbacks, s);
-	preflight_close(s->preflight);
-	s->preflight = NULL;
-	plan_finish(&s->plan);
 	free(log_path);
 }
 
@@ -455,11 +452,19 @@ static void preflight_failed(struct supervisor *s, const struct err *err, const 
 	feed(s, &(struct fsm_event){ .type = FSM_PREFLIGHT_FAILED });
 }
 
+static void on_planned(struct supervisor *s)
+{
+	s->server.estimate_bytes = s->plan.host_bytes + s->plan.device_bytes;
+	if (s->plan.err.code != 0) {
+		preflight_failed(s, &s->plan.err, s->plan.next_step);
+	} else {
+		feed(s, &(struct fsm_event){ .type = FSM_PREFLIGHT_OK });
+	}
+}
+
 void supervisor_engine_known(struct supervisor *s)
 {
 	const struct supervisor_shared *shared = s->shared;
-	struct err err = { 0 };
-	int status;
 
 	if (!s->awaits_engine) {
 		return;
@@ -473,13 +478,7 @@ void supervisor_engine_known(struct supervisor *s)
 		preflight_failed(s, &shared->engine_err, "ronzal doctor");
 		return;
 	}
-	status = plan_make(&s->plan, shared, s, s->model, s->preflight, &err);
-	s->server.estimate_bytes = s->plan.host_bytes + s->plan.device_bytes;
-	if (status != 0) {
-		preflight_failed(s, &err, s->plan.next_step);
-	} else {
-		feed(s, &(struct fsm_event){ .type = FSM_PREFLIGHT_OK });
-	}
+	plan_start(&s->plan, shared, s, s->preflight, on_planned);
 }
 
 static void on_preflight_done(void *user)
@@ -512,6 +511,7 @@ static void start_preflight(struct supervisor *s)
 
 static void drop_preflight(struct supervisor *s)
 {
+	plan_finish(&s->plan);
 	preflight_close(s->preflight);
 	s->preflight = NULL;
 	s->awaits_engine = false;
@@ -660,7 +660,6 @@ void supervisor_destroy(struct supervisor *s)
 	if (s != NULL) {
 		timer_stop(&s->timer);
 		drop_preflight(s);
-		plan_finish(&s->plan);
 		prober_close(s->prober);
 		keeper_close(s->keeper);
 		enginelog_finish(&s->log);

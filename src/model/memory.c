@@ -192,10 +192,10 @@ void memory_correct(struct memory_model *m, bool has_device, const struct memory
 	m->correction = (struct memory_correction){ 0 };
 	memory_estimate_make(m, has_device, &e);
 	uint32_t batch = or_default(m->settings.batch_size, BATCH_DEFAULT);
-	uint64_t logits = 4 * (uint64_t)(batch < BATCH_DEFAULT ? batch : BATCH_DEFAULT) *
-			  m->gguf->vocabulary;
+	uint64_t logits =
+		4 * (uint64_t)(batch < BATCH_DEFAULT ? batch : BATCH_DEFAULT) * m->gguf->vocabulary;
 	uint64_t kv = e.host.kv + e.device.kv, compute = e.host.compute + e.device.compute;
-	uint64_t bounded = compute > said->compute		? said->compute
+	uint64_t bounded = compute > said->compute	      ? said->compute
 			   : compute + logits < said->compute ? said->compute - logits
 							      : compute;
 

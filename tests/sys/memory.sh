@@ -11,7 +11,7 @@ find_engine || { skip memory 'no llama-server here: scripts/engine.sh' && exit 0
 T=$(mktemp -d) || exit 1
 trap 'rm -rf "$T"' EXIT
 fit=$(dirname "$RONZAL_ENGINE")/llama-fit-params
-[ -x "$fit" ] || fit=-
+[ -x "$fit" ] || fit=- # the formula alone
 
 # KiB of weights, KV cache (and recurrent state) and compute buffers together, from a load's log.
 engine_says() { # SETTING=VALUE...
@@ -88,3 +88,37 @@ row sliding_window_8192 "$sliding" ctx_size=8192
 row sliding_window_32768_in_2_slots "$sliding" ctx_size=32768 parallel=2
 row every_other_layer_sliding_8192 "$half_sliding" ctx_size=8192
 row recurrent_4096 "$recurrent" ctx_size=4096
+
+# The agent asks the tool where, and only where, the formula's error could decide.
+export RONZAL_HOME="$T/r" RONZAL_MODEL_ROOTS="$T" RONZAL_ENGINE_PORT_MIN=$((PORT + 1)) RONZAL_ENGINE_PORT_MAX=$((PORT + 2))
+mkdir -p "$T/r/state" "$T/bin"
+echo '{"models":{"m":{"model_id":"m","file_path":"/models/model.gguf","ctx_size":4096,"cache_ram_mib":0}}}' \
+	>"$T/r/state/model_registry.json"
+printf '#!/bin/sh\nexec "%s" "$@"\n' "$RONZAL_ENGINE" >"$T/bin/llama-server"
+printf '#!/bin/sh\necho asked "$@" >>"%s"\ncat "%s"\n' "$T/asked" "$T/answer" >"$T/bin/llama-fit-params"
+chmod 755 "$T/bin/llama-server" "$T/bin/llama-fit-params"
+started() { # BUDGET-MIB ANSWER: whether the model was started
+	rm -f "$T/asked"
+	echo "$2" >"$T/answer"
+	RONZAL_ENGINE="$T/bin/llama-server" RONZAL_MEMORY_BUDGET_MIB=$1 "$RONZAL_BUILD/ronzal" agent >"$T/agent.log" 2>&1 &
+	agent=$!
+	tries=0
+	until [ -S "$T/r/run/agent.sock" ] || [ $tries -eq 100 ]; do sleep 0.1; tries=$((tries + 1)); done
+	timeout 120 "$RONZAL_BUILD/ronzal" start m >"$T/out" 2>&1
+	is_started=$?
+	timeout 60 "$RONZAL_BUILD/ronzal" stop m >/dev/null 2>&1
+	kill $agent
+	wait $agent 2>/dev/null
+	return $is_started
+}
+asks_in_doubt() {
+	# shellcheck disable=SC2086  # dense is words
+	"$RONZAL_BUILD/tests/tools/make-gguf" "$T/model.gguf" $dense sparse=1 || return # about 510 MiB
+	started 4000 'Host 320 128 31' && [ ! -e "$T/asked" ] || { echo 'asked without need'; cat "$T/out"; return 1; }
+	! started 100 'Host 320 128 31' && [ ! -e "$T/asked" ] || { echo 'asked in vain'; cat "$T/out"; return 1; }
+	started 530 'Host 320 128 31' && grep -q 'asked --fit off .*--ctx-size 4096' "$T/asked" || { cat "$T/out"; return 1; }
+	! started 530 'Host 320 512 31' && grep -q "m needs .*budget" "$T/out" && grep -q 'ctx_size=' "$T/out" ||
+		{ cat "$T/out"; return 1; }
+	started 530 'no figures' || { cat "$T/out"; return 1; }
+}
+check the_agent_asks_the_engine_s_tool_only_when_in_doubt asks_in_doubt

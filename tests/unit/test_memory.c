@@ -315,6 +315,48 @@ static void budget_and_unified_memory_count(void **state)
 	gguf_finish(&g);
 }
 
+static void only_near_the_limit_there_is_doubt_and_an_answer_ends_it(void **state)
+{
+	struct memory_machine machine = { .host_free_bytes = 8 * GIB,
+					  .budget_free_bytes = UINT64_MAX };
+	struct memory_estimate e, corrected;
+	struct memory_said said;
+	struct memory_decision d;
+	struct gguf g;
+
+	(void)state;
+	make_gguf(&gqa, &g);
+	struct memory_model m = make_model(&g); /* 3.9 GiB, 1.1 of them by formula */
+
+	m.settings.ctx_size = 32768;
+	for (int i = 0; i < 3; i++) {
+		static const uint64_t budgets[] = { 2 * GIB, 4000 * MIB, 5 * GIB };
+
+		machine.budget_free_bytes = budgets[i];
+		memory_decide(&m, &machine, &d);
+		assert_int_equal(d.is_doubtful, i == 1);
+	}
+	memory_estimate_make(&m, false, &e);
+	said = (struct memory_said){ e.host.weights, 2 * e.host.kv, 2 * e.host.compute };
+	memory_correct(&m, false, &said);
+	memory_estimate_make(&m, false, &corrected);
+	assert_within("said", "KV cache", mib(corrected.host.kv), mib(2 * e.host.kv), 0.001);
+	assert_int_equal(corrected.host.compute, e.host.compute); /* the logits explain it */
+	machine.budget_free_bytes = 4000 * MIB;
+	memory_decide(&m, &machine, &d);
+	assert_false(d.is_doubtful);
+	assert_false(d.fits);
+
+	/* Weights that are left out are repacked: so is the output layer of this one. */
+	gguf_finish(&g);
+	make_gguf(&gemma3, &g);
+	memory_estimate_make(&m, false, &e);
+	memory_correct(&m, false, &(struct memory_said){ 0, e.host.kv, e.host.compute });
+	memory_estimate_make(&m, false, &corrected);
+	assert_int_equal(corrected.host.weights, e.host.weights + g.input_bytes);
+	gguf_finish(&g);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -325,6 +367,7 @@ int main(void)
 		cmocka_unit_test(what_no_setting_can_make_fit_gets_no_empty_promise),
 		cmocka_unit_test(what_the_settings_leave_open_is_shrunk_to_fit),
 		cmocka_unit_test(budget_and_unified_memory_count),
+		cmocka_unit_test(only_near_the_limit_there_is_doubt_and_an_answer_ends_it),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -180,6 +180,23 @@ static void versions_of_all_forms_are_read(void **state)
 	}
 }
 
+/* Printed on an H100 by build 11669, for 10 of 23 layers. */
+static void figures_of_the_engine_s_own_tool_are_added_up(void **state)
+{
+	(void)state;
+	struct memory_said said = { .kv = 7 };
+
+	assert_true(probe_fit_read(SPAN_LIT("Vulkan0 881 36 78 \nHost 1217 52 17 \n"), &said));
+	assert_int_equal(said.weights >> 20, 2098);
+	assert_int_equal(said.kv >> 20, 88);
+	assert_int_equal(said.compute >> 20, 95);
+	said.kv = 7;
+	assert_false(probe_fit_read(SPAN_LIT(""), &said));
+	assert_false(probe_fit_read(SPAN_LIT("error: invalid argument: -fitp\nHost 1 2"), &said));
+	assert_false(probe_fit_read(SPAN_LIT("Host -1 2 3\nHost 1 2 x\n"), &said));
+	assert_int_equal(said.kv, 7);
+}
+
 static void quoting_clips_between_characters_and_escapes_control_bytes(void **state)
 {
 	(void)state;
@@ -206,6 +223,7 @@ int main(void)
 		cmocka_unit_test(only_gpus_count_as_devices),
 		cmocka_unit_test(more_devices_than_there_is_room_for_are_left_out),
 		cmocka_unit_test(versions_of_all_forms_are_read),
+		cmocka_unit_test(figures_of_the_engine_s_own_tool_are_added_up),
 		cmocka_unit_test(quoting_clips_between_characters_and_escapes_control_bytes),
 	};
 
