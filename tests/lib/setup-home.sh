@@ -39,8 +39,9 @@ set_up() {
 	"$SETUP" --yes --background </dev/null
 }
 
-# Registers the smoke model twice, as the backend would.
+# Registers the smoke model twice, as the backend would and as the user that it runs as.
 register_models() {
+	registry_owner=$(find "$RONZAL_HOME/state/registry" -prune -printf %U)
 	cat >"$RONZAL_HOME/state/registry/model_registry.json" <<-END
 		{"models":{
 		"demo":{"model_id":"demo","file_path":"/models/ronzal-demo.gguf","enabled":true,
@@ -48,6 +49,7 @@ register_models() {
 		"demo-2":{"model_id":"demo-2","file_path":"/models/ronzal-demo.gguf","enabled":true,
 		        "port":$((RONZAL_ENGINE_PORT_MIN + 1))}}}
 	END
+	chown "$registry_owner" "$RONZAL_HOME/state/registry/model_registry.json"
 }
 
 # The key as the container uses it: set-up's files in a folder of the container's user, and its own

@@ -74,7 +74,7 @@ check says_the_same_as_json json
 
 # Settings and programs; without the key, whose checks take a login each
 
-mv "$RONZAL_HOME/config/ssh" "$T/ssh"
+mv "$RONZAL_HOME/config/ssh" "$T/ssh.away"
 
 unknown_option() {
 	echo 'bakend_port = 1' >>"$RONZAL_HOME/config/host.conf"
@@ -218,7 +218,7 @@ check finds_a_server_that_failed failed_server
 
 # The way of containers
 
-mv "$T/ssh" "$RONZAL_HOME/config/ssh"
+mv "$T/ssh.away" "$RONZAL_HOME/config/ssh"
 
 key_mode() {
 	chmod 644 "$RONZAL_HOME/config/ssh/id_ed25519"
