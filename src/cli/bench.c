@@ -15,8 +15,6 @@
 #include "cli/term.h"
 #include "host/preflight.h"
 #include "io/errand.h"
-#include "model/memory.h"
-#include "os/memory.h"
 
 #define RUNS_DEFAULT 3
 #define OUT_MAX_BYTES (1u << 20)
@@ -141,25 +139,17 @@ static int choose_modes(struct bench *b, const char *a_text, const char *b_text,
 /* Beside what runs: never at its cost. */
 static int check_memory(struct bench *b, struct err *err)
 {
-	struct memory_machine machine = { .budget_free_bytes = UINT64_MAX };
-	struct memory memory;
+	const struct memory_machine machine = scouting_machine(b->cli, &b->abilities);
 
-	if (memory_read(&memory) != 0) {
-		return 0;
-	}
-	machine.host_free_bytes = memory.available_bytes;
-	machine.is_unified = memory.gpu_wired_limit_bytes > 0;
 	for (int i = 0; i < b->mode_count; i++) {
+		struct memory_machine here = machine;
 		struct memory_decision decision;
 
-		machine.device_free_bytes = 0;
-		for (int k = 0; !b->modes[i].no_device && k < b->abilities.device_count; k++) {
-			machine.device_free_bytes += b->abilities.devices[k].free_bytes;
-		}
+		here.device_free_bytes = b->modes[i].no_device ? 0 : machine.device_free_bytes;
 		memory_decide(&(struct memory_model){ .id = b->model->id,
 						      .gguf = &b->gguf,
 						      .settings = b->modes[i].settings },
-			      &machine, &decision);
+			      &here, &decision);
 		if (!decision.fits) {
 			return err_set(err, ERR_NO_MEMORY, "%s: %s", b->modes[i].name,
 				       decision.sentence);
@@ -377,23 +367,21 @@ static int choose_model(struct bench *b, const struct registry *r, const struct 
 	struct preflight_options options = {
 		.model_roots = (const char *const *)b->cli->places.model_roots
 	};
-	struct preflight found = { .err.code = 0 };
-	uint64_t bytes;
-	int status = 0;
+	struct preflight found;
 
 	b->model = args->count > 0 ? registry_find(r, span_of(args->items[0]))
 		   : r->count > 0  ? &r->models[0]
 				   : NULL;
 	if (b->model == NULL) {
-		status = err_set(err, ERR_NOT_FOUND, "there is no model '%s'. See: ronzal models",
-				 args->count > 0 ? args->items[0] : "");
-	} else if (preflight_check_files(&options, b->model, &found) != 0) {
-		status = err_set(err, found.err.code, "%s", found.err.text);
-	} else {
-		memcpy(b->model_path, found.model_path, sizeof(b->model_path));
-		status = gguf_read_path(&b->gguf, b->model_path, &bytes, err);
+		return err_set(err, ERR_NOT_FOUND, "there is no model '%s'. See: ronzal models",
+			       args->count > 0 ? args->items[0] : "");
 	}
-	return status;
+	if (preflight_check_files(&options, b->model, &found) != 0) {
+		err_set(err, found.err.code, "%s", found.err.text);
+	}
+	memcpy(b->model_path, found.model_path, sizeof(b->model_path));
+	b->gguf = found.gguf;
+	return found.err.code;
 }
 
 static int prepare(struct bench *b, struct registry *r, struct args *args, struct err *err)

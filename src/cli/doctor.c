@@ -33,15 +33,38 @@ static struct finding *add_finding(struct doctor *d, enum level level)
 	return f;
 }
 
-void doctor_say(struct doctor *d, enum level level, const char *fix, const char *format, ...)
+static void say(struct doctor *d, enum level level, const char *fix, const char *format,
+		va_list args)
 {
 	struct finding *f = add_finding(d, level);
+
+	vsnprintf(f->why, sizeof(f->why), format, args);
+	span_copy(span_of(fix), f->fix, sizeof(f->fix));
+}
+
+void doctor_say(struct doctor *d, enum level level, const char *fix, const char *format, ...)
+{
 	va_list args;
 
 	va_start(args, format);
-	vsnprintf(f->why, sizeof(f->why), format, args);
+	say(d, level, fix, format, args);
 	va_end(args);
-	span_copy(span_of(fix), f->fix, sizeof(f->fix));
+}
+
+static size_t troubles(const struct doctor *d)
+{
+	return d->counts[LEVEL_WARN] + d->counts[LEVEL_FAIL];
+}
+
+void doctor_well(struct doctor *d, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	if (troubles(d) == d->troubles) {
+		say(d, LEVEL_OK, "", format, args);
+	}
+	va_end(args);
 }
 
 /* The set-up script */
@@ -50,7 +73,6 @@ void doctor_say(struct doctor *d, enum level level, const char *fix, const char 
 static void read_setup(struct doctor *d, struct span text)
 {
 	char name[sizeof(d->findings->name)];
-	size_t fails = d->counts[LEVEL_FAIL];
 	struct finding *last = NULL;
 
 	while (text.ptr != NULL) {
@@ -69,9 +91,7 @@ static void read_setup(struct doctor *d, struct span text)
 			span_copy(span_from(line, fix + 5), last->fix, sizeof(last->fix));
 		}
 	}
-	if (d->counts[LEVEL_FAIL] == fails) {
-		doctor_say(d, LEVEL_OK, "", "as set up: key, its line, host key, both commands");
-	}
+	doctor_well(d, "as set up: key, its line, host key, both commands");
 }
 
 void doctor_run_setup(struct doctor *d, const char *script)
@@ -172,6 +192,7 @@ int command_doctor(struct cli *cli, struct args *args, struct err *err)
 		const struct check *check = &doctor_checks[i];
 
 		d.name = check->name;
+		d.troubles = troubles(&d);
 		if (check->where == ANYWHERE || (check->where == WITH_AGENT) == has_agent) {
 			check->look(&d);
 		}

@@ -28,6 +28,7 @@ struct doctor {
 	const char *name; /* of the check that runs */
 	struct finding *findings;
 	size_t count, counts[LEVEL_COUNT];
+	size_t troubles; /* warnings and failures before the check that runs */
 	/* facts */
 	struct visit visit;
 	struct err agent_err; /* code 0: the visit is open */
@@ -41,6 +42,8 @@ struct doctor {
 /* Adds a finding of the check that runs; fix may be "". */
 void doctor_say(struct doctor *d, enum level level, const char *fix, const char *format, ...)
 	__attribute__((format(printf, 4, 5)));
+/* Adds that all is well, unless the check that runs found trouble. */
+void doctor_well(struct doctor *d, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Runs the set-up script in its looking mode and adds what it finds. */
 void doctor_run_setup(struct doctor *d, const char *script);
 

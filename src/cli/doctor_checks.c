@@ -17,6 +17,7 @@
 #include "base/mem.h"
 #include "cli/doctor.h"
 #include "cli/health.h"
+#include "cli/scouting.h"
 #include "cli/term.h"
 #include "engine/receipt.h"
 #include "host/preflight.h"
@@ -30,17 +31,6 @@
 #define DISK_FAIL_BYTES (64ull << 20)
 #define DISK_WARN_BYTES (1ull << 30)
 #define CLOCK_SLACK_S 120
-
-static size_t troubles(const struct doctor *d)
-{
-	return d->counts[LEVEL_WARN] + d->counts[LEVEL_FAIL];
-}
-
-/* Whether nothing but ok was said since there were `before` troubles. */
-static bool is_clean(const struct doctor *d, size_t before)
-{
-	return troubles(d) == before;
-}
 
 static const struct server *server_of(const struct doctor *d, const char *id)
 {
@@ -152,7 +142,6 @@ static void look_at_agent(struct doctor *d)
 static void look_at_registry(struct doctor *d)
 {
 	const char *path = d->cli->places.registry;
-	size_t before = troubles(d);
 
 	if (d->registry_err.code == -ENOENT) {
 		doctor_say(d, LEVEL_WARN, "ronzal models scan", "there is none yet: %s", path);
@@ -164,29 +153,33 @@ static void look_at_registry(struct doctor *d)
 		doctor_say(d, LEVEL_FAIL, "mend it there, or: ronzal set MODEL KEY=VALUE", "%s",
 			   d->registry.problems[i].text);
 	}
-	if (is_clean(d, before)) {
-		doctor_say(d, LEVEL_OK, "", "%s, %zu models", path, d->registry.count);
-	}
+	doctor_well(d, "%s, %zu models", path, d->registry.count);
 }
 
-static void look_at_models(struct doctor *d)
+static int check_files(const struct doctor *d, const struct model *m, struct preflight *found)
 {
 	struct preflight_options options = {
 		.model_roots = (const char *const *)d->cli->places.model_roots
 	};
+
+	return preflight_check_files(&options, m, found);
+}
+
+static void look_at_models(struct doctor *d)
+{
 	struct preflight found;
-	size_t before = troubles(d);
 
 	for (size_t i = 0; i < d->registry.count; i++) {
 		const struct model *m = &d->registry.models[i];
 
-		if (preflight_check_files(&options, m, &found) != 0) {
+		if (check_files(d, m, &found) != 0) {
 			doctor_say(d, m->enabled ? LEVEL_FAIL : LEVEL_WARN, found.next_step,
 				   "%s: %s", m->id, found.err.text);
 		}
+		gguf_finish(&found.gguf);
 	}
-	if (is_clean(d, before) && d->registry.count > 0) {
-		doctor_say(d, LEVEL_OK, "", "all files are there and are GGUF");
+	if (d->registry.count > 0) {
+		doctor_well(d, "all files are there and are GGUF");
 	}
 }
 
@@ -226,7 +219,6 @@ static void look_at_ports(struct doctor *d)
 	} ours[] = { { c->backend_port, "backend_port" },
 		     { c->frontend_port, "frontend_port" },
 		     { c->hostapi_port, "hostapi_port" } };
-	size_t before = troubles(d);
 	char fix[192];
 
 	for (size_t i = 0; i < ARRAY_LEN(ours); i++) {
@@ -245,39 +237,22 @@ static void look_at_ports(struct doctor *d)
 			look_at_port(d, m->port, m->id, fix);
 		}
 	}
-	if (is_clean(d, before)) {
-		doctor_say(d, LEVEL_OK, "", "free, or held by what belongs there");
-	}
+	doctor_well(d, "free, or held by what belongs there");
 }
 
 /* Whether a model that does not run would fit now. */
-static void look_at_fit(struct doctor *d, const struct model *m, const struct memory *memory)
+static void look_at_fit(struct doctor *d, const struct model *m, const struct memory_machine *free)
 {
-	struct preflight_options options = {
-		.model_roots = (const char *const *)d->cli->places.model_roots
-	};
-	uint64_t budget = (uint64_t)d->cli->config.memory_budget_mib << 20, bytes;
-	struct memory_machine machine = {
-		.host_free_bytes = memory->available_bytes,
-		.is_unified = memory->gpu_wired_limit_bytes > 0,
-		.budget_free_bytes = budget > 0 ? budget : UINT64_MAX,
-	};
 	struct memory_decision decision;
 	struct preflight found;
-	struct gguf gguf = { 0 };
-	struct err err;
 
-	for (int i = 0; i < d->engine.device_count; i++) {
-		machine.device_free_bytes += d->engine.devices[i].free_bytes;
-	}
-	if (preflight_check_files(&options, m, &found) == 0 &&
-	    gguf_read_path(&gguf, found.model_path, &bytes, &err) == 0) {
-		struct memory_model model = { .id = m->id,
-					      .gguf = &gguf,
-					      .settings = m->settings,
-					      .cache_ram_mib = d->cli->config.cache_ram_mib };
-
-		memory_decide(&model, &machine, &decision);
+	if (check_files(d, m, &found) == 0) {
+		memory_decide(&(struct memory_model){ .id = m->id,
+						      .gguf = &found.gguf,
+						      .settings = m->settings,
+						      .cache_ram_mib =
+							      d->cli->config.cache_ram_mib },
+			      free, &decision);
 		if (!decision.fits) {
 			doctor_say(d, LEVEL_FAIL,
 				   decision.suggestion_count > 0
@@ -286,13 +261,13 @@ static void look_at_fit(struct doctor *d, const struct model *m, const struct me
 				   "%s: %s", m->id, decision.sentence);
 		}
 	}
-	gguf_finish(&gguf);
+	gguf_finish(&found.gguf);
 }
 
 static void look_at_memory(struct doctor *d)
 {
+	const struct memory_machine machine = scouting_machine(d->cli, &d->engine);
 	struct memory memory;
-	size_t before = troubles(d);
 	char available[32], total[32];
 
 	if (memory_read(&memory) != 0) {
@@ -308,14 +283,12 @@ static void look_at_memory(struct doctor *d)
 		const struct model *m = &d->registry.models[i];
 
 		if (m->enabled && !is_running(server_of(d, m->id))) {
-			look_at_fit(d, m, &memory);
+			look_at_fit(d, m, &machine);
 		}
 	}
-	if (is_clean(d, before)) {
-		term_bytes(memory.available_bytes, available, sizeof(available));
-		term_bytes(memory.total_bytes, total, sizeof(total));
-		doctor_say(d, LEVEL_OK, "", "%s of %s available", available, total);
-	}
+	term_bytes(memory.available_bytes, available, sizeof(available));
+	term_bytes(memory.total_bytes, total, sizeof(total));
+	doctor_well(d, "%s of %s available", available, total);
 }
 
 static void look_at_disk(struct doctor *d)
@@ -346,7 +319,6 @@ static void look_at_disk(struct doctor *d)
 static void look_at_secrets(struct doctor *d)
 {
 	static const char *const names[] = { "management.token", "host-api.secret", "keys.json" };
-	size_t before = troubles(d);
 
 	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
 		char *path = fs_join(d->cli->paths.state, names[i]);
@@ -360,16 +332,13 @@ static void look_at_secrets(struct doctor *d)
 		free(fix);
 		free(path);
 	}
-	if (is_clean(d, before)) {
-		doctor_say(d, LEVEL_OK, "", "only their owner can read them");
-	}
+	doctor_well(d, "only their owner can read them");
 }
 
 static void look_at_clock(struct doctor *d)
 {
 	const char *const files[] = { d->cli->layout.program, d->cli->places.registry };
 	time_t now = time(NULL);
-	size_t before = troubles(d);
 
 	for (size_t i = 0; i < ARRAY_LEN(files); i++) {
 		struct stat st;
@@ -380,9 +349,7 @@ static void look_at_clock(struct doctor *d)
 				   (long long)(st.st_mtime - now), files[i]);
 		}
 	}
-	if (is_clean(d, before)) {
-		doctor_say(d, LEVEL_OK, "", "not behind our own files");
-	}
+	doctor_well(d, "not behind our own files");
 }
 
 /* 0 when a socket could be bound to the numeric address, else -errno or a getaddrinfo code. */
@@ -417,7 +384,6 @@ static bool has_setup(const struct doctor *d)
 static void look_at_bind(struct doctor *d)
 {
 	char *const *addresses = d->cli->places.bind;
-	size_t before = troubles(d);
 	char bridge[64];
 	bool reaches = net_docker_bridge(bridge, sizeof(bridge)) != 0 || !has_setup(d);
 
@@ -436,22 +402,19 @@ static void look_at_bind(struct doctor *d)
 				   *a);
 		}
 	}
-	if (!reaches && is_clean(d, before)) {
+	if (!reaches) {
 		doctor_say(d, LEVEL_WARN, "bind = auto in host.conf",
 			   "engines listen on %s; containers reach %s", d->cli->config.bind,
 			   bridge);
 	}
-	if (is_clean(d, before)) {
-		doctor_say(d, LEVEL_OK, "", "engines may listen on what bind = %s says",
-			   d->cli->config.bind);
-	}
+	doctor_well(d, "engines may listen on what bind = %s says", d->cli->config.bind);
 }
 
 /* What runs */
 
 static void look_at_servers(struct doctor *d)
 {
-	size_t before = troubles(d), running = 0;
+	size_t running = 0;
 	char fix[160];
 
 	for (size_t i = 0; i < d->visit.count; i++) {
@@ -467,8 +430,8 @@ static void look_at_servers(struct doctor *d)
 				   "%s: %s", s->id, s->error);
 		}
 	}
-	if (is_clean(d, before) && d->agent_err.code == 0) {
-		doctor_say(d, LEVEL_OK, "", "%zu running, none failed", running);
+	if (d->agent_err.code == 0) {
+		doctor_well(d, "%zu running, none failed", running);
 	}
 }
 
@@ -496,7 +459,7 @@ static void look_at_receipts(struct doctor *d)
 
 static void look_at_reach(struct doctor *d)
 {
-	size_t before = troubles(d), asked = 0;
+	size_t asked = 0;
 	char fix[160];
 
 	for (size_t i = 0; i < d->visit.count; i++) {
@@ -513,8 +476,8 @@ static void look_at_reach(struct doctor *d)
 			doctor_say(d, LEVEL_FAIL, fix, "%s does not answer: %s", s->id, err.text);
 		}
 	}
-	if (is_clean(d, before) && asked > 0) {
-		doctor_say(d, LEVEL_OK, "", "every ready server answers");
+	if (asked > 0) {
+		doctor_well(d, "every ready server answers");
 	}
 }
 

@@ -6,6 +6,7 @@
 #include "engine/launch.h"
 #include "host/preflight.h"
 #include "host/scout.h"
+#include "os/memory.h"
 
 struct scouting {
 	struct loop *loop;
@@ -51,4 +52,19 @@ int scouting_ask(const struct cli *cli, char ret_path[FS_PATH_MAX_BYTES],
 	}
 	free(environment);
 	return status;
+}
+
+struct memory_machine scouting_machine(const struct cli *cli, const struct engine_abilities *a)
+{
+	uint64_t budget = (uint64_t)cli->config.memory_budget_mib << 20;
+	struct memory_machine machine = { .budget_free_bytes = budget > 0 ? budget : UINT64_MAX };
+	struct memory memory = { .available_bytes = UINT64_MAX }; /* if the system does not tell */
+
+	memory_read(&memory);
+	machine.host_free_bytes = memory.available_bytes;
+	machine.is_unified = memory.gpu_wired_limit_bytes > 0;
+	for (int i = 0; i < a->device_count; i++) {
+		machine.device_free_bytes += a->devices[i].free_bytes;
+	}
+	return machine;
 }

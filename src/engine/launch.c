@@ -51,14 +51,6 @@ static void vector_add(struct vector *v, const char *text)
 	}
 }
 
-static void vector_add_number(struct vector *v, int32_t number)
-{
-	char text[16];
-
-	snprintf(text, sizeof(text), "%ld", (long)number);
-	vector_add(v, text);
-}
-
 static char **vector_finish(struct vector *v, const char *what, struct err *err)
 {
 	char **block = NULL;
@@ -107,8 +99,10 @@ static void add_text(struct launch *l, enum ability ability, const char *text)
 
 static void add_number(struct launch *l, enum ability ability, int32_t number)
 {
-	add_flag(l, ability);
-	vector_add_number(&l->args, number);
+	char text[16];
+
+	snprintf(text, sizeof(text), "%ld", (long)number);
+	add_text(l, ability, text);
 }
 
 static void add_number_if_set(struct launch *l, enum ability ability, int32_t number)
@@ -190,15 +184,21 @@ static void add_cache_type(struct launch *l, enum ability ability, int32_t type)
 	}
 }
 
-static void add_settings(struct launch *l, const struct settings *s, int32_t cache_ram_mib)
+/* What the size of a load depends on. */
+static void add_sizes(struct launch *l, const struct settings *s)
 {
 	add_layers_and_context(l, s);
 	add_number_if_set(l, ABILITY_PARALLEL, s->parallel);
-	add_number_if_set(l, ABILITY_THREADS, s->n_threads);
 	add_number_if_set(l, ABILITY_BATCH_SIZE, s->batch_size);
 	add_flash_attention(l, s->flash_attention);
 	add_cache_type(l, ABILITY_CACHE_TYPE_K, s->cache_type_k);
 	add_cache_type(l, ABILITY_CACHE_TYPE_V, s->cache_type_v);
+}
+
+static void add_settings(struct launch *l, const struct settings *s, int32_t cache_ram_mib)
+{
+	add_sizes(l, s);
+	add_number_if_set(l, ABILITY_THREADS, s->n_threads);
 	if (l->abilities->has[ABILITY_CACHE_RAM]) {
 		bool is_set = s->cache_ram_mib != SETTING_UNSET;
 
@@ -269,7 +269,6 @@ char **launch_fit_argv(const struct launch_options *o, const char *fit_path)
 {
 	struct err ignored;
 	struct launch l = { .abilities = o->abilities, .err = &ignored };
-	const struct settings *s = &o->model->settings;
 
 	vector_init(&l.args);
 	vector_add(&l.args, fit_path);
@@ -277,12 +276,7 @@ char **launch_fit_argv(const struct launch_options *o, const char *fit_path)
 	vector_add(&l.args, "--fit-print");
 	vector_add(&l.args, "on");
 	add_text(&l, ABILITY_MODEL, o->model_path);
-	add_layers_and_context(&l, s);
-	add_number_if_set(&l, ABILITY_PARALLEL, s->parallel);
-	add_number_if_set(&l, ABILITY_BATCH_SIZE, s->batch_size);
-	add_flash_attention(&l, s->flash_attention);
-	add_cache_type(&l, ABILITY_CACHE_TYPE_K, s->cache_type_k);
-	add_cache_type(&l, ABILITY_CACHE_TYPE_V, s->cache_type_v);
+	add_sizes(&l, &o->model->settings);
 	return vector_finish(&l.args, "arguments", &ignored);
 }
 

@@ -65,7 +65,7 @@ void preflight_close(struct preflight *p);
 
 /*
  * Only that model and projector are readable GGUF files inside a model root: fills the paths, err
- * and next_step. Nothing to close. Blocks.
+ * and next_step, and in any case gguf, which is to be finished. Blocks.
  */
 int preflight_check_files(const struct preflight_options *options, const struct model *model,
 			  struct preflight *ret_found);

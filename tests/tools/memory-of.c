@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * memory-of MODEL.gguf FIT-PARAMS|- [SETTING=VALUE ...]: what ronzal thinks that a load takes on the
- * CPU, in KiB: "formula WEIGHTS KV COMPUTE", and "asked ..." once the engine's own tool was asked, by
- * the code that the agent uses.
+ * memory-of MODEL.gguf FIT-PARAMS|- [SETTING=VALUE ...]: what ronzal thinks that a load takes on
+ * the CPU, in KiB: "formula WEIGHTS KV COMPUTE", and "asked ..." once the engine's tool was asked,
+ * by the code that the agent uses.
  */
 #include <stdio.h>
 #include <stdlib.h>

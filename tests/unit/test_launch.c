@@ -96,8 +96,8 @@ static void new_build_gets_every_setting(void **state)
 	assert_arguments(&s, "/usr/bin/llama-server --host 127.0.0.1,172.17.0.1 --port 8080 "
 			     "--api-key-file /run/k --alias qwen3-4b --model /models/q.gguf "
 			     "--mmproj /models/mm.gguf --n-gpu-layers 99 --ctx-size 8192 "
-			     "--parallel 2 --threads 6 --batch-size 512 --flash-attn on "
-			     "--cache-type-k q8_0 --cache-type-v q4_0 --cache-ram 0 "
+			     "--parallel 2 --batch-size 512 --flash-attn on "
+			     "--cache-type-k q8_0 --cache-type-v q4_0 --threads 6 --cache-ram 0 "
 			     "--load-mode mlock --embedding --verbosity 4 --metrics --slots "
 			     "--jinja --no-ui --threads-http 4");
 	s.options.extra_arguments = NULL;
@@ -125,9 +125,9 @@ static void middle_build_keeps_its_log_level_and_map_flags(void **state)
 	set_everything(&s.model.settings);
 	assert_arguments(&s, "/usr/bin/llama-server --host 127.0.0.1 --port 8080 "
 			     "--api-key-file /run/k --alias qwen3-4b --model /models/q.gguf "
-			     "--n-gpu-layers 99 --ctx-size 8192 --parallel 2 --threads 6 "
+			     "--n-gpu-layers 99 --ctx-size 8192 --parallel 2 "
 			     "--batch-size 512 --flash-attn on --cache-type-k q8_0 "
-			     "--cache-type-v q4_0 --cache-ram 0 --mlock --no-mmap --metrics "
+			     "--cache-type-v q4_0 --threads 6 --cache-ram 0 --mlock --no-mmap --metrics "
 			     "--slots --jinja --no-webui");
 }
 
