@@ -26,6 +26,7 @@
 #define SHORT_PROMPT_TOKENS 16
 #define WARM_UP_TOKENS 8
 #define CONTEXT_SPARE_TOKENS 8
+#define ARGV_MAX 96
 
 #define MEASURE(kind, n, name) { kind, n, name },
 const struct bench_measure bench_measures[BENCH_MEASURES] = { BENCH_TABLE(MEASURE) };
@@ -100,99 +101,54 @@ static void container_name(const struct bench_engine *e, char text[32])
 }
 
 /* The engine of the backend's image, as compose runs it, with nothing but the model and the key. */
-static struct child *start_in_docker(struct bench_engine *e, char **argv, struct err *err)
+static const char docker_script[] =
+	"image=$1 port=$2 model=$3 key=$4; shift 4; exec docker run --rm --init --read-only "
+	"--tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges --name \"$0\" "
+	"--user \"$(id -u):$(id -g)\" --publish \"127.0.0.1:$port:$port\" "
+	"--mount \"type=bind,src=$model,dst=$model,readonly\" "
+	"--mount \"type=bind,src=$key,dst=$key,readonly\" --entrypoint /bin/sh \"$image\" "
+	"-c 'exec \"$RONZAL_ENGINE\" \"$@\"' \"$@\"";
+
+/* Starts argv, an engine's, here or behind the script. */
+static void spawn(struct bench_engine *e, char **argv)
 {
-	const struct bench *b = e->bench;
-	char name[32], user[32], publish[48];
-	char *model = mem_printf("type=bind,src=%s,dst=%s,readonly", b->model_path, b->model_path);
-	char *key = mem_printf("type=bind,src=%s,dst=%s,readonly", e->key_path, e->key_path);
-	const char *const docker[] = { "docker",
-				       "run",
-				       "--rm",
-				       "--init",
-				       "--read-only",
-				       "--tmpfs",
-				       "/tmp",
-				       "--cap-drop",
-				       "ALL",
-				       "--security-opt",
-				       "no-new-privileges",
-				       "--name",
-				       name,
-				       "--user",
-				       user,
-				       "--publish",
-				       publish,
-				       "--mount",
-				       model,
-				       "--mount",
-				       key,
-				       "--entrypoint",
-				       "/bin/sh",
-				       e->mode->image,
-				       "-c",
-				       "exec \"$RONZAL_ENGINE\" \"$@\"" };
-	size_t count = 0;
+	char name[32], port[8];
+	const char *all[ARGV_MAX] = { "sh",	      "-c", docker_script,	  name,
+				      e->mode->image, port, e->bench->model_path, e->key_path };
+	bool in_docker = e->mode->image[0] != '\0';
+	char **environment = in_docker ? NULL : scouting_environment(e->bench->cli, &e->err);
 
 	container_name(e, name);
-	snprintf(user, sizeof(user), "%ld:%ld", (long)getuid(), (long)getgid());
-	snprintf(publish, sizeof(publish), "127.0.0.1:%u:%u", e->port, e->port);
-	while (argv[count] != NULL) {
-		count++;
+	snprintf(port, sizeof(port), "%u", e->port);
+	for (size_t i = 0, at = 8; argv[i] != NULL && at + 1 < ARGV_MAX; i++) {
+		all[at++] = argv[i];
 	}
-	const char **all = mem_alloc((ARRAY_LEN(docker) + count + 1) * sizeof(*all));
-
-	memcpy(all, docker, sizeof(docker));
-	memcpy(all + ARRAY_LEN(docker), argv, count * sizeof(*argv));
-	struct child *child = child_start(e->loop,
-					  &(struct child_options){
-						  .argv = all,
-						  .stdio = { CHILD_NULL, CHILD_NULL, CHILD_NULL },
-						  .new_session = true,
-						  .on_exit = on_engine_exit,
-						  .user = e,
-					  },
-					  err);
-
-	free(all);
-	free(model);
-	free(key);
-	return child;
-}
-
-static struct child *start_here(struct bench_engine *e, char **argv, struct err *err)
-{
-	char **environment = scouting_environment(e->bench->cli, err);
-	struct child *child = NULL;
-
-	if (environment != NULL) {
-		child = child_start(e->loop,
-				    &(struct child_options){
-					    .argv = (const char *const *)argv,
-					    .env = (const char *const *)environment,
-					    .stdio = { CHILD_NULL, CHILD_NULL, CHILD_NULL },
-					    .new_session = true,
-					    .on_exit = on_engine_exit,
-					    .user = e,
-				    },
-				    err);
+	if (e->err.code == 0) {
+		e->child = child_start(e->loop,
+				       &(struct child_options){
+					       .argv = in_docker ? all : (const char *const *)argv,
+					       .env = (const char *const *)environment,
+					       .stdio = { CHILD_NULL, CHILD_NULL, CHILD_NULL },
+					       .new_session = true,
+					       .on_exit = on_engine_exit,
+					       .user = e,
+				       },
+				       &e->err);
 	}
 	free(environment);
-	return child;
 }
 
 static int engine_start(struct bench_engine *e)
 {
 	static const char *const no_device[] = { "--device", "none", NULL };
 	const struct bench *b = e->bench;
-	bool in_docker = e->mode->image[0] != '\0';
 	struct model model = *b->model;
 	struct launch_options options = {
 		.abilities = &b->abilities,
 		.model = &model,
 		.engine_path = b->engine_path,
 		.model_path = b->model_path,
-		.hosts = in_docker ? "0.0.0.0" : "127.0.0.1",
+		.hosts = e->mode->image[0] != '\0' ? "0.0.0.0" : "127.0.0.1",
 		.port = e->port = free_port(),
 		.api_key_file = e->key_path,
 		.extra_arguments = e->mode->no_device ? no_device : NULL,
@@ -202,13 +158,11 @@ static int engine_start(struct bench_engine *e)
 	model.settings = e->mode->settings;
 	secret_make(key);
 	snprintf(e->bearer, sizeof(e->bearer), "Bearer %s", key);
-	if (fs_replace(e->key_path, span_of(key), 0600, &e->err) != 0) {
-		return e->err.code;
-	}
-	char **argv = launch_argv(&options, &e->err);
+	fs_replace(e->key_path, span_of(key), 0600, &e->err);
+	char **argv = e->err.code == 0 ? launch_argv(&options, &e->err) : NULL;
 
 	if (argv != NULL) {
-		e->child = (in_docker ? start_in_docker : start_here)(e, argv, &e->err);
+		spawn(e, argv);
 	}
 	free(argv);
 	return e->err.code;

@@ -123,12 +123,13 @@ static void middle_build_keeps_its_log_level_and_map_flags(void **state)
 			     "--api-key-file /run/k --alias qwen3-4b --model /models/q.gguf "
 			     "--ctx-size 0 --cache-ram 1024 --metrics --slots --jinja --no-webui");
 	set_everything(&s.model.settings);
-	assert_arguments(&s, "/usr/bin/llama-server --host 127.0.0.1 --port 8080 "
-			     "--api-key-file /run/k --alias qwen3-4b --model /models/q.gguf "
-			     "--n-gpu-layers 99 --ctx-size 8192 --parallel 2 "
-			     "--batch-size 512 --flash-attn on --cache-type-k q8_0 "
-			     "--cache-type-v q4_0 --threads 6 --cache-ram 0 --mlock --no-mmap --metrics "
-			     "--slots --jinja --no-webui");
+	assert_arguments(
+		&s, "/usr/bin/llama-server --host 127.0.0.1 --port 8080 "
+		    "--api-key-file /run/k --alias qwen3-4b --model /models/q.gguf "
+		    "--n-gpu-layers 99 --ctx-size 8192 --parallel 2 "
+		    "--batch-size 512 --flash-attn on --cache-type-k q8_0 "
+		    "--cache-type-v q4_0 --threads 6 --cache-ram 0 --mlock --no-mmap --metrics "
+		    "--slots --jinja --no-webui");
 }
 
 static void older_build_gets_all_layers_and_a_bare_flash_attention(void **state)
