@@ -4,8 +4,8 @@
 import { useEffect, useState } from "preact/hooks";
 import { setEnabled } from "../actions.ts";
 import { api } from "../api.ts";
-import { bytes, count, duration, moment, NONE, parameters, plural, speed } from "../format.ts";
-import { host, live, modelOf, synced } from "../live.ts";
+import { age, bytes, count, duration, moment, NONE, parameters, plural, speed } from "../format.ts";
+import { host, live, modelOf, now, synced } from "../live.ts";
 import { path } from "../router.ts";
 import type { Bench, Model, Server, Start } from "../types.ts";
 import { Bar, Empty, Facts, Switch } from "../ui/parts.tsx";
@@ -175,7 +175,7 @@ function History({ server }: { server: Server }) {
 									<td class="num">
 										{s.ended_unix_ms
 											? duration(s.ended_unix_ms - s.started_unix_ms)
-											: NONE}
+											: age(now.value - s.started_unix_ms)}
 									</td>
 									<td>
 										{s.device_name
