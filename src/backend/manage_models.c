@@ -613,7 +613,7 @@ static void on_walked(void *arg)
 	struct rescan *s = arg;
 
 	if (s->call->m->is_closed) { /* so is the fleet */
-		on_merged(s, NULL);
+		on_merged(s, &(struct err){ ERR_UNAVAILABLE, "" });
 	} else {
 		fleet_edit(s->call->m->options.fleet, merge, on_merged, s);
 	}
