@@ -106,3 +106,60 @@ test("no_request_is_lost_by_a_restart_that_meets_it", { skip }, async () => {
 	await restart;
 	assert.deepEqual([...new Set(await Promise.all(seen))], ["answered"]);
 });
+
+// The text format 0.0.4, as strictly as promtool: each family is announced once, before its
+// samples, which stand together; no sample twice; histograms grow to their count.
+function checkMetrics(text: string): Map<string, number> {
+	const samples = new Map<string, number>();
+	const types = new Map<string, string>();
+	let family = "";
+	assert.ok(text.endsWith("\n"));
+	for (const line of text.trimEnd().split("\n")) {
+		const meta = /^# (HELP|TYPE) ([a-zA-Z_:][\w:]*) (.+)$/.exec(line);
+		if (meta) {
+			if (meta[1] === "TYPE") {
+				assert.ok(!types.has(meta[2]!), `${meta[2]} is announced twice`);
+				assert.match(meta[3]!, /^(counter|gauge|histogram|summary|untyped)$/);
+				types.set(meta[2]!, meta[3]!);
+			}
+			family = meta[2]!;
+			continue;
+		}
+		const sample =
+			/^([a-zA-Z_:][\w:]*)(\{(?:[a-zA-Z_]\w*="(?:[^"\\\n]|\\["\\n])*",?)*\})? (\S+)$/.exec(line);
+		assert.ok(sample, `not a sample: ${line}`);
+		const isHistogram = types.get(family) === "histogram";
+		const base = isHistogram ? sample[1]!.replace(/_(bucket|sum|count)$/, "") : sample[1]!;
+		assert.equal(base, family, `${line} stands outside its family`);
+		assert.ok(types.has(family), `${family} has no type`);
+		assert.ok(!Number.isNaN(Number(sample[3]!.replace("+Inf", "Infinity"))), line);
+		const id = sample[1]! + (sample[2] ?? "");
+		assert.ok(!samples.has(id), `${id} stands twice`);
+		samples.set(id, Number(sample[3]));
+	}
+	for (const [id, value] of samples) {
+		const last = /^(\w+)_bucket\{(.*),le="\+Inf"\}$/.exec(id);
+		if (last) {
+			assert.equal(value, samples.get(`${last[1]}_count{${last[2]}}`), id);
+			let below = 0;
+			for (const [other, count] of samples) {
+				if (other.startsWith(`${last[1]}_bucket{${last[2]},le=`)) {
+					assert.ok(count >= below, `${other} is less than the bucket before it`);
+					below = count;
+				}
+			}
+		}
+	}
+	return samples;
+}
+
+test("metrics_are_well_formed_and_count_what_was_done", { skip }, async () => {
+	const scrape = async () => checkMetrics(await (await fetch(`${stack.url}/metrics`)).text());
+	const count = 'ronzal_request_seconds_count{model="ronzal-demo"}';
+	await (await stack.post("/v1/chat/completions", chat())).text();
+	const before_one = await scrape();
+	await (await stack.post("/v1/chat/completions", chat())).text();
+	const after_one = await scrape();
+	assert.equal(after_one.get(count), before_one.get(count)! + 1);
+	assert.ok([...after_one.keys()].some((id) => id.startsWith("llamacpp:")), "no engine's own");
+});

@@ -7,7 +7,7 @@ import OpenAI from "openai";
 import { sleep } from "./lib/frontend.js";
 import { expectedAnswers, skip, Stack, type Expected } from "./lib/stack.js";
 
-const IDLE_MAX_MS = 1000;
+const SLOT_IDLE_MAX_MS = 5000; // one, and room for a busy machine
 
 let stack: Stack;
 let client: OpenAI;
@@ -122,27 +122,22 @@ test("models_have_metadata", { skip }, async () => {
 });
 
 // The process's own time stands still once its slot is idle.
-async function cpuTicks(pid: number): Promise<number> {
-	const { readFile } = await import("node:fs/promises");
-	const fields = (await readFile(`/proc/${pid}/stat`, "latin1")).split(") ")[1]!.split(" ");
-	return Number(fields[11]) + Number(fields[12]);
-}
-
-test("abort_in_mid_stream_frees_the_engines_slot", { skip }, async () => {
+test("abort_in_mid_stream_frees_the_engines_slot", { skip }, async (t) => {
 	const stream = await client.chat.completions.create({
 		model: "ronzal-demo", stream: true, max_tokens: 100_000,
 		messages: [{ role: "user", content: "count" }],
 		...({ ignore_eos: true } as object),
 	});
 	for await (const _part of stream) {
-		stream.controller.abort();
-		break;
+		assert.equal(await stack.busySlots("ronzal-demo"), 1);
+		break; // which aborts, as leaving the loop does for the library's users
 	}
-	await sleep(IDLE_MAX_MS);
-	const pid = await stack.enginePid("ronzal-demo");
-	const before_ticks = await cpuTicks(pid);
-	await sleep(500);
-	assert.ok((await cpuTicks(pid)) - before_ticks <= 5, "the engine is still busy");
+	const begin = performance.now();
+	while ((await stack.busySlots("ronzal-demo")) > 0) {
+		assert.ok(performance.now() - begin < SLOT_IDLE_MAX_MS, "the slot is still busy");
+		await sleep(10);
+	}
+	t.diagnostic(`slot idle after ${Math.round(performance.now() - begin)} ms`);
 });
 
 test("wrong_key_and_unknown_model_are_said_in_openais_words", { skip }, async () => {

@@ -4,8 +4,10 @@
 // not started until somebody asks (`ronzal-late` is enabled once the others run).
 import { spawn, execFile, type ChildProcess } from "node:child_process";
 import { mkdtemp, readFile, readdir, rm, writeFile } from "node:fs/promises";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
 import { promisify } from "node:util";
 import { freePort, repository, ronzal, sleep } from "./frontend.js";
 
@@ -138,6 +140,32 @@ export class Stack {
 			}
 		}
 		throw new Error(`no process serves port ${port}`);
+	}
+
+	// From the agent, over its user's socket: the file was removed when the engine had read it.
+	private async engineKey(model: string): Promise<string> {
+		const agent = connect(join(this.home, "run/agent.sock"));
+		agent.write('{"type":"hello","version":1,"who":"test"}\n');
+		agent.write(`{"type":"credentials","seq":1,"models":["${model}"]}\n`);
+		for await (const line of createInterface({ input: agent })) {
+			const key = /"key":"([^"]+)"/.exec(line);
+			if (key) {
+				agent.destroy();
+				return key[1]!;
+			}
+		}
+		throw new Error(`the agent tells no key of ${model}`);
+	}
+
+	// Slots that generate, as the engine itself says.
+	async busySlots(model: string): Promise<number> {
+		const port = this.engines[model];
+		const key = await this.engineKey(model);
+		const answer = await fetch(`http://127.0.0.1:${port}/slots`, {
+			headers: { authorization: `Bearer ${key}` },
+		});
+		const slots = (await answer.json()) as { is_processing: boolean }[];
+		return slots.filter((slot) => slot.is_processing).length;
 	}
 
 	async post(path: string, body: unknown): Promise<Response> {
