@@ -15,7 +15,7 @@ ARG PAGE_BASE=node:22-trixie-slim
 FROM ${PAGE_BASE} AS page
 WORKDIR /src
 COPY web web
-RUN [ -f web/dist/index.html ] || { cd web && npm ci && npm run build; }
+RUN [ -f web/dist/index.html ] || { cd web && { npm ci || npm install --no-save; } && npm run build; }
 
 FROM ${BASE} AS build
 WORKDIR /src

@@ -8,6 +8,20 @@ cd "$(dirname "$0")/../.." || exit 1
 docker_begin
 docker_images
 
+page_stage() {
+	rm -rf "$CHECKOUT/web/dist"
+	docker_build page || { tail -5 "$T/build.log"; return 1; }
+	docker run --rm --entrypoint cat page /src/web/dist/index.html >"$T/out" && grep -qi '<script' "$T/out"
+	result=$?
+	docker image rm page >/dev/null
+	return $result
+}
+if docker_page_base; then
+	check the_page_is_built_in_a_stage_of_its_own page_stage
+else
+	skip the_page_is_built_in_a_stage_of_its_own "no image with node, or no npm registry, can be had"
+fi
+
 no_root_no_shell() {
 	for image in ronzal ronzal-cpu; do
 		user=$(docker image inspect $image -f '{{.Config.User}}')

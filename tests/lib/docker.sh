@@ -94,6 +94,29 @@ docker_base() {
 	rm -rf "$T/base"
 }
 
+# Node's own image where it can be had; else our base with the machine's own node and authorities.
+docker_page_base() { # 1: there is none
+	if timeout 60 docker pull -q node:22-trixie-slim >/dev/null 2>&1; then
+		RONZAL_PAGE_BASE=node:22-trixie-slim
+		return
+	fi
+	node=$(readlink -f "$(command -v node)") && npm=$(readlink -f "$(command -v npm)") &&
+		npm=${npm%/bin/npm-cli.js} && [ -f "$npm/bin/npm-cli.js" ] && npm ping >/dev/null 2>&1 || return 1
+	RONZAL_PAGE_BASE=ronzal-test-node
+	mkdir -p "$T/node/usr/bin" "$T/node/usr/lib/node_modules" "$T/node/etc/ssl/certs"
+	cp "$node" "$T/node/usr/bin/node"
+	cp -RL "$npm" "$T/node/usr/lib/node_modules/npm"
+	ln -s ../lib/node_modules/npm/bin/npm-cli.js "$T/node/usr/bin/npm"
+	cp /etc/ssl/certs/ca-certificates.crt "$T/node/etc/ssl/certs/"
+	cat >"$T/node/Dockerfile" <<-END
+		FROM $RONZAL_BASE
+		COPY usr /usr
+		COPY etc /etc
+		ENV NODE_EXTRA_CA_CERTS=/etc/ssl/certs/ca-certificates.crt
+	END
+	docker build -q -t $RONZAL_PAGE_BASE "$T/node" >"$T/build.log" 2>&1
+}
+
 docker_build() { # TARGET
 	docker build --network host --build-arg "BASE=${RONZAL_BASE:-debian:trixie-slim}" \
 		--build-arg "PAGE_BASE=${RONZAL_PAGE_BASE:-node:22-trixie-slim}" \
