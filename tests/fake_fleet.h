@@ -105,10 +105,10 @@ const struct err *fleet_link_error(const struct fleet *f)
 	return &f->link_err;
 }
 
-void fleet_ask(struct fleet *f, const struct link_request *request, link_reply_fn *on_reply,
+void fleet_ask(struct fleet *f, const struct wire_request *request, link_reply_fn *on_reply,
 	       void *user)
 {
-	ENSURE(request->verb == VERB_START && request->count == 1);
+	ENSURE(request->verb == VERB_START && request->id_count == 1);
 	ENSURE(f->due_count < FAKE_REPLIES_MAX);
 	f->starts++;
 	span_copy(span_of(request->ids[0]), f->started, sizeof(f->started));

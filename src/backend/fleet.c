@@ -171,7 +171,7 @@ bool fleet_look(struct fleet *f)
 	return changed;
 }
 
-void fleet_send(struct fleet *f, int side, const struct link_request *r, link_reply_fn *on_reply,
+void fleet_send(struct fleet *f, int side, const struct wire_request *r, link_reply_fn *on_reply,
 		void *user)
 {
 	f->pending++;
@@ -183,7 +183,7 @@ static void tell_agents(struct fleet *f)
 {
 	for (int i = 0; i < SIDES; i++) {
 		if (f->sides[i].link != NULL && f->sides[i].state == FLEET_UP) {
-			fleet_send(f, i, &(struct link_request){ .verb = VERB_RELOAD },
+			fleet_send(f, i, &(struct wire_request){ .verb = VERB_RELOAD },
 				   fleet_on_ignored, f);
 		}
 	}

@@ -95,7 +95,7 @@ const struct err *fleet_link_error(const struct fleet *f);
  * them out of the routes (is_draining), waits until `active` is 0 or drain_ms is over, and then
  * asks the agent. on_reply exactly once. Logs as link_follow_logs.
  */
-void fleet_ask(struct fleet *f, const struct link_request *request, link_reply_fn *on_reply,
+void fleet_ask(struct fleet *f, const struct wire_request *request, link_reply_fn *on_reply,
 	       void *user);
 void fleet_follow_logs(struct fleet *f, const char *const *ids, size_t count, uint32_t tail);
 

@@ -76,9 +76,9 @@ static void send_ask(struct ask *a)
 	timer_stop(&a->drain);
 	a->is_sent = true;
 	fleet_send(f, f->route,
-		   &(struct link_request){ .verb = a->verb,
+		   &(struct wire_request){ .verb = a->verb,
 					   .ids = (const char *const *)a->ids,
-					   .count = a->count,
+					   .id_count = a->count,
 					   .deadline_ms = (uint32_t)left_ms },
 		   on_ask_reply, a);
 }
@@ -104,7 +104,7 @@ static bool is_drained(const struct ask *a)
 	return true;
 }
 
-void fleet_ask(struct fleet *f, const struct link_request *request, link_reply_fn *on_reply,
+void fleet_ask(struct fleet *f, const struct wire_request *request, link_reply_fn *on_reply,
 	       void *user)
 {
 	uint32_t stop_ms = request->deadline_ms != 0 ? request->deadline_ms : f->options.stop_ms;
@@ -117,8 +117,8 @@ void fleet_ask(struct fleet *f, const struct link_request *request, link_reply_f
 
 	a->fleet = f;
 	a->verb = request->verb;
-	a->is_all = request->count == 0;
-	a->count = request->count;
+	a->is_all = request->id_count == 0;
+	a->count = request->id_count;
 	a->ids = mem_alloc((a->count + 1) * sizeof(*a->ids));
 	for (size_t i = 0; i < a->count; i++) {
 		a->ids[i] = mem_strdup(request->ids[i]);

@@ -93,7 +93,7 @@ bool fleet_remove_unknown(struct fleet *f, struct entry *e);
 /* Reads the registry again if its file is another one than before; whether it was. */
 bool fleet_look(struct fleet *f);
 /* link_send whose on_reply must end in fleet_release: replies that are due keep the memory. */
-void fleet_send(struct fleet *f, int side, const struct link_request *r, link_reply_fn *on_reply,
+void fleet_send(struct fleet *f, int side, const struct wire_request *r, link_reply_fn *on_reply,
 		void *user);
 void fleet_release(struct fleet *f);
 void fleet_on_ignored(void *user, const struct link_reply *reply); /* for fleet_send */

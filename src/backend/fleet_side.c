@@ -66,8 +66,8 @@ static void on_credentials_due(struct timer *t)
 	}
 	if (count > 0 && s->state == FLEET_UP) {
 		fleet_send(f, (int)(s - f->sides),
-			   &(struct link_request){
-				   .verb = VERB_CREDENTIALS, .ids = ids, .count = count },
+			   &(struct wire_request){
+				   .verb = VERB_CREDENTIALS, .ids = ids, .id_count = count },
 			   on_credentials, s);
 	}
 }
@@ -142,19 +142,19 @@ static void probe(struct fleet *f)
 /* Starts on `to` what runs on `from`. */
 static void start_same(struct fleet *f, int from, int to, link_reply_fn *on_reply)
 {
-	struct link_request start = { .verb = VERB_START };
+	struct wire_request start = { .verb = VERB_START };
 	const char *ids[WIRE_IDS_MAX];
 
 	LIST_FOR_EACH (it, next, &f->models) {
 		const struct report *r = &entry_of(it)->reports[from];
 
 		if (r->known && server_phase_is_running(r->server.phase) &&
-		    start.count < WIRE_IDS_MAX) {
-			ids[start.count++] = r->server.id;
+		    start.id_count < WIRE_IDS_MAX) {
+			ids[start.id_count++] = r->server.id;
 		}
 	}
 	start.ids = ids;
-	if (start.count > 0) {
+	if (start.id_count > 0) {
 		fleet_send(f, to, &start, on_reply, f);
 	} else {
 		f->pending++;
@@ -185,7 +185,7 @@ static void on_returned(void *user, const struct link_reply *reply)
 		}
 		set_route(f, SIDE_HOST);
 		fleet_send(f, SIDE_LOCAL,
-			   &(struct link_request){ .verb = VERB_STOP,
+			   &(struct wire_request){ .verb = VERB_STOP,
 						   .drain_ms = f->options.drain_ms,
 						   .deadline_ms = f->options.drain_ms +
 								  f->options.stop_ms },

@@ -432,7 +432,7 @@ static void on_start_reply(void *user, const struct link_reply *reply)
 
 static void ask_start(struct gateway *g, const char *id)
 {
-	struct link_request request = { .verb = VERB_START, .ids = &id, .count = 1 };
+	struct wire_request request = { .verb = VERB_START, .ids = &id, .id_count = 1 };
 	struct start *start;
 
 	LIST_FOR_EACH (it, following, &g->starts) {

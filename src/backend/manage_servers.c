@@ -155,9 +155,9 @@ void handle_order(struct call *c)
 		return;
 	}
 	const char *id = c->id;
-	struct link_request request = { .verb = c->verb,
+	struct wire_request request = { .verb = c->verb,
 					.ids = &id,
-					.count = c->id[0] != '\0',
+					.id_count = c->id[0] != '\0',
 					.drain_ms = (uint32_t)drain_ms };
 
 	c->is_held = true;

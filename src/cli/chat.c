@@ -258,7 +258,7 @@ static int reach_engine(struct chat *c, const char *word, struct err *err)
 	if (status != 0) {
 		return status;
 	}
-	struct link_request request = { .verb = VERB_START, .ids = &id, .count = 1 };
+	struct wire_request request = { .verb = VERB_START, .ids = &id, .id_count = 1 };
 
 	if (visit_find(&c->visit, id)->phase != SERVER_READY) {
 		fprintf(stderr, "starting %s ...\n", id);

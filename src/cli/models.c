@@ -23,7 +23,7 @@ int models_begin(struct registry_edit *e, const struct cli *cli, struct err *err
 
 int models_commit(struct registry_edit *e, const struct cli *cli, struct err *err)
 {
-	struct link_request reload = { .verb = VERB_RELOAD };
+	struct wire_request reload = { .verb = VERB_RELOAD };
 	struct visit s;
 	int status = registry_edit_commit(e, err);
 

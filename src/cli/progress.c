@@ -11,7 +11,7 @@
 #define OUT_MAX_BYTES (1u << 20)
 
 struct drawing {
-	const struct link_request *request;
+	const struct wire_request *request;
 	size_t drawn; /* rows on the terminal */
 	int id_width;
 	bool is_live, is_quiet;
@@ -25,7 +25,7 @@ static void draw_rows(struct visit *s, struct drawing *d)
 		buf_printf(&d->out, "\x1b[%zuA", d->drawn);
 	}
 	d->drawn = 0;
-	for (size_t i = 0; i < d->request->count; i++) {
+	for (size_t i = 0; i < d->request->id_count; i++) {
 		const struct server *server = visit_find(s, d->request->ids[i]);
 
 		if (server != NULL) {
@@ -46,7 +46,7 @@ static void on_change(struct visit *s, const struct server *changed)
 	if (d->is_live) {
 		draw_rows(s, d);
 	}
-	for (size_t i = 0; !d->is_live && changed != NULL && i < d->request->count; i++) {
+	for (size_t i = 0; !d->is_live && changed != NULL && i < d->request->id_count; i++) {
 		if (strcmp(d->request->ids[i], changed->id) == 0 && d->last[i] != changed->phase) {
 			d->last[i] = changed->phase;
 			view_change(changed, &d->out);
@@ -70,16 +70,16 @@ static void print_failures(const struct visit *s)
 	}
 }
 
-int progress_ask(struct visit *s, const struct link_request *request, bool quiet, struct err *err)
+int progress_ask(struct visit *s, const struct wire_request *request, bool quiet, struct err *err)
 {
 	struct drawing d = { .request = request, .is_live = term_is_live(), .is_quiet = quiet };
 
-	for (size_t i = 0; i < request->count; i++) {
+	for (size_t i = 0; i < request->id_count; i++) {
 		int width = (int)strlen(request->ids[i]);
 
 		d.id_width = width > d.id_width ? width : d.id_width;
 	}
-	d.last = mem_alloc((request->count + 1) * sizeof(*d.last));
+	d.last = mem_alloc((request->id_count + 1) * sizeof(*d.last));
 	buf_init(&d.out, OUT_MAX_BYTES);
 	s->user = &d;
 	s->on_change = on_change;

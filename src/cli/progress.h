@@ -11,6 +11,6 @@
  * visit_ask, with one row for each model that the request names. Failures are printed then, with
  * their next steps; err has no text in that case. Quiet: nothing is printed at all.
  */
-int progress_ask(struct visit *s, const struct link_request *request, bool quiet, struct err *err);
+int progress_ask(struct visit *s, const struct wire_request *request, bool quiet, struct err *err);
 
 #endif

@@ -46,7 +46,7 @@ static bool is_meant(const struct server *s, enum verb verb)
  * takes its servers along. free() them and the list, whatever comes of it.
  */
 static int choose(const struct visit *s, const struct args *args, enum verb verb,
-		  struct link_request *r, struct err *err)
+		  struct wire_request *r, struct err *err)
 {
 	const char **ids = mem_alloc((s->count + ARGS_MAX) * sizeof(*ids));
 
@@ -58,11 +58,11 @@ static int choose(const struct visit *s, const struct args *args, enum verb verb
 		if (status != 0) {
 			return status;
 		}
-		ids[r->count++] = mem_strdup(id);
+		ids[r->id_count++] = mem_strdup(id);
 	}
 	for (size_t i = 0; args->count == 0 && i < s->count; i++) {
 		if (is_meant(&s->servers[i], verb)) {
-			ids[r->count++] = mem_strdup(s->servers[i].id);
+			ids[r->id_count++] = mem_strdup(s->servers[i].id);
 		}
 	}
 	return 0;
@@ -70,7 +70,7 @@ static int choose(const struct visit *s, const struct args *args, enum verb verb
 
 static int run_verb(struct cli *cli, struct args *args, enum verb verb, struct err *err)
 {
-	struct link_request request = { .verb = verb, .drain_ms = cli->config.drain_s * 1000 };
+	struct wire_request request = { .verb = verb, .drain_ms = cli->config.drain_s * 1000 };
 	struct visit s;
 	int status = visit_open(&s, cli, err);
 
@@ -78,21 +78,21 @@ static int run_verb(struct cli *cli, struct args *args, enum verb verb, struct e
 		return status;
 	}
 	if (verb != VERB_STOP) { /* models that were registered since the agent last looked */
-		status = visit_ask(&s, &(struct link_request){ .verb = VERB_RELOAD }, err);
+		status = visit_ask(&s, &(struct wire_request){ .verb = VERB_RELOAD }, err);
 	}
 	if (status == 0) {
 		status = choose(&s, args, verb, &request, err);
 	}
-	if (status == 0 && request.count == 0) {
+	if (status == 0 && request.id_count == 0) {
 		puts(verb == VERB_START ? "No model is enabled. See them: ronzal models"
 					: "Nothing runs.");
 	} else if (status == 0) {
 		status = progress_ask(&s, &request, cli->quiet || cli->json, err);
 	}
-	if (cli->json && request.count > 0) {
+	if (cli->json && request.id_count > 0) {
 		print_status(cli, &s);
 	}
-	for (size_t i = 0; i < request.count; i++) {
+	for (size_t i = 0; i < request.id_count; i++) {
 		free((char *)(uintptr_t)request.ids[i]);
 	}
 	free((void *)(uintptr_t)request.ids);

@@ -333,7 +333,7 @@ static int uninstall(const struct cli *cli, struct err *err)
 	int status = visit_open(&visit, cli, err);
 
 	if (status == 0) {
-		visit_ask(&visit, &(struct link_request){ .verb = VERB_SHUTDOWN }, err);
+		visit_ask(&visit, &(struct wire_request){ .verb = VERB_SHUTDOWN }, err);
 		visit_close(&visit);
 		service_is_gone_soon(agent);
 	}

@@ -150,7 +150,7 @@ static void start_models(struct up *up)
 {
 	const struct visit *s = &up->visit;
 	const char **ids = mem_alloc((s->count + 1) * sizeof(*ids));
-	struct link_request request = { .verb = VERB_START, .ids = ids };
+	struct wire_request request = { .verb = VERB_START, .ids = ids };
 	struct err err = { 0 };
 
 	up->started = mem_alloc((s->count + 1) * sizeof(*up->started));
@@ -159,11 +159,11 @@ static void start_models(struct up *up)
 
 		if (server->enabled && !server_phase_is_running(server->phase)) {
 			memcpy(up->started[up->started_count], server->id, sizeof(server->id));
-			ids[request.count++] = up->started[up->started_count++];
+			ids[request.id_count++] = up->started[up->started_count++];
 		}
 	}
 	puts("");
-	if (request.count > 0 && progress_ask(&up->visit, &request, false, &err) != 0 &&
+	if (request.id_count > 0 && progress_ask(&up->visit, &request, false, &err) != 0 &&
 	    err.text[0] != '\0') {
 		fprintf(stderr, "ronzal: %s\n", err.text);
 	}
@@ -211,9 +211,9 @@ static void leave(struct daemon *d)
 static void end_all(struct up *up)
 {
 	const char **ids = mem_alloc((up->started_count + 1) * sizeof(*ids));
-	struct link_request request = { .verb = up->agent_is_ours ? VERB_SHUTDOWN : VERB_STOP,
+	struct wire_request request = { .verb = up->agent_is_ours ? VERB_SHUTDOWN : VERB_STOP,
 					.ids = ids,
-					.count = up->started_count };
+					.id_count = up->started_count };
 	struct proc agent = service_agent(up->cli);
 	struct err err = { 0 };
 

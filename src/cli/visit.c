@@ -174,7 +174,7 @@ static void on_reply(void *user, const struct link_reply *reply)
 	loop_stop(s->loop);
 }
 
-int visit_ask(struct visit *s, const struct link_request *request, struct err *err)
+int visit_ask(struct visit *s, const struct wire_request *request, struct err *err)
 {
 	s->replied = false;
 	link_send(s->link, request, on_reply, s);

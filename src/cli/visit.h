@@ -33,7 +33,7 @@ int visit_open(struct visit *s, const struct cli *cli, struct err *err);
 void visit_close(struct visit *s);
 
 /* Sends and waits for the reply, however long that takes; its error is the result. */
-int visit_ask(struct visit *s, const struct link_request *request, struct err *err);
+int visit_ask(struct visit *s, const struct wire_request *request, struct err *err);
 
 struct server *visit_find(const struct visit *s, const char *id);
 /* The id that a word means (exact, or without regard to case); ERR_NOT_FOUND lists the names. */

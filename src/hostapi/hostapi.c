@@ -38,9 +38,17 @@ struct hostapi {
 struct call {
 	struct hostapi *hostapi;
 	struct exchange *x; /* NULL: the client has left */
-	enum verb verb;
-	bool asked; /* the link has it */
 };
+
+struct route {
+	enum h1_method method;
+	const char *path;
+	bool open; /* without the secret */
+	void (*handle)(struct hostapi *h, struct exchange *x);
+	enum verb verb; /* of a call */
+};
+
+static const struct route *route_of(const struct exchange *x);
 
 /* From the link */
 
@@ -196,7 +204,7 @@ static void handle_events(struct hostapi *h, struct exchange *x)
 	}
 }
 
-/* Calls: POST -> link request -> reply */
+/* Calls: POST -> request -> reply */
 
 static void free_if_over(struct hostapi *h)
 {
@@ -205,30 +213,15 @@ static void free_if_over(struct hostapi *h)
 	}
 }
 
-static void end_call(struct call *c)
-{
-	struct hostapi *h = c->hostapi;
-
-	free(c);
-	h->calls--;
-	free_if_over(h);
-}
-
 static void on_call_close(void *user)
 {
-	struct call *c = user;
-
-	c->x = NULL;
-	if (!c->asked) {
-		end_call(c);
-	}
+	((struct call *)user)->x = NULL;
 }
 
 static const struct exchange_callbacks call_calls = { .on_close = on_call_close };
 
-static void on_reply(void *user, const struct link_reply *reply)
+static void answer(struct hostapi *h, struct exchange *x, const struct link_reply *reply)
 {
-	struct call *c = user;
 	struct wire_event e = { .type = EVENT_REPLY,
 				.reply = { .err = reply->err,
 					   .results = reply->results,
@@ -236,86 +229,89 @@ static void on_reply(void *user, const struct link_reply *reply)
 	int status = reply->err.code == 0 ? 200 : err_http_status(reply->err.code);
 	struct buf body;
 
-	if (!link_is_up(c->hostapi->link)) {
+	if (!link_is_up(h->link)) {
 		status = 503; /* why the agent is away is no verdict on who asks */
 	}
-	if (c->x != NULL) {
-		buf_init(&body, WIRE_LINE_MAX_BYTES + 1);
-		ENSURE(wire_event_encode(&e, &body) == 0);
-		reply_buf(c->x, status, &body);
-	}
-	end_call(c);
+	buf_init(&body, WIRE_LINE_MAX_BYTES + 1);
+	ENSURE(wire_event_encode(&e, &body) == 0);
+	reply_buf(x, status, &body);
 }
 
-static void ask(struct call *c, const struct wire_request *r)
+static void on_reply(void *user, const struct link_reply *reply)
 {
+	struct call *c = user;
 	struct hostapi *h = c->hostapi;
 
-	c->asked = true;
-	if (r->verb == VERB_SUBSCRIBE) {
-		link_follow_logs(h->link, r->ids, r->id_count, r->tail);
-		on_reply(c, &(struct link_reply){ .count = 0 });
-		return;
+	if (c->x != NULL) {
+		answer(h, c->x, reply);
 	}
-	link_send(h->link,
-		  &(struct link_request){ .verb = r->verb,
-					  .ids = r->ids,
-					  .count = r->id_count,
-					  .drain_ms = r->drain_ms,
-					  .deadline_ms = r->deadline_ms },
-		  on_reply, c);
+	free(c);
+	h->calls--;
+	free_if_over(h);
+}
+
+static void ask(struct hostapi *h, struct exchange *x, const struct wire_request *r)
+{
+	struct call *c = mem_alloc(sizeof(*c));
+
+	*c = (struct call){ .hostapi = h, .x = x };
+	h->calls++;
+	exchange_watch(x, &call_calls, c);
+	link_send(h->link, r, on_reply, c);
 }
 
 static void on_body(void *user, struct exchange *x, struct span body)
 {
-	struct call *c = user;
-	struct wire_request r = { .verb = c->verb };
+	struct hostapi *h = user;
+	struct wire_request r = { 0 };
 	struct err err = { 0 };
-	int status;
 
-	if (c->hostapi->leaving) {
-		status = err_set(&err, ERR_UNAVAILABLE, "the Host API is being stopped");
+	if (h->leaving) {
+		err_set(&err, ERR_UNAVAILABLE, "the Host API is being stopped");
 	} else {
-		status = wire_request_decode_as(c->verb, body, &r, &err);
+		wire_request_decode_as(route_of(x)->verb, body, &r, &err);
 	}
-	if (status != 0) {
+	if (err.code != 0) {
 		exchange_fail(x, &err);
-		end_call(c);
 		return;
 	}
-	ask(c, &r);
+	if (r.verb == VERB_SUBSCRIBE) {
+		link_follow_logs(h->link, r.ids, r.id_count, r.tail);
+		answer(h, x, &(struct link_reply){ .count = 0 });
+	} else {
+		ask(h, x, &r);
+	}
 	wire_request_finish(&r);
 }
 
-static void handle_call(struct hostapi *h, struct exchange *x, enum verb verb)
+static void handle_call(struct hostapi *h, struct exchange *x)
 {
-	struct call *c = mem_alloc(sizeof(*c));
-
-	*c = (struct call){ .hostapi = h, .x = x, .verb = verb };
-	h->calls++;
-	exchange_watch(x, &call_calls, c);
-	exchange_read_body(x, BODY_MAX_BYTES, on_body, c);
+	exchange_read_body(x, BODY_MAX_BYTES, on_body, h);
 }
 
-static const struct route {
-	enum h1_method method;
-	const char *path;
-	bool open;					       /* without the secret */
-	void (*handle)(struct hostapi *h, struct exchange *x); /* NULL: a call of the verb */
-	enum verb verb;
-} routes[] = {
+static const struct route routes[] = {
 	{ H1_GET, "/health", true, handle_health, 0 },
 	{ H1_GET, "/healthz", true, handle_health, 0 },
 	{ H1_GET, "/ready", true, handle_ready, 0 },
 	{ H1_GET, "/api/servers/status", false, handle_status, 0 },
 	{ H1_GET, "/api/servers/events", false, handle_events, 0 },
-	{ H1_POST, "/api/servers/start", false, NULL, VERB_START },
-	{ H1_POST, "/api/servers/stop", false, NULL, VERB_STOP },
-	{ H1_POST, "/api/servers/restart", false, NULL, VERB_RESTART },
-	{ H1_POST, "/api/servers/credentials", false, NULL, VERB_CREDENTIALS },
-	{ H1_POST, "/api/servers/reload", false, NULL, VERB_RELOAD },
-	{ H1_POST, "/api/servers/logs", false, NULL, VERB_SUBSCRIBE },
+	{ H1_POST, "/api/servers/start", false, handle_call, VERB_START },
+	{ H1_POST, "/api/servers/stop", false, handle_call, VERB_STOP },
+	{ H1_POST, "/api/servers/restart", false, handle_call, VERB_RESTART },
+	{ H1_POST, "/api/servers/credentials", false, handle_call, VERB_CREDENTIALS },
+	{ H1_POST, "/api/servers/reload", false, handle_call, VERB_RELOAD },
+	{ H1_POST, "/api/servers/logs", false, handle_call, VERB_SUBSCRIBE },
 };
+
+static const struct route *route_of(const struct exchange *x)
+{
+	for (size_t i = 0; i < ARRAY_LEN(routes); i++) {
+		if (strcmp(exchange_request(x)->path, routes[i].path) == 0) {
+			return &routes[i];
+		}
+	}
+	return NULL;
+}
 
 static bool has_secret(const struct hostapi *h, const struct request *r)
 {
@@ -330,14 +326,9 @@ static void on_request(void *user, struct exchange *x)
 	struct hostapi *h = user;
 	const struct request *r = exchange_request(x);
 	enum h1_method method = r->method == H1_HEAD ? H1_GET : r->method;
-	const struct route *at = NULL;
+	const struct route *at = route_of(x);
 	struct err err = { 0 };
 
-	for (size_t i = 0; i < ARRAY_LEN(routes); i++) {
-		if (strcmp(r->path, routes[i].path) == 0) {
-			at = &routes[i];
-		}
-	}
 	if ((at == NULL || !at->open) && !has_secret(h, r)) {
 		err_set(&err, ERR_UNAUTHENTICATED,
 			"the Host API's shared secret is missing or wrong");
@@ -345,15 +336,12 @@ static void on_request(void *user, struct exchange *x)
 		err_set(&err, ERR_NOT_FOUND, "there is nothing at this path of the Host API");
 	} else if (at->method != method) {
 		err_set(&err, ERR_METHOD, "%s takes %s", at->path, h1_method_name(at->method));
-	} else {
-		if (at->handle != NULL) {
-			at->handle(h, x);
-		} else {
-			handle_call(h, x, at->verb);
-		}
-		return;
 	}
-	exchange_fail(x, &err);
+	if (err.code != 0) {
+		exchange_fail(x, &err);
+	} else {
+		at->handle(h, x);
+	}
 }
 
 /* Life */
@@ -441,7 +429,7 @@ void hostapi_leave(struct hostapi *h, void (*on_end)(void *user), void *user)
 	if (link_is_up(h->link)) {
 		h->calls++;
 		link_send(h->link,
-			  &(struct link_request){ .verb = VERB_STOP,
+			  &(struct wire_request){ .verb = VERB_STOP,
 						  .drain_ms = h->drain_ms,
 						  .deadline_ms = HOSTAPI_STOP_MS },
 			  on_stopped, h);

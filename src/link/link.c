@@ -244,26 +244,22 @@ void link_init(struct link *l, struct loop *loop, const struct link_kind *kind, 
 
 /* For users */
 
-void link_send(struct link *l, const struct link_request *request, link_reply_fn *on_reply,
+void link_send(struct link *l, const struct wire_request *request, link_reply_fn *on_reply,
 	       void *user)
 {
 	struct waiting *w = mem_alloc(sizeof(*w));
-	struct wire_request r = { .verb = request->verb,
-				  .seq = ++l->seq,
-				  .ids = request->ids,
-				  .id_count = request->count,
-				  .drain_ms = request->drain_ms,
-				  .deadline_ms = request->deadline_ms };
+	struct wire_request r = *request;
 
+	r.seq = ++l->seq;
 	*w = (struct waiting){ .seq = r.seq, .on_reply = on_reply, .user = user };
 	if (l->state != LINK_UP) {
 		w->err = l->down;
 	} else if (l->asked_count >= LINK_REQUESTS_MAX) {
 		err_set(&w->err, ERR_RATE, "%d requests to %s wait already", LINK_REQUESTS_MAX,
 			l->peer);
-	} else if (request->count > WIRE_IDS_MAX) {
+	} else if (request->id_count > WIRE_IDS_MAX) {
 		err_set(&w->err, ERR_INVALID, "%zu models in one request; at most %d, or all",
-			request->count, WIRE_IDS_MAX);
+			request->id_count, WIRE_IDS_MAX);
 	}
 	if (w->err.code != 0) {
 		list_append(&l->refused, &w->link);

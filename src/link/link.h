@@ -25,14 +25,6 @@ struct link_callbacks {
 	void (*on_down)(void *user, const struct err *why);
 };
 
-struct link_request {
-	enum verb verb;		/* START, STOP, RESTART, CREDENTIALS, RELOAD, SHUTDOWN */
-	const char *const *ids; /* borrowed during the call */
-	size_t count;		/* 0: all enabled (start), all running (stop) */
-	uint32_t drain_ms;	/* stop, restart */
-	uint32_t deadline_ms;
-};
-
 struct link_reply {	/* start, restart, stop: once every model got there or failed */
 	struct err err; /* code 0: done; else why the request as a whole failed */
 	const struct wire_result *results;
@@ -42,7 +34,11 @@ struct link_reply {	/* start, restart, stop: once every model got there or faile
 /* Exactly once per link_send, also when the link is lost (ERR_UNAVAILABLE) or closed. */
 typedef void link_reply_fn(void *user, const struct link_reply *reply);
 
-void link_send(struct link *link, const struct link_request *request, link_reply_fn *on_reply,
+/*
+ * START, STOP, RESTART, CREDENTIALS, RELOAD or SHUTDOWN; the link gives the request its number. No
+ * ids: all that are enabled (start), run (stop) or exist. Copied.
+ */
+void link_send(struct link *link, const struct wire_request *request, link_reply_fn *on_reply,
 	       void *user);
 /*
  * Logs of these models from now on; replaces the former set. Those that are new to it begin with

@@ -473,9 +473,9 @@ static inline void on_reply(void *user, const struct link_reply *reply)
 static inline void ask(struct world *w, enum verb verb, const char *id, uint32_t drain_ms,
 		       uint32_t deadline_ms)
 {
-	struct link_request r = { .verb = verb,
+	struct wire_request r = { .verb = verb,
 				  .ids = &id,
-				  .count = id != NULL ? 1 : 0,
+				  .id_count = id != NULL ? 1 : 0,
 				  .drain_ms = drain_ms,
 				  .deadline_ms = deadline_ms };
 

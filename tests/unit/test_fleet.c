@@ -335,8 +335,8 @@ static void stops_only_after_the_last_request_has_left(void **state)
 	m = model(r, "one");
 	m->active = 1;
 	fleet_ask(r->fleet,
-		  &(struct link_request){
-			  .verb = VERB_STOP, .ids = &id, .count = 1, .drain_ms = 600000 },
+		  &(struct wire_request){
+			  .verb = VERB_STOP, .ids = &id, .id_count = 1, .drain_ms = 600000 },
 		  on_reply, r);
 	assert_true(m->is_draining);
 	assert_int_equal(m->server.phase, SERVER_DRAINING);
@@ -358,7 +358,7 @@ static void stops_at_the_end_of_the_drain_whatever_runs(void **state)
 
 	run_until(r, one_has_an_endpoint);
 	model(r, "one")->active = 1;
-	fleet_ask(r->fleet, &(struct link_request){ .verb = VERB_STOP, .drain_ms = 50 }, on_reply,
+	fleet_ask(r->fleet, &(struct wire_request){ .verb = VERB_STOP, .drain_ms = 50 }, on_reply,
 		  r);
 	run_until(r, is_stop_asked);
 	hang_up(r);

@@ -266,9 +266,9 @@ static void ask(enum verb verb, const char *const *ids, size_t count)
 {
 	now->replied = false;
 	link_send(now->link,
-		  &(struct link_request){ .verb = verb,
+		  &(struct wire_request){ .verb = verb,
 					  .ids = ids,
-					  .count = count,
+					  .id_count = count,
 					  .drain_ms = 250,
 					  .deadline_ms = 4000 },
 		  on_reply, NULL);
