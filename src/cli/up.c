@@ -16,6 +16,7 @@
 #include "cli/daemon.h"
 #include "cli/demo.h"
 #include "cli/progress.h"
+#include "os/port.h"
 
 #define PART_AGAIN_MS 2000
 #define PART_UP_MS 30000
@@ -51,7 +52,8 @@ static uint32_t on_part_end(struct kept *k, int exit_code)
 {
 	struct part *p = CONTAINER_OF(k, struct part, kept);
 
-	if (p->up->is_leaving) {
+	if (p->up->is_leaving || p->probe_until_ms != 0) {
+		p->probe_until_ms = 0;
 		loop_stop(k->loop);
 	} else {
 		fprintf(stderr, "ronzal: the %s ended (%s %d); starting it again. Its log: %s\n",
@@ -253,12 +255,35 @@ static int run_parts(struct up *up, struct err *err)
 	return status;
 }
 
+/* What is there already would look as if it were ours. */
+static int check_port(const char *part, uint32_t port, struct err *err)
+{
+	struct port_holder holder, other;
+	uint16_t free_port = (uint16_t)port;
+
+	if (port_holder_of(free_port, &holder) != 0) {
+		return 0;
+	}
+	while (++free_port != 0 && port_holder_of(free_port, &other) == 0) {
+	}
+	return err_set(err, ERR_BUSY,
+		       "port %u is taken by %s (pid %ld), which is left alone\n"
+		       "        free the port, or: ronzal up --%s-port %u",
+		       port, holder.name, (long)holder.pid, part, free_port);
+}
+
 int command_up(struct cli *cli, struct args *args, struct err *err)
 {
 	struct up up = { .cli = cli };
-	int status = demo_register(cli, err);
+	int status = check_port("backend", cli->config.backend_port, err);
 
 	(void)args;
+	if (status == 0) {
+		status = check_port("frontend", cli->config.frontend_port, err);
+	}
+	if (status == 0) {
+		status = demo_register(cli, err);
+	}
 	if (status == 0) {
 		status = attach(&up, err);
 	}

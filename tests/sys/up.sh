@@ -1,0 +1,94 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+#
+# The first minute: ronzal up in a fresh home with the real engine, and that Ctrl-C leaves nothing;
+# and what the command line says to mistyped words.
+cd "$(dirname "$0")/../.." || exit 1
+. tests/lib/sshd.sh
+. tests/lib/setup-home.sh
+RONZAL=${RONZAL:-$PWD/build/ronzal}
+find_engine || { skip up 'no llama-server here: scripts/engine.sh' && exit 0; }
+T=$(mktemp -d) || exit 1
+UP=
+trap '[ -z "$UP" ] || kill "$UP" 2>/dev/null; wait; rm -rf "$T"' EXIT
+export RONZAL_HOME="$T/r" NO_COLOR=1
+export RONZAL_BACKEND_PORT=18760 RONZAL_FRONTEND_PORT=18761
+export RONZAL_ENGINE_PORT_MIN=18762 RONZAL_ENGINE_PORT_MAX=18769
+
+# Runs COMMAND until it is true; for a minute.
+await() { # COMMAND...
+	tries=0
+	until "$@"; do
+		[ $((tries += 1)) -lt 600 ] || return 1
+		sleep 0.1
+	done
+}
+
+says() { # WORDS
+	grep -q "$1" "$T/out" || { cat "$T/out" "$T/err"; return 1; }
+}
+
+comes_up() {
+	"$RONZAL" up >"$T/out" 2>"$T/err" &
+	UP=$!
+	await grep -q 'Ctrl-C stops everything' "$T/out" || { cat "$T/out" "$T/err"; return 1; }
+	says 'ronzal-demo: ready after .* on :18762' && says 'ronzal-demo-2: ready after .* on :18763' &&
+		says 'API .*http://localhost:18760/v1'
+}
+check brings_two_models_and_the_gateway_up_in_a_fresh_home comes_up
+
+answers() {
+	line=$(sed -n 's/^  try *//p' "$T/out")
+	[ -n "$line" ] && sh -c "$line" 2>/dev/null | grep -q '^data: \[DONE\]'
+}
+check the_line_that_it_offers_to_try_works answers
+
+shows() {
+	"$RONZAL" status >"$T/status" && [ "$(grep -c '^ronzal-demo.* ready ' "$T/status")" -eq 2 ]
+}
+check status_shows_both_ready shows
+
+again() {
+	"$RONZAL" up >"$T/again" 2>&1
+	[ $? -eq 5 ] && grep -q 'port 18760 is taken by ronzal (pid [0-9]*)' "$T/again" &&
+		grep -q 'ronzal up --backend-port 18[0-9]*$' "$T/again" || { cat "$T/again"; return 1; }
+}
+check a_second_one_says_who_has_its_port again
+
+back() {
+	backend=$(pgrep -P "$UP" -f 'backend --native') && kill -KILL "$backend" &&
+		await grep -q 'the backend ended (signal 9); starting it again' "$T/err" &&
+		await curl -sf "http://localhost:18760/health" >/dev/null
+}
+check a_killed_backend_comes_back back
+
+# Whatever was started here inherited the home; without /proc only engines are seen, by their key.
+none_left() {
+	if [ -e /proc/self/environ ]; then
+		! env -u RONZAL_HOME grep -qs "RONZAL_HOME=$T/r" /proc/[0-9]*/environ
+	else
+		! pgrep -f "$T/r" >/dev/null
+	fi
+}
+
+leaves() {
+	kill -INT "$UP"
+	wait "$UP"
+	status=$?
+	UP=
+	[ $status -eq 0 ] && await none_left && [ -z "$(find "$T/r/run" -name 'shim-*' -o -name '*.sock')" ] ||
+		{ echo "status $status"; pgrep -af "$T/r"; find "$T/r/run"; return 1; }
+}
+check ctrl_c_leaves_no_process_and_no_socket leaves
+
+meant() { # EXIT-CODE WORDS ARGUMENTS...
+	code=$1 words=$2
+	shift 2
+	"$RONZAL" "$@" >"$T/out" 2>&1
+	[ $? -eq "$code" ] && grep -q -e "$words" "$T/out" || { cat "$T/out"; return 1; }
+}
+check a_mistyped_command_is_told_the_nearest meant 2 "Did you mean 'status'?" stauts
+check a_mistyped_flag_is_told_the_nearest meant 2 'Did you mean --follow?' logs demo --folow
+check a_mistyped_option_is_told_the_nearest meant 2 'Did you mean --backend_port?' up --bakend-port 1
+check a_missing_word_is_told meant 2 'a word is missing: ronzal show MODEL' show
+check a_mistyped_model_is_told_the_nearest meant 3 "Did you mean 'ronzal-demo'?" models show ronzal-dmo
