@@ -123,8 +123,9 @@ bool shim_port_of(const char *file_name, const char *suffix, uint16_t *ret_port)
 /*
  * Takes the lock of a port for as long as the descriptor *ret_fd is open, ends what a dead shim
  * left there (KILL to the process group of the engine in its .id) and removes its files. ERR_BUSY
- * with the holder's pid and model while a shim lives; ERR_TIMEOUT, with the lock and all files as
- * they were, when the old engine is not gone after wait_ms. The shim begins with it; an agent that
+ * with the holder's pid and model while a shim lives; one whose engine is gone is waited for.
+ * ERR_TIMEOUT, with the lock and all files as they were, when the old engine is not gone after
+ * wait_ms. The shim begins with it; an agent that
  * finds a socket on which nobody listens uses it with a wait of 0, later again if need be, and
  * gives the lock back with shim_unlock.
  */

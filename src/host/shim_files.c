@@ -19,7 +19,9 @@
 
 #define FILE_PREFIX "shim-"
 #define LOCK_TRIES_MAX 10 /* each lost to a holder that left in between */
-#define ORPHAN_POLL_MS 10
+#define POLL_MS 10
+
+static const struct timespec poll_pause = { .tv_nsec = POLL_MS * 1000000L };
 
 char *shim_path(const char *run_folder, uint16_t port, const char *suffix)
 {
@@ -100,9 +102,16 @@ static int try_lock(const char *path)
 	return status == 0 ? fd : status;
 }
 
+/* Whether it is done with its engine, or not there yet: then its lock is free in a moment. */
+static bool is_passing(const char *run_folder, uint16_t port)
+{
+	struct shim_identity id;
+
+	return shim_identity_read(run_folder, port, &id) != 0 || !proc_is_alive(id.engine);
+}
+
 static int end_orphan(const char *run_folder, uint16_t port, int wait_ms, struct err *err)
 {
-	const struct timespec nap = { .tv_nsec = ORPHAN_POLL_MS * 1000000L };
 	struct shim_identity id;
 
 	if (shim_identity_read(run_folder, port, &id) != 0) {
@@ -116,8 +125,8 @@ static int end_orphan(const char *run_folder, uint16_t port, int wait_ms, struct
 				       "is still ending: try again in a moment",
 				       port, (long long)id.engine.pid);
 		}
-		nanosleep(&nap, NULL);
-		wait_ms -= ORPHAN_POLL_MS;
+		nanosleep(&poll_pause, NULL);
+		wait_ms -= POLL_MS;
 	}
 	return 0;
 }
@@ -130,6 +139,11 @@ int shim_lock(const char *run_folder, uint16_t port, int wait_ms, int *ret_fd, s
 
 	for (int i = 0; i < LOCK_TRIES_MAX && fd == -EAGAIN; i++) {
 		fd = try_lock(path);
+		while (fd == ERR_BUSY && wait_ms > 0 && is_passing(run_folder, port)) {
+			nanosleep(&poll_pause, NULL);
+			wait_ms -= POLL_MS;
+			fd = try_lock(path);
+		}
 	}
 	if (fd < 0) {
 		status = fd == ERR_BUSY ? say_busy(run_folder, port, err)

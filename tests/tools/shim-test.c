@@ -347,6 +347,29 @@ static void a_port_is_kept_by_one_shim(void)
 	CHECK(wait_exit(shim) == 0);
 }
 
+static void the_next_shim_waits_for_one_whose_engine_is_gone(void)
+{
+	const char *engine[] = { "/bin/sleep", "60", NULL };
+	struct agent a;
+	pid_t first = start_shim("60", "exit 0"), releaser;
+
+	attach(&a);
+	await(&a, SHIM_EXIT);
+	releaser = fork();
+	if (releaser == 0) {
+		nap(500);
+		say(&a, &(struct shim_message){ .verb = SHIM_RELEASE });
+		_exit(0);
+	}
+	struct started second = start_shim_with("60", "1000000", engine);
+	CHECK_MSG(strcmp(second.line, "ok") == 0, "it said: %s", second.line);
+	CHECK(wait_exit(releaser) == 0 && wait_exit(first) == 0);
+	detach(&a);
+	attach_and_greet(&a);
+	kill(second.pid, SIGTERM);
+	CHECK(wait_exit(second.pid) == 0);
+}
+
 static void sigterm_ends_engine_and_shim(void)
 {
 	struct agent a;
@@ -930,6 +953,7 @@ static const struct {
 	CASE(a_failed_exec_is_no_started_engine),
 	CASE(bad_arguments_are_named),
 	CASE(a_port_is_kept_by_one_shim),
+	CASE(the_next_shim_waits_for_one_whose_engine_is_gone),
 	CASE(sigterm_ends_engine_and_shim),
 	CASE(an_engine_that_ignores_term_is_killed_after_the_grace),
 	CASE(a_stopped_engine_is_killed_after_the_grace),
