@@ -265,6 +265,10 @@ rule_documents() {
 	"$BUILD/ronzal" help options --markdown >"$work/options.md" 2>&1
 	cmp -s "$work/options.md" docs/options.md ||
 		echo "docs/options.md is stale: $BUILD/ronzal help options --markdown >docs/options.md"
+	printf '%s' "$include_table" | grep -v '^cli' | while read -r folder allowed; do
+		[ -z "$folder" ] || grep -qF "| \`$folder\` | ${allowed:--} |" ARCHITECTURE.md ||
+			echo "ARCHITECTURE.md: $folder may include $allowed, as this script's table says"
+	done
 }
 
 # The management API's routes and its description name the same things.
