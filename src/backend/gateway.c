@@ -746,11 +746,6 @@ void gateway_handle(struct gateway *g, struct exchange *x)
 	}
 }
 
-bool gateway_has_path(const char *path)
-{
-	return strncmp(path, "/v1/", 4) == 0 || route_find(path) != NULL;
-}
-
 /* Life */
 
 struct gateway *gateway_create(const struct gateway_options *options)

@@ -30,8 +30,6 @@ struct gateway_options {
 struct gateway;
 
 struct gateway *gateway_create(const struct gateway_options *options);
-/* Whether the path is one of ours (any method). */
-bool gateway_has_path(const char *path);
 void gateway_handle(struct gateway *g, struct exchange *x);
 /* Ends what waits and what runs with this error, in each caller's dialect. */
 void gateway_stop(struct gateway *g, const struct err *why);

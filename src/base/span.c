@@ -28,21 +28,23 @@ bool span_has_suffix(struct span s, const char *suffix)
 	return s.len >= len && memcmp(s.ptr + s.len - len, suffix, len) == 0;
 }
 
+/* Looked for by its second byte: the first is often a quote or a CR, of which there are many. */
 size_t span_find(struct span s, const char *needle)
 {
 	size_t len = strlen(needle);
+	size_t second = len > 1;
 
 	if (len == 0 || s.len == 0) {
 		return 0;
 	}
 	for (size_t i = 0; i + len <= s.len; i++) {
-		const char *next = memchr(s.ptr + i, needle[0], s.len - len - i + 1);
+		const char *next = memchr(s.ptr + i + second, needle[second], s.len - len - i + 1);
 
 		if (next == NULL) {
 			break;
 		}
-		i = (size_t)(next - s.ptr);
-		if (memcmp(next, needle, len) == 0) {
+		i = (size_t)(next - s.ptr) - second;
+		if (memcmp(s.ptr + i, needle, len) == 0) {
 			return i;
 		}
 	}

@@ -20,12 +20,7 @@ struct span {
 #define SPAN_ARG(s) (int)(s).len, (s).ptr
 
 /* A span over a string literal; and the same as an initialiser of a static one. */
-#define SPAN_LIT(literal) ((struct span)SPAN_LIT_INIT(literal))
-#define SPAN_LIT_INIT(literal) \
-	{ \
-		(literal), sizeof(literal) - 1 \
-	}
-/* The same as a constant initialiser. */
+#define SPAN_LIT(literal) ((struct span)SPAN_INIT(literal))
 #define SPAN_INIT(literal) \
 	{ \
 		(literal), sizeof(literal) - 1 \

@@ -19,17 +19,17 @@ struct frontend {
 };
 
 static const struct h1_field page_fields[] = {
-	{ SPAN_LIT_INIT("Content-Security-Policy"),
-	  SPAN_LIT_INIT("default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
-			"connect-src 'self'; base-uri 'none'; form-action 'none'; "
-			"frame-ancestors 'none'; require-trusted-types-for 'script'; "
-			"trusted-types 'none'") },
-	{ SPAN_LIT_INIT("X-Content-Type-Options"), SPAN_LIT_INIT("nosniff") },
-	{ SPAN_LIT_INIT("Referrer-Policy"), SPAN_LIT_INIT("no-referrer") },
+	{ SPAN_INIT("Content-Security-Policy"),
+	  SPAN_INIT("default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+		    "connect-src 'self'; base-uri 'none'; form-action 'none'; "
+		    "frame-ancestors 'none'; require-trusted-types-for 'script'; "
+		    "trusted-types 'none'") },
+	{ SPAN_INIT("X-Content-Type-Options"), SPAN_INIT("nosniff") },
+	{ SPAN_INIT("Referrer-Policy"), SPAN_INIT("no-referrer") },
 };
 
 static const struct h1_field reply_fields[] = {
-	{ SPAN_LIT_INIT("X-Content-Type-Options"), SPAN_LIT_INIT("nosniff") },
+	{ SPAN_INIT("X-Content-Type-Options"), SPAN_INIT("nosniff") },
 };
 
 static bool is_for_backend(const char *path)

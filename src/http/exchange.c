@@ -10,7 +10,6 @@
 
 #include "http/exchange.h"
 
-#define PEER_TEXT_BYTES 64
 #define ANSWER_HEAD_MAX_BYTES (2 * H1_HEAD_MAX_BYTES)
 
 struct status_row {
@@ -71,26 +70,12 @@ const struct request *exchange_request(const struct exchange *x)
 	return &x->request;
 }
 
-static bool peer_is_local(const struct server_conn *sc)
-{
-	const char *local_peer = sc->server->options.local_peer;
-	char text[PEER_TEXT_BYTES];
-
-	if (conn_peer_is_loopback(sc->conn) || local_peer == NULL) {
-		return conn_peer_is_loopback(sc->conn);
-	}
-	conn_peer_text(sc->conn, text, sizeof(text)); /* "172.18.0.1:53210" */
-	struct span rest = span_of(text);
-
-	return span_is(span_split(&rest, ':'), local_peer);
-}
-
 bool exchange_peer_is_local(const struct exchange *x)
 {
 	struct server_conn *sc = x->sc;
 
 	if (!sc->knows_local) {
-		sc->is_local = peer_is_local(sc);
+		sc->is_local = conn_peer_is_local(sc->conn, sc->server->options.local_peer);
 		sc->knows_local = true;
 	}
 	return sc->is_local;

@@ -293,11 +293,6 @@ void conn_resume(struct conn *c)
 	}
 }
 
-bool conn_is_paused(const struct conn *c)
-{
-	return c->paused;
-}
-
 /* Writing */
 
 static void on_uv_shutdown(uv_shutdown_t *request, int status)
@@ -631,44 +626,25 @@ int conn_fd(const struct conn *c)
 	return uv_fileno(&c->uv.handle, &fd) == 0 ? (int)fd : -1;
 }
 
-static bool peer_address(const struct conn *c, struct sockaddr_storage *ret)
+bool conn_peer_is_local(const struct conn *c, const char *address)
 {
-	int len = sizeof(*ret);
-
-	return c->uv.handle.type == UV_TCP &&
-	       uv_tcp_getpeername(&c->uv.tcp, (struct sockaddr *)ret, &len) == 0;
-}
-
-void conn_peer_text(const struct conn *c, char *text, size_t room)
-{
-	struct sockaddr_storage peer;
-	char address[INET6_ADDRSTRLEN] = "?";
-
-	if (!peer_address(c, &peer)) {
-		snprintf(text, room, "%s", c->uv.handle.type == UV_TCP ? "?" : "unix");
-		return;
-	}
-	bool is_v6 = peer.ss_family == AF_INET6;
-	unsigned port = is_v6 ? ntohs(((struct sockaddr_in6 *)&peer)->sin6_port)
-			      : ntohs(((struct sockaddr_in *)&peer)->sin_port);
-
-	uv_ip_name((const struct sockaddr *)&peer, address, sizeof(address));
-	snprintf(text, room, is_v6 ? "[%s]:%u" : "%s:%u", address, port);
-}
-
-bool conn_peer_is_loopback(const struct conn *c)
-{
-	struct sockaddr_storage peer;
+	struct sockaddr_storage peer = { 0 };
+	const struct in6_addr *a = &((struct sockaddr_in6 *)&peer)->sin6_addr;
+	char text[INET6_ADDRSTRLEN];
+	int len = sizeof(peer);
 
 	if (c->uv.handle.type != UV_TCP) {
 		return true;
 	}
-	if (!peer_address(c, &peer)) {
+	if (uv_tcp_getpeername(&c->uv.tcp, (struct sockaddr *)&peer, &len) != 0) {
 		return false;
 	}
+	if (address != NULL &&
+	    uv_ip_name((const struct sockaddr *)&peer, text, sizeof(text)) == 0 &&
+	    strcmp(text, address) == 0) {
+		return true;
+	}
 	if (peer.ss_family == AF_INET6) {
-		const struct in6_addr *a = &((struct sockaddr_in6 *)&peer)->sin6_addr;
-
 		return IN6_IS_ADDR_LOOPBACK(a) ||
 		       (IN6_IS_ADDR_V4MAPPED(a) && a->s6_addr[12] == 127);
 	}

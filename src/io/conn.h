@@ -59,7 +59,6 @@ void conn_set_out_max(struct conn *c, size_t out_max_bytes);
 
 void conn_pause(struct conn *c);
 void conn_resume(struct conn *c); /* on_data comes later, never from inside this call */
-bool conn_is_paused(const struct conn *c);
 
 /*
  * 0: all bytes are sent or kept. ERR_FULL: they do not fit and none was taken. Any other negative
@@ -84,9 +83,8 @@ void conn_close_gracefully(struct conn *c, uint64_t timeout_ms);
 
 /* The descriptor, for asking the system about the peer (os/peer.h); -1 when there is none. */
 int conn_fd(const struct conn *c);
-/* "127.0.0.1:5123", or "unix". */
-void conn_peer_text(const struct conn *c, char *text, size_t room);
-bool conn_peer_is_loopback(const struct conn *c); /* true for UNIX sockets and pipes */
+/* Whether the peer is on this machine: loopback, a UNIX socket, a pipe; or at `address`, if any. */
+bool conn_peer_is_local(const struct conn *c, const char *address);
 
 /* Listeners */
 

@@ -641,6 +641,36 @@ static void who_does_not_read_is_left_and_costs_one_buffer(void **state)
 	scene_close(&s);
 }
 
+static void a_slow_reader_that_reads_on_is_kept(void **state)
+{
+	struct scene s;
+	struct peer p;
+	char some[4096];
+	size_t read_bytes = 0;
+
+	(void)state;
+	scene_open(&s, &(struct http_server_options){ .send_ms = 2 * SHORT_MS });
+	peer_dial(&s, &p);
+	peer_say(&s, &p, "GET /size?33554432 HTTP/1.1\r\n" HOST "\r\n");
+	WAIT_FOR(&s, http_server_exchanges(s.server) == 1);
+
+	uint64_t start_us = loop_now_us(), next_us = start_us;
+
+	while (loop_now_us() - start_us < 10 * SHORT_MS * 1000) {
+		if (loop_now_us() >= next_us) {
+			ssize_t got = recv(p.fd, some, sizeof(some), MSG_DONTWAIT);
+
+			read_bytes += got > 0 ? (size_t)got : 0;
+			next_us = loop_now_us() + 2000;
+		}
+		scene_turn(&s);
+	}
+	assert_true(read_bytes < 32 << 20);
+	assert_int_equal(http_server_exchanges(s.server), 1);
+	peer_close(&p);
+	scene_close(&s);
+}
+
 /* Connections */
 
 static void over_the_limit_of_connections_accepting_waits(void **state)
@@ -768,6 +798,7 @@ int main(void)
 		cmocka_unit_test(continue_is_said_once_and_only_when_the_body_is_wanted),
 		cmocka_unit_test(slow_senders_meet_a_deadline),
 		cmocka_unit_test(who_does_not_read_is_left_and_costs_one_buffer),
+		cmocka_unit_test(a_slow_reader_that_reads_on_is_kept),
 		cmocka_unit_test(over_the_limit_of_connections_accepting_waits),
 		cmocka_unit_test(without_descriptors_streams_live_and_accepting_recovers),
 		cmocka_unit_test(draining_ends_idle_connections_and_lets_answers_finish),
