@@ -27,7 +27,6 @@
 #define GATEWAY_EVENT_MAX_BYTES 65536 /* of an event that is looked into for its usage */
 #define GATEWAY_TRIES_MAX 6	      /* of a request that had not left when its engine went away */
 #define GATEWAY_AGAIN_MS 50	      /* until the second try; doubles */
-#define GATEWAY_KEYS_MS 1000	      /* a key that was revoked may live that long */
 #define GATEWAY_HEAD_BYTES 256	      /* of a plain answer: usage stands first or last */
 #define GATEWAY_TAIL_BYTES 4096
 #define BEARER "Bearer "
@@ -42,8 +41,7 @@ struct gateway {
 	struct list starts;	     /* that the fleet was asked for and has not replied to */
 	size_t count;
 	uint64_t next_id;
-	uint64_t keys_read_ms; /* when the file of keys was last looked at */
-	bool is_closed;	       /* freed with the last of `starts` */
+	bool is_closed; /* freed with the last of `starts` */
 };
 
 struct start {
@@ -669,16 +667,6 @@ static void list_models(struct gateway *g, struct exchange *x, const struct key 
 	buf_finish(&out);
 }
 
-static void refresh_keys(struct gateway *g)
-{
-	uint64_t now_ms = loop_now_ms(g->options.loop);
-
-	if (now_ms - g->keys_read_ms >= GATEWAY_KEYS_MS) {
-		g->keys_read_ms = now_ms;
-		keys_refresh(g->options.keys, NULL); /* a broken file leaves them as they were */
-	}
-}
-
 static struct span secret_of(const struct h1_head *head)
 {
 	struct span value = h1_get(head, "Authorization");
@@ -699,8 +687,7 @@ static int authenticate(struct gateway *g, const struct exchange *x, const struc
 {
 	struct span secret = secret_of(exchange_request(x)->head);
 
-	refresh_keys(g);
-	*ret_key = secret.ptr != NULL ? keys_find(g->options.keys, secret) : NULL;
+	*ret_key = keys_look_up(g->options.keys, secret, loop_now_ms(g->options.loop));
 	*ret_name = *ret_key != NULL ? (*ret_key)->name : "";
 	if (*ret_key != NULL) {
 		return 0;

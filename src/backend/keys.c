@@ -334,6 +334,19 @@ const struct key *keys_find(const struct keys *k, struct span secret)
 	return found;
 }
 
+const struct key *keys_look_up(struct keys *k, struct span secret, uint64_t now_ms)
+{
+	bool is_due = now_ms - k->looked_ms >= KEYS_LOOK_MS;
+	const struct key *key = secret.ptr == NULL || is_due ? NULL : keys_find(k, secret);
+
+	if (secret.ptr != NULL && key == NULL && (is_due || span_has_prefix(secret, KEY_PREFIX))) {
+		k->looked_ms = now_ms;
+		keys_refresh(k, NULL); /* a broken file leaves them as they were */
+		key = keys_find(k, secret);
+	}
+	return key;
+}
+
 bool key_opens(const struct key *key, const char *model_id)
 {
 	for (int i = 0; i < key->model_count; i++) {

@@ -17,7 +17,8 @@
 #define KEY_NAME_MAX_BYTES 64
 #define KEY_SECRET_BYTES 48
 #define KEY_MODELS_MAX 16
-#define KEY_PREFIX "rz-" /* an API key is this and 43 characters of base64url */
+#define KEYS_LOOK_MS 1000 /* a key that was revoked may live that long */
+#define KEY_PREFIX "rz-"  /* an API key is this and 43 characters of base64url */
 
 struct key {
 	char id[17]; /* first hex digits of the hash: names it in lists and for revoking */
@@ -36,6 +37,7 @@ struct keys {
 	/* private: which keys.json was read; every replacement is a new file, so the inode tells */
 	uint64_t inode;
 	int64_t written_s, bytes;
+	uint64_t looked_ms;
 };
 
 /* Reads both files, makes what is missing. */
@@ -43,6 +45,11 @@ int keys_open(struct keys *k, const char *folder, struct err *err);
 void keys_close(struct keys *k);
 /* Reads keys.json again if it changed. */
 int keys_refresh(struct keys *k, struct err *err);
+/*
+ * keys_find in what the file says: it is looked at every KEYS_LOOK_MS, and at once for a secret of
+ * our form that is not known, because that may have been made just now.
+ */
+const struct key *keys_look_up(struct keys *k, struct span secret, uint64_t now_ms);
 
 /* Adds a key and writes the file; ret_secret is the only copy of the key itself. */
 int keys_add(struct keys *k, const char *name, const char *const *models, int model_count,

@@ -781,6 +781,32 @@ static void refuses_wrong_keys_with_one_body_and_right_ones_for_other_models(voi
 	finish_rig(r);
 }
 
+/* As `ronzal keys add` does it, in a process of its own, right after the file was looked at. */
+static void takes_a_key_that_was_made_just_now(void **state)
+{
+	struct gateway_options options = { .keys_always = true };
+	struct rig *r = make_rig(&options);
+	struct keys elsewhere;
+	char secret[KEY_SECRET_BYTES], fields[160];
+	struct err err;
+
+	(void)state;
+	struct peer *wrong =
+		post(r, "/v1/chat/completions", "x-api-key: " KEY_PREFIX "wrong\r\n", "{}");
+
+	run_until(r, all_ended);
+	expect(wrong, 401, "invalid_api_key");
+	assert_int_equal(keys_open(&elsewhere, r->folder, &err), 0);
+	assert_int_equal(keys_add(&elsewhere, "new", NULL, 0, secret, &err), 0);
+	keys_close(&elsewhere);
+	snprintf(fields, sizeof(fields), "x-api-key: %s\r\n", secret);
+	struct peer *good = post(r, "/v1/chat/completions", fields, "{}");
+
+	run_until(r, all_ended);
+	expect(good, 200, "42");
+	finish_rig(r);
+}
+
 static void lets_this_machine_in_without_a_key_but_not_with_a_wrong_one(void **state)
 {
 	struct rig *r = make_rig(NULL);
@@ -915,6 +941,7 @@ int main(void)
 		cmocka_unit_test(waits_for_a_restart_that_meets_the_request),
 		cmocka_unit_test(tells_waiters_that_their_model_was_removed),
 		cmocka_unit_test(refuses_wrong_keys_with_one_body_and_right_ones_for_other_models),
+		cmocka_unit_test(takes_a_key_that_was_made_just_now),
 		cmocka_unit_test(lets_this_machine_in_without_a_key_but_not_with_a_wrong_one),
 		cmocka_unit_test(answers_what_is_not_here_in_the_callers_dialect),
 		cmocka_unit_test(hides_the_engines_control_endpoints),
