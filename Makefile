@@ -156,7 +156,7 @@ $(BUILD)/flags: FORCE
 
 $(BUILD)/version.h: FORCE
 	@mkdir -p $(@D)
-	@version=$$(git describe --always --dirty 2>/dev/null || cat VERSION 2>/dev/null || echo unknown); \
+	@version=$$(cat VERSION 2>/dev/null || git describe --always --dirty 2>/dev/null || echo unknown); \
 	printf '#define RONZAL_VERSION "%s"\n' "$$version" >$@.new; $(update)
 
 .PHONY: libraries
@@ -397,6 +397,19 @@ uninstall: ## remove what install put there; models and state stay
 		"$$HOME/.local/state/ronzal" "$$HOME/.local/libexec/ronzal" \
 		"$$HOME/Library/Application Support/ronzal"; do \
 		[ ! -e "$$path" ] || echo "  $$path"; done
+
+# Packages ------------------------------------------------------------------------------------
+
+RELEASE = $(shell TZ=UTC git log -1 --date=format-local:%Y%m%d.%H%M --format=0.%cd)
+DIST = $(CURDIR)/build/dist
+
+.PHONY: dist
+dist: web ## a release tarball with the page in it, and the Homebrew formula for it, in build/dist
+	$(Q)packaging/dist.sh $(RELEASE) $(DIST)
+
+.PHONY: deb
+deb: dist ## a Debian package of the release tarball, in build/dist (needs debhelper)
+	$(Q)packaging/deb.sh $(RELEASE) $(DIST)
 
 .PHONY: clean
 clean: ## remove everything that was built

@@ -52,7 +52,8 @@ fn:has_venv              python3-venv          -            Zig, for the Mac bin
 cmd:tclsh                tcl                   -            SQLite, for the Mac binaries
 cmd:llvm-objdump         llvm                  -            looks into the Mac binaries
 cmd:systemd-analyze      systemd               -            checks the unit of the agent
-cmd:debootstrap          debootstrap           -            base image for the Docker tests
+cmd:debootstrap          debootstrap           -            bare systems for the tests of images and packages
+cmd:dh                   debhelper             -            the Debian package
 fn:has_docker            docker.io             -            Docker tests
 fn:has_compose           docker-compose        -            Docker tests
 fn:has_compose_v2        -                     -            Docker tests with compose v2 as well
