@@ -18,7 +18,7 @@
 #include "base/mem.h"
 #include "cli/service_text.h"
 #include "cli/visit.h"
-#include "io/child.h"
+#include "io/errand.h"
 #include "os/peer.h"
 #include "os/proc.h"
 #include "os/service.h"
@@ -27,6 +27,7 @@
 #define WAIT_STEPS 200 /* 10 s for an agent to come or to go */
 #define BOOTSTRAP_TRIES 8
 #define BOOTSTRAP_PAUSE_STEPS 10 /* half a second between them */
+#define TOOL_MAX_MS 60000
 #define TEXT_MAX_BYTES 65536
 
 static const char *const manager_names[] = {
@@ -90,37 +91,22 @@ static int await_agent(const struct cli *cli, struct proc *ret_agent, struct err
 		       cli->paths.logs);
 }
 
-static void on_tool_exit(void *user, int exit_code)
-{
-	*(int *)user = exit_code;
-}
-
-/* Runs a tool of the system to its end: its exit status, or a negative code. */
+/* Runs a tool of the system: its exit status, with what it said in err; or a negative code. */
 static int run_tool(const char *const *argv, struct err *err)
 {
-	struct loop *loop = loop_create();
-	int exit_code = -1, status = 0;
-	struct child *child =
-		child_start(loop,
-			    &(struct child_options){
-				    .argv = argv,
-				    .stdio = { CHILD_NULL, CHILD_INHERIT, CHILD_INHERIT },
-				    .on_exit = on_tool_exit,
-				    .user = &exit_code,
-			    },
-			    err);
+	struct buf text;
+	int status = errand_run(&(struct errand_options){ .argv = argv,
+							  .with_stderr = true,
+							  .text_max_bytes = ERR_TEXT_MAX_BYTES / 2,
+							  .limit_ms = TOOL_MAX_MS },
+				&text, err);
 
-	if (child == NULL) {
-		status = err->code;
-	} else {
-		loop_run(loop);
-		child_close(child);
+	if (status > 0) {
+		err_set(err, ERR_IO, "%s %s failed (%d): %.*s", argv[0], argv[1], status,
+			SPAN_ARG(span_trim(buf_span(&text))));
 	}
-	loop_destroy(loop);
-	return status != 0 ? status
-	       : exit_code >= 0
-		       ? exit_code
-		       : err_set(err, ERR_IO, "%s was ended by signal %d", argv[0], -exit_code);
+	buf_finish(&text);
+	return status;
 }
 
 static int spawn_agent(const struct cli *cli, struct err *err)
@@ -205,10 +191,8 @@ static int write_file(const struct cli *cli, enum service_manager manager, const
 static int systemctl(const char *verb, const char *unit, struct err *err)
 {
 	const char *const argv[] = { "systemctl", "--user", verb, unit, NULL };
-	int status = run_tool(argv, err);
 
-	return status > 0 ? err_set(err, ERR_IO, "systemctl --user %s failed (%d)", verb, status)
-			  : status;
+	return run_tool(argv, err) != 0 ? err->code : 0;
 }
 
 static int launchctl(const char *verb, const char *target, const char *file, struct err *err)

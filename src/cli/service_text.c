@@ -150,7 +150,5 @@ int service_launchd_explain(int exit_code, bool has_session, struct err *err)
 			       "the agent may not run in the background: allow ronzal in System "
 			       "Settings > General > Login Items, then: ronzal service install");
 	}
-	return err_set(err, ERR_NO_AGENT,
-		       "launchctl bootstrap failed (%d). What it means: launchctl error %d",
-		       exit_code, exit_code);
+	return err_prefix(err, "what the number means: launchctl error %d", exit_code);
 }

@@ -33,7 +33,10 @@ void service_launchd_plist(const struct service_place *p, struct buf *out);
 /* Whether `launchctl bootstrap` that ended so may succeed a moment later. */
 bool service_launchd_is_passing(int exit_code);
 
-/* Sets what `launchctl bootstrap` means by its exit status, and what to do. Returns the code. */
+/*
+ * Sets what `launchctl bootstrap` means by its exit status, and what to do; where we do not know
+ * that, what it said (in err already) stays. Returns the code.
+ */
 int service_launchd_explain(int exit_code, bool has_session, struct err *err);
 
 #endif

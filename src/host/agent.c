@@ -293,6 +293,19 @@ static void on_adopt_timer(struct timer *timer)
 
 /* What supervisors say */
 
+/* The machine stays awake as long as an engine generates. */
+static void keep_awake(struct agent *a)
+{
+	bool is_working = false;
+
+	for (size_t i = 0; i < a->server_count; i++) {
+		is_working = is_working ||
+			     (supervisor_log(a->servers[i])->is_working &&
+			      server_phase_is_running(supervisor_server(a->servers[i])->phase));
+	}
+	vigil_set(&a->vigil, is_working);
+}
+
 static void on_change(void *user, struct supervisor *server)
 {
 	struct agent *a = user;
@@ -302,6 +315,7 @@ static void on_change(void *user, struct supervisor *server)
 		agent_orphan_lease(a, controller); /* adopted from before this agent's time */
 	}
 	publish(a, server);
+	keep_awake(a);
 	orders_judge(&a->orders, server);
 	timer_start(&a->sweep, 0);
 }
@@ -319,6 +333,7 @@ static void on_log(void *user, struct supervisor *server, struct span line, uint
 {
 	struct agent *a = user;
 
+	keep_awake(a);
 	LIST_FOR_EACH (it, next, &a->sessions) {
 		session_log(LIST_ITEM(it, struct session, link), server, line, dropped);
 	}
@@ -617,6 +632,8 @@ struct agent *agent_start(struct loop *loop, const struct agent_options *options
 	a->user = user;
 	list_init(&a->sessions);
 	list_init(&a->orders);
+	awake_tool_init(&a->awake, getpid());
+	vigil_init(&a->vigil, loop, a->awake.argv, VIGIL_LINGER_MS);
 	timer_init(&a->sweep, loop, on_sweep);
 	timer_init(&a->measure, loop, on_measure);
 	timer_init(&a->history_timer, loop, on_history_timer);
@@ -682,6 +699,7 @@ void agent_close(struct agent *a)
 		return;
 	}
 	loop_on_gap(a->loop, NULL, NULL);
+	vigil_finish(&a->vigil);
 	timer_stop(&a->sweep);
 	timer_stop(&a->measure);
 	timer_stop(&a->adopt_timer);

@@ -12,7 +12,9 @@
 #include "host/scout.h"
 #include "host/session.h"
 #include "host/supervisor.h"
+#include "host/vigil.h"
 #include "io/timer.h"
+#include "os/awake.h"
 
 #define AGENT_RESERVE_PART 20 /* of main memory, 1/20 is never given to engines */
 
@@ -42,6 +44,8 @@ struct agent {
 	uint64_t scouted_claims_bytes; /* of devices, by engines that ran when it was asked */
 	struct lease lease;
 	uint64_t generation;
+	struct awake_tool awake;
+	struct vigil vigil;
 	struct timer sweep, measure, history_timer, adopt_timer;
 	bool is_open;		       /* sessions are served */
 	bool leaving, stopping, ended; /* stopping: engines go first */

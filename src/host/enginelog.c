@@ -17,12 +17,18 @@ void enginelog_restart(struct enginelog *l)
 	buf_finish(&l->tail);
 	receipt_parser_init(&l->receipt);
 	obituary_parser_init(&l->obituary);
+	l->is_working = false;
 }
 
 void enginelog_feed(struct enginelog *l, struct span line)
 {
 	receipt_parser_feed(&l->receipt, line);
 	obituary_parser_feed(&l->obituary, line);
+	if (span_find(line, "| processing task") < line.len) {
+		l->is_working = true;
+	} else if (span_find(line, "all slots are idle") < line.len) {
+		l->is_working = false;
+	}
 	if (line.len >= ENGINELOG_TAIL_MAX_BYTES) {
 		line.len = ENGINELOG_TAIL_MAX_BYTES - 1;
 	}

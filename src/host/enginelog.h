@@ -16,6 +16,7 @@ struct enginelog {
 	struct buf tail;
 	struct receipt_parser receipt;
 	struct obituary_parser obituary;
+	bool is_working; /* a slot was given a task, and not all are idle again */
 };
 
 void enginelog_init(struct enginelog *l);

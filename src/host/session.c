@@ -225,7 +225,7 @@ void session_follow(struct session *s, struct supervisor *server, uint32_t tail)
 
 	interest->follows = true;
 	if (!interest->followed) {
-		supervisor_tail(server, tail, on_tail_line, &context);
+		enginelog_tail(supervisor_log(server), tail, on_tail_line, &context);
 	}
 }
 

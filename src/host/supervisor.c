@@ -790,8 +790,7 @@ void supervisor_credentials(const struct supervisor *s, struct wire_result *ret_
 	ret_result->port = s->server.port;
 }
 
-void supervisor_tail(const struct supervisor *s, uint32_t count,
-		     void (*on_line)(void *user, struct span line), void *user)
+const struct enginelog *supervisor_log(const struct supervisor *s)
 {
-	enginelog_tail(&s->log, count, on_line, user);
+	return &s->log;
 }

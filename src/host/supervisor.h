@@ -11,6 +11,7 @@
 
 #include "engine/probe.h"
 #include "host/agent.h"
+#include "host/enginelog.h"
 #include "host/history.h"
 #include "host/preflight.h"
 #include "http/client.h"
@@ -81,8 +82,6 @@ const char *supervisor_controller(const struct supervisor *s); /* who started it
 struct history *supervisor_history(struct supervisor *s);
 /* Fills key, address and port; ERR_UNAVAILABLE in ret_result->err while it is not running. */
 void supervisor_credentials(const struct supervisor *s, struct wire_result *ret_result);
-/* The last lines of its log: calls on_line for at most `count`. */
-void supervisor_tail(const struct supervisor *s, uint32_t count,
-		     void (*on_line)(void *user, struct span line), void *user);
+const struct enginelog *supervisor_log(const struct supervisor *s);
 
 #endif

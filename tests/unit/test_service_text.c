@@ -208,12 +208,12 @@ static void launchctl_refusals_say_what_to_do(void **state)
 		{ 134, true, "logged in at this Mac's screen" },
 		{ 5, false, "logged in at this Mac's screen" },
 		{ 119, true, "Login Items" },
-		{ 5, true, "launchctl error 5" },
+		{ 5, true, "launchctl error 5: Bootstrap failed: 5" },
 	};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		struct err err = { 0 };
+		struct err err = { .code = ERR_NO_AGENT, .text = "Bootstrap failed: 5" };
 
 		assert_int_equal(service_launchd_explain(cases[i].exit_code, cases[i].has_session,
 							 &err),
