@@ -126,7 +126,7 @@ void errand_close(struct errand *e)
 
 /* Waited for */
 
-struct wait {
+struct outcome {
 	struct loop *loop;
 	struct buf *text;
 	struct err *err;
@@ -135,7 +135,7 @@ struct wait {
 
 static void on_waited(void *user, struct span text, int exit_code, const struct err *err)
 {
-	struct wait *w = user;
+	struct outcome *w = user;
 
 	buf_add_span(w->text, text);
 	w->status = exit_code;
@@ -149,7 +149,7 @@ static void on_waited(void *user, struct span text, int exit_code, const struct 
 
 int errand_run(const struct errand_options *options, struct buf *text, struct err *err)
 {
-	struct wait w = { .loop = loop_create(), .text = text, .err = err };
+	struct outcome w = { .loop = loop_create(), .text = text, .err = err };
 	struct errand_options o = *options;
 
 	o.on_end = on_waited;
