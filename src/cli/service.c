@@ -26,7 +26,7 @@
 #define WAIT_STEP_MS 50
 #define WAIT_STEPS 200 /* 10 s for an agent to come or to go */
 #define BOOTSTRAP_TRIES 8
-#define BOOTSTRAP_PAUSE_STEPS 10 /* half a second between them */
+#define BOOTSTRAP_PAUSE_MS 500
 #define TOOL_MAX_MS 60000
 #define TEXT_MAX_BYTES 65536
 
@@ -36,9 +36,9 @@ static const char *const manager_names[] = {
 	[SERVICE_LAUNCHD] = "the LaunchAgent " SERVICE_LABEL,
 };
 
-static void nap(void)
+static void nap(long ms)
 {
-	nanosleep(&(struct timespec){ .tv_nsec = WAIT_STEP_MS * 1000000L }, NULL);
+	nanosleep(&(struct timespec){ .tv_nsec = ms * 1000000L }, NULL);
 }
 
 /* The process that answers at the agent's socket, or pid 0. */
@@ -63,7 +63,7 @@ struct proc service_agent(const struct cli *cli)
 bool service_is_gone_soon(struct proc agent)
 {
 	for (int i = 0; i < WAIT_STEPS && proc_is_alive(agent); i++) {
-		nap();
+		nap(WAIT_STEP_MS);
 	}
 	return !proc_is_alive(agent);
 }
@@ -85,7 +85,7 @@ static int await_agent(const struct cli *cli, struct proc *ret_agent, struct err
 		if (ret_agent->pid != 0) {
 			return 0;
 		}
-		nap();
+		nap(WAIT_STEP_MS);
 	}
 	return err_set(err, ERR_NO_AGENT, "the agent did not come up. Why: %s/agent.log",
 		       cli->paths.logs);
@@ -220,9 +220,7 @@ static int bootstrap(const char *file, struct err *err)
 		if (!service_launchd_is_passing(status)) {
 			break;
 		}
-		for (int k = 0; k < BOOTSTRAP_PAUSE_STEPS; k++) {
-			nap();
-		}
+		nap(BOOTSTRAP_PAUSE_MS);
 	}
 	free(target);
 	free(domain);
