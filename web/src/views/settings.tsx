@@ -55,7 +55,7 @@ function Revoke({ named }: { named: Key }) {
 function KeyTable({ list }: { list: Key[] }) {
 	return (
 		<div class="scroll" tabIndex={0} role="region" aria-label="Table of keys">
-			<table class="plain">
+			<table class="plain keys">
 				<thead>
 					<tr>
 						<th scope="col">Name</th>
