@@ -33,8 +33,8 @@ static struct finding *add_finding(struct doctor *d, enum level level)
 	return f;
 }
 
-static void say(struct doctor *d, enum level level, const char *fix, const char *format,
-		va_list args)
+__attribute__((format(printf, 4, 0))) static void
+say(struct doctor *d, enum level level, const char *fix, const char *format, va_list args)
 {
 	struct finding *f = add_finding(d, level);
 
