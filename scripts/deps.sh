@@ -36,7 +36,7 @@ cmd:clang-tidy           clang-tidy            llvm         lint
 cmd:clang-format         clang-format          clang-format lint
 cmd:shellcheck           shellcheck            shellcheck   lint of shell scripts
 cmd:varnishtest          varnish               varnish      wire tests
-fn:has_sshd              openssh-server        -            gate tests over a real sshd
+cmd:sshd                 openssh-server        -            gate tests over a real sshd
 fn:has_chromium          chromium              -            browser tests
 fn:has_node              nodejs                node         end-to-end tests, the page
 cmd:npm                  npm                   node         end-to-end tests, the page
@@ -44,10 +44,10 @@ cmd:curl                 curl                  -            system tests
 cmd:lsof                 lsof                  -            descriptor checks
 cmd:valgrind             valgrind              -            memory checks
 cmd:wrk                  wrk                   wrk          benchmarks
-fn:has_nginx             nginx                 nginx        peer in the benchmarks
-fn:has_haproxy           haproxy               haproxy      peer in the benchmarks
+cmd:nginx                nginx                 nginx        peer in the benchmarks
+cmd:haproxy              haproxy               haproxy      peer in the benchmarks
 cmd:slowhttptest         slowhttptest          slowhttptest slow client tests
-fn:has_promtool          -                     prometheus   checks /metrics
+cmd:promtool             -                     prometheus   checks /metrics
 fn:has_venv              python3-venv          -            Zig, for the Mac binaries
 cmd:tclsh                tcl                   -            SQLite, for the Mac binaries
 cmd:llvm-objdump         llvm                  -            looks into the Mac binaries
@@ -127,10 +127,6 @@ has_asan() {
 }
 
 has_venv() { python3 -c 'import ensurepip, venv' >/dev/null 2>&1; }
-has_sshd() { command -v sshd >/dev/null 2>&1; }
-has_nginx() { command -v nginx >/dev/null 2>&1; }
-has_haproxy() { command -v haproxy >/dev/null 2>&1; }
-has_promtool() { command -v promtool >/dev/null 2>&1; }
 
 # A client alone is not enough where the tests start the daemon themselves.
 has_docker() {
@@ -275,7 +271,7 @@ install_apt_tests() { # ROWS
 		apt_quiet install -y --no-install-recommends "$package" </dev/null ||
 			say "warning: $package: $(grep -m 1 '^E:' "$work/apt.log")"
 	done
-	has_promtool || unpack_program prometheus usr/bin/promtool promtool
+	command -v promtool >/dev/null 2>&1 || unpack_program prometheus usr/bin/promtool promtool
 	has_compose_v2 || unpack_program docker-compose/trixie \
 		usr/libexec/docker/cli-plugins/docker-compose docker-compose-v2
 }
