@@ -336,12 +336,11 @@ static void on_request(void *user, struct exchange *x)
 		err_set(&err, ERR_NOT_FOUND, "there is nothing at this path of the Host API");
 	} else if (at->method != method) {
 		err_set(&err, ERR_METHOD, "%s takes %s", at->path, h1_method_name(at->method));
-	}
-	if (err.code != 0) {
-		exchange_fail(x, &err);
 	} else {
 		at->handle(h, x);
+		return;
 	}
+	exchange_fail(x, &err);
 }
 
 /* Life */
