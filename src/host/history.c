@@ -4,6 +4,8 @@
 #include "base/mem.h"
 
 #define EXPECT_FROM 5
+#define SLOW_TIMES 3 /* as long as expected, ... */
+#define SLOW_LEAST_MS 2000
 
 struct history_start *history_begin(struct history *h, int64_t unix_ms)
 {
@@ -40,6 +42,19 @@ uint32_t history_expected_load_ms(const struct history *h)
 		count++;
 	}
 	return count > 0 ? loads[count / 2] : 0;
+}
+
+bool history_is_slow(const struct history *h, uint32_t load_ms, struct err *err)
+{
+	uint32_t expected_ms = history_expected_load_ms(h);
+	bool is_slow = expected_ms > 0 && load_ms / SLOW_TIMES >= expected_ms &&
+		       load_ms - expected_ms >= SLOW_LEAST_MS;
+
+	if (is_slow) {
+		err_set(err, ERR_TIMEOUT, "ready after %.1f s, where the last starts took %.1f s",
+			load_ms / 1000.0, expected_ms / 1000.0);
+	}
+	return is_slow;
 }
 
 void history_write(struct json_writer *w, const struct history *h)

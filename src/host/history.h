@@ -31,6 +31,9 @@ struct history_start *history_last(struct history *h); /* NULL: there is none */
 /* Median of the last five loads that came to an end; 0: there was none. */
 uint32_t history_expected_load_ms(const struct history *h);
 
+/* Whether a load was much slower than those before it; then err says so, with both times. */
+bool history_is_slow(const struct history *h, uint32_t load_ms, struct err *err);
+
 void history_write(struct json_writer *w, const struct history *h);	    /* one array */
 void history_read(const struct json_value *v, struct history *ret_history); /* bad ones: left out */
 

@@ -222,7 +222,6 @@ static void on_proved(void *user, struct span props)
 	bool require_gpu = s->model != NULL && s->model->settings.require_gpu == 1;
 	struct history_start *start = history_last(&s->history);
 	struct api_props read = { 0 };
-	struct proc_usage usage;
 	struct err err = { 0 };
 	char line[256];
 
@@ -244,15 +243,19 @@ static void on_proved(void *user, struct span props)
 	keeper_log(s->keeper, line);
 	s->server.load_ms = (uint32_t)((loop_now_us() - s->spawned_us) / 1000);
 	drop_key_file(s);
+	bool is_slow = history_is_slow(&s->history, s->server.load_ms, &err);
+
 	if (start != NULL) {
 		start->load_ms = s->server.load_ms;
 		start->verdict = r->verdict;
 	}
 	s->server.ready_unix_ms = loop_unix_ms();
-	if (proc_usage(s->server.pid, &usage) == 0) {
-		s->server.memory_bytes = usage.memory_bytes;
-	}
 	feed(s, &(struct fsm_event){ .type = FSM_PROVED });
+	if (is_slow) { /* no trouble of its own: it serves */
+		set_error(s, &err, "ronzal doctor, and: ronzal bench %s", s->server.id);
+		s->server.error_code = 0;
+	}
+	supervisor_measure(s);
 	s->shared->on_history(s->shared->user);
 }
 

@@ -37,6 +37,26 @@ static void the_expected_load_is_the_median_of_those_that_came_to_an_end(void **
 	assert_int_equal(history_expected_load_ms(&h), 250);
 }
 
+static void a_load_much_slower_than_those_before_is_told(void **state)
+{
+	struct history h = { 0 };
+	struct err err = { 0 };
+
+	(void)state;
+	assert_false(history_is_slow(&h, 60000, &err)); /* nothing to hold it against */
+	for (int i = 0; i < 3; i++) {
+		history_begin(&h, 1)->load_ms = 4000;
+	}
+	history_begin(&h, 1); /* of this one */
+	assert_false(history_is_slow(&h, 11900, &err));
+	assert_int_equal(err.code, 0);
+	assert_true(history_is_slow(&h, 41000, &err));
+	assert_string_equal(err.text, "ready after 41.0 s, where the last starts took 4.0 s");
+	memset(&h, 0, sizeof(h));
+	history_begin(&h, 1)->load_ms = 100;
+	assert_false(history_is_slow(&h, 1900, &err)); /* nobody minds */
+}
+
 static void it_comes_back_from_its_file_without_what_is_broken(void **state)
 {
 	struct history h = { 0 }, again;
@@ -118,6 +138,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_last_fifty_starts_are_kept_in_order),
 		cmocka_unit_test(the_expected_load_is_the_median_of_those_that_came_to_an_end),
+		cmocka_unit_test(a_load_much_slower_than_those_before_is_told),
 		cmocka_unit_test(it_comes_back_from_its_file_without_what_is_broken),
 		cmocka_unit_test(lines_are_the_same_however_the_bytes_come),
 		cmocka_unit_test(a_line_without_end_is_refused),
