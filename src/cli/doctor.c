@@ -114,19 +114,21 @@ void doctor_run_setup(struct doctor *d, const char *script)
 /* Facts */
 
 /* Where another machine or container has the agent, this one's lack of it is no fault. */
-static bool is_without_agent(const struct config *c)
+static enum place where_am_i(const struct config *c)
 {
-	return strcmp(c->use_external_servers, "true") == 0 || c->ssh_config[0] != '\0' ||
-	       c->backend_url[0] != '\0';
+	return c->ssh_config[0] != '\0'			      ? AT_HOSTAPI
+	       : c->backend_url[0] != '\0'		      ? AT_PAGE
+	       : strcmp(c->use_external_servers, "true") == 0 ? AT_BACKEND
+							      : AT_HOST;
 }
 
-static void learn(struct doctor *d, bool has_agent)
+static void learn(struct doctor *d)
 {
 	const struct config *c = &d->cli->config;
 
 	registry_load(&d->registry, d->cli->places.registry, (uint16_t)c->engine_port_min,
 		      (uint16_t)c->engine_port_max, &d->registry_err);
-	if (has_agent) {
+	if (d->place == AT_HOST) {
 		scouting_ask(d->cli, d->engine_path, &d->engine, &d->engine_err);
 		visit_open(&d->visit, d->cli, &d->agent_err);
 	}
@@ -180,20 +182,19 @@ static void print_json(const struct doctor *d, struct buf *out)
 
 int command_doctor(struct cli *cli, struct args *args, struct err *err)
 {
-	struct doctor d = { .cli = cli };
-	bool has_agent = !is_without_agent(&cli->config);
+	struct doctor d = { .cli = cli, .place = where_am_i(&cli->config) };
 	struct buf out;
 
 	(void)args;
 	(void)err;
 	d.findings = mem_alloc(DOCTOR_FINDINGS_MAX * sizeof(*d.findings));
-	learn(&d, has_agent);
+	learn(&d);
 	for (size_t i = 0; i < doctor_check_count; i++) {
 		const struct check *check = &doctor_checks[i];
 
 		d.name = check->name;
 		d.troubles = troubles(&d);
-		if (check->where == ANYWHERE || (check->where == WITH_AGENT) == has_agent) {
+		if ((check->where & d.place) != 0) {
 			check->look(&d);
 		}
 	}

@@ -14,6 +14,9 @@
 
 #define DOCTOR_FINDINGS_MAX 256
 
+/* Where a doctor looks from: the machine that has the agent, or one of our containers. */
+enum place { AT_HOST = 1, AT_BACKEND = 2, AT_HOSTAPI = 4, AT_PAGE = 8, ANYWHERE = 15 };
+
 enum level { LEVEL_OK, LEVEL_WARN, LEVEL_FAIL, LEVEL_COUNT };
 
 struct finding {
@@ -25,6 +28,7 @@ struct finding {
 
 struct doctor {
 	const struct cli *cli;
+	enum place place;
 	const char *name; /* of the check that runs */
 	struct finding *findings;
 	size_t count, counts[LEVEL_COUNT];
@@ -47,11 +51,9 @@ void doctor_well(struct doctor *d, const char *format, ...) __attribute__((forma
 /* Runs the set-up script in its looking mode and adds what it finds. */
 void doctor_run_setup(struct doctor *d, const char *script);
 
-enum where { ANYWHERE, WITH_AGENT, WITHOUT_AGENT };
-
 struct check {
 	const char *name;
-	enum where where;
+	unsigned where; /* of enum place */
 	void (*look)(struct doctor *d);
 };
 

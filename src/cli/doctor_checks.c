@@ -173,8 +173,10 @@ static void look_at_models(struct doctor *d)
 		const struct model *m = &d->registry.models[i];
 
 		if (check_files(d, m, &found) != 0) {
-			doctor_say(d, m->enabled ? LEVEL_FAIL : LEVEL_WARN, found.next_step,
-				   "%s: %s", m->id, found.err.text);
+			bool is_fatal = m->enabled && d->place == AT_HOST;
+
+			doctor_say(d, is_fatal ? LEVEL_FAIL : LEVEL_WARN, found.next_step, "%s: %s",
+				   m->id, found.err.text);
 		}
 		gguf_finish(&found.gguf);
 	}
@@ -335,10 +337,49 @@ static void look_at_secrets(struct doctor *d)
 	doctor_well(d, "only their owner can read them");
 }
 
+/* What a part of ours says of itself at its /health; NULL with err. */
+static struct json *ask_part(const char *host, uint16_t port, struct err *err)
+{
+	struct client_address to = { .host = host, .port = port };
+	struct json *json = NULL;
+	struct buf body;
+
+	buf_init(&body, HEALTH_BODY_MAX_BYTES);
+	if (health_ask(&to, &body, err) == 0) {
+		json = json_parse(buf_span(&body), err);
+	}
+	buf_finish(&body);
+	return json;
+}
+
+static struct json *ask_url(const char *url, struct err *err)
+{
+	struct json *json = NULL;
+	char *host = NULL;
+	uint16_t port;
+
+	if (hostapi_url_parse(url, &host, &port, err) == 0) {
+		json = ask_part(host, port, err);
+	}
+	free(host);
+	return json;
+}
+
+static bool has_setup(const struct doctor *d)
+{
+	char *folder = fs_join(d->cli->paths.config, "ssh");
+	bool is_there = fs_is_folder(folder);
+
+	free(folder);
+	return is_there;
+}
+
 static void look_at_clock(struct doctor *d)
 {
 	const char *const files[] = { d->cli->layout.program, d->cli->places.registry };
 	time_t now = time(NULL);
+	struct json *json = NULL;
+	struct err ignored;
 
 	for (size_t i = 0; i < ARRAY_LEN(files); i++) {
 		struct stat st;
@@ -349,7 +390,18 @@ static void look_at_clock(struct doctor *d)
 				   (long long)(st.st_mtime - now), files[i]);
 		}
 	}
-	doctor_well(d, "not behind our own files");
+	if (d->place == AT_HOST && has_setup(d)) { /* Docker's machine may have slept */
+		json = ask_part("127.0.0.1", (uint16_t)d->cli->config.hostapi_port, &ignored);
+	}
+	int64_t there = json_i64_at(json_root(json), "unix_ms", now * INT64_C(1000)) / 1000;
+
+	if (there > now + CLOCK_SLACK_S || there < now - CLOCK_SLACK_S) {
+		doctor_say(d, LEVEL_WARN, "restart Docker, or set its machine's clock",
+			   "the containers' clock is %lld s %s this machine's",
+			   (long long)llabs(there - now), there > now ? "ahead of" : "behind");
+	}
+	json_destroy(json);
+	doctor_well(d, "not behind our own files, nor off the containers'");
 }
 
 /* 0 when a socket could be bound to the numeric address, else -errno or a getaddrinfo code. */
@@ -370,15 +422,6 @@ static int try_address(const char *address)
 	}
 	freeaddrinfo(found);
 	return status;
-}
-
-static bool has_setup(const struct doctor *d)
-{
-	char *folder = fs_join(d->cli->paths.config, "ssh");
-	bool is_there = fs_is_folder(folder);
-
-	free(folder);
-	return is_there;
 }
 
 static void look_at_bind(struct doctor *d)
@@ -507,24 +550,21 @@ static bool wants_host(const struct doctor *d)
 	return strcmp(mode, "true") == 0 || strcmp(mode, "auto") == 0;
 }
 
+/* From its own container (it has the ssh client), and from those that use it. */
 static void look_at_host_api(struct doctor *d)
 {
-	const char *url = d->cli->config.host_api_url;
-	struct client_address to = { .port = 0 };
+	const struct config *c = &d->cli->config;
 	struct err err = { 0 };
-	struct json *json = NULL;
-	struct buf body;
-	char *host = NULL;
+	char url[256];
 
-	if (!wants_host(d)) {
+	if (d->place == AT_HOSTAPI) {
+		snprintf(url, sizeof(url), "http://127.0.0.1:%u", c->hostapi_port);
+	} else if (wants_host(d)) {
+		span_copy(span_of(c->host_api_url), url, sizeof(url));
+	} else {
 		return;
 	}
-	buf_init(&body, HEALTH_BODY_MAX_BYTES);
-	if (hostapi_url_parse(url, &host, &to.port, &err) == 0) {
-		to.host = host;
-		health_ask(&to, &body, &err);
-		json = err.code == 0 ? json_parse(buf_span(&body), &err) : NULL;
-	}
+	struct json *json = ask_url(url, &err);
 	const char *agent = json_text_at(json_root(json), "agent", "?");
 
 	if (err.code != 0) {
@@ -533,12 +573,54 @@ static void look_at_host_api(struct doctor *d)
 	} else if (strcmp(agent, "connected") != 0) {
 		doctor_say(d, LEVEL_FAIL, "on the host: ronzal doctor", "%s answers, but: %s", url,
 			   agent);
-	} else {
-		doctor_say(d, LEVEL_OK, "", "%s answers and has the host's agent", url);
 	}
+	doctor_well(d, "%s answers and has the host's agent", url);
 	json_destroy(json);
-	buf_finish(&body);
-	free(host);
+}
+
+static void look_at_backend(struct doctor *d)
+{
+	const char *url = d->cli->config.backend_url;
+	struct err err = { 0 };
+
+	json_destroy(ask_url(url, &err));
+	if (err.code != 0) {
+		doctor_say(d, LEVEL_FAIL, "docker-compose ps; docker-compose logs backend",
+			   "the page's backend does not answer: %s", err.text);
+	}
+	doctor_well(d, "%s answers", url);
+}
+
+/* The files that ssh goes by, as this container's user sees them. */
+static void look_at_key(struct doctor *d)
+{
+	static const struct {
+		const char *name;
+		mode_t open; /* bits that must not be set */
+	} files[] = { { "id_ed25519", 077 }, { "known_hosts", 022 }, { "config", 022 } };
+	struct span folder = span_of(d->cli->config.ssh_config);
+
+	while (folder.len > 0 && folder.ptr[folder.len - 1] != '/') {
+		folder.len--;
+	}
+	for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+		char *path = mem_printf("%.*s%s", SPAN_ARG(folder), files[i].name);
+		struct stat st;
+
+		if (stat(path, &st) != 0 || access(path, R_OK) != 0) {
+			doctor_say(
+				d, LEVEL_FAIL,
+				"on the host: ./scripts/setup-ssh-automation.sh, which also says "
+				"whom containers run as",
+				"%s cannot be read: %s", path, strerror(errno));
+		} else if ((st.st_mode & files[i].open) != 0) {
+			doctor_say(d, LEVEL_FAIL, "on the host: ./scripts/setup-ssh-automation.sh",
+				   "%s is open to others (mode %o): ssh refuses it", path,
+				   (unsigned)st.st_mode & 0777);
+		}
+		free(path);
+	}
+	doctor_well(d, "key, host key and configuration are there and not open to others");
 }
 
 static void look_at_engine_host(struct doctor *d)
@@ -579,23 +661,25 @@ static void look_at_engine_host(struct doctor *d)
 
 const struct check doctor_checks[] = {
 	{ "options", ANYWHERE, look_at_options },
-	{ "programs", WITH_AGENT, look_at_programs },
-	{ "engine", WITH_AGENT, look_at_engine },
-	{ "device", WITH_AGENT, look_at_devices },
-	{ "agent", WITH_AGENT, look_at_agent },
-	{ "registry", WITH_AGENT, look_at_registry },
-	{ "models", WITH_AGENT, look_at_models },
-	{ "ports", WITH_AGENT, look_at_ports },
-	{ "memory", WITH_AGENT, look_at_memory },
+	{ "programs", AT_HOST, look_at_programs },
+	{ "engine", AT_HOST, look_at_engine },
+	{ "device", AT_HOST, look_at_devices },
+	{ "agent", AT_HOST, look_at_agent },
+	{ "registry", AT_HOST | AT_BACKEND, look_at_registry },
+	{ "models", AT_HOST | AT_BACKEND, look_at_models },
+	{ "ports", AT_HOST, look_at_ports },
+	{ "memory", AT_HOST, look_at_memory },
 	{ "disk", ANYWHERE, look_at_disk },
 	{ "secrets", ANYWHERE, look_at_secrets },
 	{ "clock", ANYWHERE, look_at_clock },
-	{ "bind", WITH_AGENT, look_at_bind },
-	{ "servers", WITH_AGENT, look_at_servers },
-	{ "gpu use", WITH_AGENT, look_at_receipts },
-	{ "reach", WITH_AGENT, look_at_reach },
-	{ "ssh", WITH_AGENT, look_at_setup },
-	{ "host api", ANYWHERE, look_at_host_api },
-	{ "engine host", ANYWHERE, look_at_engine_host },
+	{ "bind", AT_HOST, look_at_bind },
+	{ "servers", AT_HOST, look_at_servers },
+	{ "gpu use", AT_HOST, look_at_receipts },
+	{ "reach", AT_HOST, look_at_reach },
+	{ "ssh", AT_HOST, look_at_setup },
+	{ "key", AT_HOSTAPI, look_at_key },
+	{ "backend", AT_PAGE, look_at_backend },
+	{ "host api", AT_HOST | AT_BACKEND | AT_HOSTAPI, look_at_host_api },
+	{ "engine host", AT_HOST | AT_BACKEND, look_at_engine_host },
 };
 const size_t doctor_check_count = ARRAY_LEN(doctor_checks);

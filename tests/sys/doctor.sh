@@ -276,22 +276,80 @@ no_sshd() {
 }
 check finds_a_missing_sshd no_sshd
 
-# From a container's side: the Host API as compose starts it, the doctor as exec runs it.
-container() {
-	set -- USE_EXTERNAL_SERVERS=true HOST_API_URL=http://127.0.0.1:$RONZAL_HOSTAPI_PORT RONZAL_ENGINE_HOST=127.0.0.1
-	finds FAIL 'host api' 'External server not running' "$@" || return 1
-	RONZAL_SSH_CONFIG="$T/client_config" "$RONZAL_BUILD/ronzal" hostapi >"$T/hostapi.log" 2>&1 &
+# From the containers' side: their parts as compose starts them, the doctor as exec runs it.
+hostapi_begin() {
+	sed "s|/ssh/|$T/ssh/|g; s|host.docker.internal|127.0.0.1|g" "$RONZAL_HOME/config/ssh/config" >"$T/ssh/config"
+	RONZAL_SSH_CONFIG="$T/ssh/config" RONZAL_SSH_HOST=ronzal-host "$RONZAL_BUILD/ronzal" hostapi >"$T/hostapi.log" 2>&1 &
 	hostapi_pid=$!
 	tries=0
-	until well "$@" >/dev/null || [ $tries -eq 20 ]; do sleep 0.3; tries=$((tries + 1)); done
-	well "$@" && finds FAIL 'engine host' 'not known here' "$@" RONZAL_ENGINE_HOST=no-such-host.invalid &&
-		finds warn 'engine host' '2 of 2 enabled engines do not answer' "$@" RONZAL_ENGINE_HOST=127.0.0.9
-	result=$?
+	until curl -s "http://127.0.0.1:$RONZAL_HOSTAPI_PORT/health" | grep -q '"connected"' || [ $tries -eq 100 ]; do
+		sleep 0.3
+		tries=$((tries + 1))
+	done
+}
+hostapi_end() {
 	kill "$hostapi_pid"
 	wait "$hostapi_pid"
+}
+
+backend_container() {
+	set -- USE_EXTERNAL_SERVERS=true HOST_API_URL=http://127.0.0.1:$RONZAL_HOSTAPI_PORT RONZAL_ENGINE_HOST=127.0.0.1
+	finds FAIL 'host api' 'External server not running' "$@" || return 1
+	hostapi_begin
+	well "$@" && finds FAIL 'engine host' 'not known here' "$@" RONZAL_ENGINE_HOST=no-such-host.invalid &&
+		finds warn 'engine host' '2 of 2 enabled engines do not answer' "$@" RONZAL_ENGINE_HOST=127.0.0.9 &&
+		finds_among_others warn models 'demo: .*not there' "$@" RONZAL_MODEL_ROOTS="$T" && finds FAIL registry . "$@" RONZAL_REGISTRY="$T/sshd.log"
+	result=$?
+	hostapi_end
 	return $result
 }
-check finds_what_keeps_a_container_from_the_host container
+check finds_what_keeps_the_backend_s_container_from_the_host backend_container
+
+hostapi_container() {
+	set -- RONZAL_SSH_CONFIG="$T/ssh/config"
+	finds FAIL 'host api' 'External server not running' "$@" || return 1
+	hostapi_begin
+	well "$@"
+	result=$?
+	chmod 644 "$T/ssh/id_ed25519"
+	finds FAIL key 'id_ed25519 is open to others' "$@" || result=1
+	chmod 600 "$T/ssh/id_ed25519"
+	mv "$T/ssh/known_hosts" "$T/known.away"
+	finds FAIL key 'known_hosts cannot be read' "$@" || result=1
+	mv "$T/known.away" "$T/ssh/known_hosts"
+	hostapi_end
+	return $result
+}
+check finds_what_keeps_the_host_api_s_container_from_the_host hostapi_container
+
+page_container() {
+	finds FAIL backend 'does not answer' RONZAL_BACKEND_URL=http://127.0.0.1:$RONZAL_BACKEND_PORT
+}
+check finds_a_backend_that_the_page_cannot_reach page_container
+
+# A Host API whose machine slept: its clock stands still.
+old_container() {
+	cat >"$T/clock.mjs" <<-END
+		import http from "node:http";
+		http.createServer((q, r) => r.end(JSON.stringify({ agent: "connected", unix_ms: Date.now() - 900000 })))
+			.listen(Number(process.argv[2]), "127.0.0.1");
+	END
+	node "$T/clock.mjs" "$RONZAL_HOSTAPI_PORT" &
+	clock_pid=$!
+	tries=0
+	until curl -s "http://127.0.0.1:$RONZAL_HOSTAPI_PORT/" >/dev/null || [ $tries -eq 100 ]; do sleep 0.1; tries=$((tries + 1)); done
+	doctor # and that a stranger has the port
+	grep -q "^warn *clock .*containers' clock is [0-9]* s behind this machine's" "$T/out"
+	result=$?
+	kill $clock_pid
+	wait $clock_pid 2>/dev/null
+	return $result
+}
+if command -v node >/dev/null 2>&1; then
+	check finds_a_clock_of_containers_that_stood_still old_container
+else
+	skip finds_a_clock_of_containers_that_stood_still 'no node here'
+fi
 check still_says_nothing_but_ok_when_all_is_mended well
 
 agent_gone() {
