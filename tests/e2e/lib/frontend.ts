@@ -18,7 +18,7 @@ export const webRoot = join(repository, "web/dist");
 export const sleep = (ms: number) => new Promise<void>((done) => setTimeout(done, ms));
 
 // How long anything may take that a person waits for; generous, since tests share their machine.
-export const STEP_MAX_MS = 60_000;
+export const STEP_MAX_MS = 120_000;
 
 export async function until(what: string, holds: () => Promise<boolean>): Promise<void> {
 	for (const end = Date.now() + STEP_MAX_MS; !(await holds()); await sleep(50)) {
