@@ -54,6 +54,7 @@ cmd:llvm-objdump         llvm                  -            looks into the Mac b
 cmd:systemd-analyze      systemd               -            checks the unit of the agent
 cmd:debootstrap          debootstrap           -            bare systems for the tests of images and packages
 cmd:dh                   debhelper             -            the Debian package
+cmd:ruby                 ruby                  -            the Homebrew formula
 fn:has_docker            docker.io             -            Docker tests
 fn:has_compose           docker-compose        -            Docker tests
 fn:has_compose_v2        -                     -            Docker tests with compose v2 as well

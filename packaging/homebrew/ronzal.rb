@@ -44,7 +44,7 @@ class Ronzal < Formula
   end
 
   test do
-    ENV["RONZAL_HOME"] = testpath/"home"
+    ENV["RONZAL_HOME"] = (testpath/"home").to_s
     assert_match version.to_s, shell_output("#{bin}/ronzal version")
     assert_match "ronzal-demo", shell_output("#{bin}/ronzal models scan")
     assert_match "the agent does not run", shell_output("#{bin}/ronzal service status 2>&1", 10)
