@@ -25,7 +25,7 @@ CANARY=/nonexistent/ronzal-canary
 HOST_ALIAS=ronzal-host
 VERB=start-metal-servers
 COPIES='ssh-wrapper.sh start-host-llama-servers.sh stop-host-llama-servers.sh'
-PROGRAMS='ronzal ronzal-gate ronzal-shim'
+PROGRAMS='ronzal ronzal-gate ronzal-shim ronzal-fetch'
 
 # Output --------------------------------------------------------------------------------------
 

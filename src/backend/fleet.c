@@ -281,6 +281,11 @@ void fleet_release(struct fleet *f)
 	}
 }
 
+bool fleet_is_on_host(const struct fleet *f)
+{
+	return f->route == SIDE_HOST;
+}
+
 void fleet_on_ignored(void *user, const struct link_reply *reply)
 {
 	struct fleet *f = user;

@@ -78,6 +78,8 @@ const struct err *fleet_registry_error(const struct fleet *f);
 const struct host_info *
 fleet_host(const struct fleet *f); /* of the link that routes; zeroed first */
 
+bool fleet_is_on_host(const struct fleet *f); /* engines run there, not on this machine */
+
 enum fleet_link { FLEET_CONNECTING, FLEET_UP, FLEET_DOWN, FLEET_BUSY };
 struct fleet_state {
 	enum fleet_link link; /* AUTO: the host's */

@@ -1,32 +1,37 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A download is gone from the list at once when it is dropped; the entry itself waits for an edit
- * of the registry that is under way.
+ * asked (here or on the host) -> told -> asked again after a moment ... -> ended -> registered
+ *
+ * An entry leaves the list at once when it is dropped, and its memory once nothing is under way.
  */
 #include "backend/pulls.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/log.h"
 #include "base/mem.h"
 #include "fetch/hub.h"
+#include "io/timer.h"
 #include "model/scan.h"
+
+#define ASK_MS 500
+#define AWAY_MS 5000 /* the host is not there: asked again so often */
 
 struct pulls {
 	struct pulls_options options;
+	struct desk *desk;
 	struct list entries;
 	uint64_t last_id;
-	size_t edits;
+	size_t busy; /* entries that wait for an answer */
 	bool is_closed;
 };
 
 struct entry {
 	struct list link;
 	struct pulls *pulls;
-	struct puller *puller; /* NULL: it has ended */
 	struct pull pull;
-	bool is_registering, is_dropped;
+	struct timer timer;
+	bool has_begun, is_busy, is_dropped;
 };
 
 static struct entry *entry_of(struct list *link)
@@ -34,22 +39,33 @@ static struct entry *entry_of(struct list *link)
 	return LIST_ITEM(link, struct entry, link);
 }
 
-static void free_if_over(struct pulls *p)
+static void tell(struct pulls *p)
 {
-	if (p->is_closed && p->edits == 0) {
-		free(p);
-	}
+	p->options.on_change(p->options.user);
 }
 
-static void drop(struct entry *e)
+/* Waits for an answer that always comes. */
+static void hold(struct entry *e)
 {
-	puller_close(e->puller);
-	e->puller = NULL;
-	list_remove(&e->link);
-	e->is_dropped = true;
-	if (!e->is_registering) {
+	e->is_busy = true;
+	e->pulls->busy++;
+}
+
+/* It came: whether the entry is still wanted. */
+static bool resume(struct entry *e)
+{
+	struct pulls *p = e->pulls;
+	bool is_wanted = !e->is_dropped;
+
+	e->is_busy = false;
+	p->busy--;
+	if (!is_wanted) {
 		free(e);
 	}
+	if (p->is_closed && p->busy == 0) {
+		free(p);
+	}
+	return is_wanted;
 }
 
 /* The model that came into the registry */
@@ -58,10 +74,9 @@ static int add_model(void *user, struct registry *r, struct err *err)
 {
 	struct entry *e = user;
 	const char *root = e->pulls->options.model_root;
-	const char *mmproj = e->pull.mmproj_path[0] != '\0' ? e->pull.mmproj_path : NULL;
 
-	return scan_add(r, e->pull.path, mmproj, root != NULL ? root : "/models", e->pull.model,
-			err);
+	return scan_add(r, e->pull.path, e->pull.mmproj_path, root != NULL ? root : "/models",
+			e->pull.model, err);
 }
 
 static void on_added(void *user, const struct err *err)
@@ -69,83 +84,62 @@ static void on_added(void *user, const struct err *err)
 	struct entry *e = user;
 	struct pulls *p = e->pulls;
 
-	p->edits--;
-	e->is_registering = false;
-	if (e->is_dropped) {
-		free(e);
-		free_if_over(p);
+	if (!resume(e)) {
 		return;
 	}
 	e->pull.phase = PULL_DONE;
 	if (err->code != 0) {
 		pull_fail(&e->pull, err);
-		log_warn("%s: %s", e->pull.source, e->pull.error);
 	}
-	p->options.on_change(p->options.user);
+	tell(p);
 }
 
-static void on_pull(void *user, const struct pull *pull)
+/* Asking how it is */
+
+static void take(struct entry *e, const struct pull *now)
+{
+	struct pulls *p = e->pulls;
+	struct pull before = e->pull;
+
+	e->pull = *now;
+	memcpy(e->pull.id, before.id, sizeof(before.id));
+	if (now->phase == PULL_DONE) {
+		e->pull.phase = PULL_CHECKING; /* it is done when it can be started */
+		hold(e);
+		fleet_edit(p->options.fleet, add_model, on_added, e);
+	} else if (pull_phase_is_running(now->phase)) {
+		timer_start(&e->timer, ASK_MS);
+	}
+	if (memcmp(&before, &e->pull, sizeof(before)) != 0) {
+		tell(p);
+	}
+}
+
+/* The host being away is no verdict on the download. */
+static void take_error(struct entry *e, const struct err *err)
+{
+	if (err->code == ERR_UNAVAILABLE && e->has_begun) {
+		span_copy(span_of(err->text), e->pull.note, sizeof(e->pull.note));
+		timer_start(&e->timer, AWAY_MS);
+	} else {
+		pull_fail(&e->pull, err);
+	}
+	tell(e->pulls);
+}
+
+static void on_reply(void *user, const struct link_reply *reply)
 {
 	struct entry *e = user;
-	struct pulls *p = e->pulls;
-	char id[sizeof(pull->id)];
 
-	memcpy(id, e->pull.id, sizeof(id));
-	e->pull = *pull;
-	memcpy(e->pull.id, id, sizeof(id));
-	if (!pull_phase_is_running(pull->phase)) {
-		puller_close(e->puller);
-		e->puller = NULL;
+	if (!resume(e)) {
+		return;
 	}
-	if (pull->phase == PULL_FAILED) {
-		log_warn("%s: %s", pull->source, pull->error);
+	if (reply->err.code != 0) {
+		take_error(e, &reply->err);
+	} else if (reply->pull != NULL) {
+		e->has_begun = true;
+		take(e, reply->pull);
 	}
-	if (pull->phase == PULL_DONE) {
-		e->pull.phase = PULL_CHECKING; /* it is done when it can be started */
-		e->is_registering = true;
-		p->edits++;
-		fleet_edit(p->options.fleet, add_model, on_added, e);
-	}
-	p->options.on_change(p->options.user);
-}
-
-/* Requests */
-
-static bool is_running(const struct entry *e)
-{
-	return pull_phase_is_running(e->pull.phase);
-}
-
-/* Makes room: the same source again, or the oldest that has ended. */
-static int make_room(struct pulls *p, const char *source, struct err *err)
-{
-	struct entry *oldest = NULL;
-	size_t count = 0, running = 0;
-
-	LIST_FOR_EACH (it, next, &p->entries) {
-		struct entry *e = entry_of(it);
-		bool is_same = strcmp(e->pull.source, source) == 0;
-
-		if (is_same && is_running(e)) {
-			return err_set(err, ERR_BUSY, "%s is being downloaded already", source);
-		}
-		if (is_same) {
-			drop(e);
-			continue;
-		}
-		count++;
-		running += is_running(e);
-		oldest = oldest == NULL && !is_running(e) ? e : oldest;
-	}
-	if (running >= PULLS_RUNNING_MAX) {
-		return err_set(err, ERR_BUSY,
-			       "%zu downloads run already\nwait for one of them, or cancel it",
-			       running);
-	}
-	if (count >= PULLS_MAX && oldest != NULL) {
-		drop(oldest);
-	}
-	return 0;
 }
 
 static struct memory_machine machine_of(const struct fleet *f)
@@ -158,41 +152,101 @@ static struct memory_machine machine_of(const struct fleet *f)
 	return puller_machine(fleet_host(f), engines_bytes);
 }
 
+static void ask_host(const struct entry *e, bool cancel, link_reply_fn *on_answer, void *user)
+{
+	struct wire_request r = { .verb = VERB_PULL,
+				  .begin = !e->has_begun && !cancel,
+				  .none = cancel };
+
+	memcpy(r.source, e->pull.source, sizeof(r.source));
+	fleet_ask(e->pulls->options.fleet, &r, on_answer, user);
+}
+
+static void on_timer(struct timer *t)
+{
+	struct entry *e = CONTAINER_OF(t, struct entry, timer);
+	struct pulls *p = e->pulls;
+	const struct pull *now;
+	struct err err = { 0 };
+
+	if (fleet_is_on_host(p->options.fleet)) {
+		hold(e);
+		ask_host(e, false, on_reply, e);
+	} else if (desk_ask(p->desk, e->pull.source, e->has_begun ? DESK_TELL : DESK_BEGIN,
+			    machine_of(p->options.fleet), &now, &err) != 0) {
+		take_error(e, &err);
+	} else {
+		e->has_begun = true;
+		take(e, now);
+	}
+}
+
+/* Requests */
+
+static void on_canceled(void *user, const struct link_reply *reply)
+{
+	(void)user;
+	(void)reply;
+}
+
+static void drop(struct entry *e)
+{
+	struct pulls *p = e->pulls;
+	const struct pull *none;
+
+	timer_stop(&e->timer);
+	if (e->has_begun && fleet_is_on_host(p->options.fleet) && !p->is_closed) {
+		ask_host(e, true, on_canceled, NULL);
+	} else if (e->has_begun) {
+		desk_ask(p->desk, e->pull.source, DESK_CANCEL, (struct memory_machine){ 0 }, &none,
+			 NULL);
+	}
+	list_remove(&e->link);
+	e->is_dropped = true;
+	if (!e->is_busy) {
+		free(e);
+	}
+}
+
 int pulls_start(struct pulls *p, const char *source, const struct pull **ret_pull, struct err *err)
 {
-	const struct pulls_options *o = &p->options;
+	struct entry *same = NULL, *oldest = NULL;
 	struct span repo, name;
+	size_t count = 0;
 
 	if (!hub_source(span_of(source), NULL, &repo, &name)) {
 		return err_set(err, ERR_INVALID,
 			       "model: \"%.200s\" is neither ORG/REPO nor ORG/REPO:QUANT", source);
 	}
-	int status = make_room(p, source, err);
+	LIST_FOR_EACH (it, next, &p->entries) {
+		struct entry *e = entry_of(it);
 
-	if (status != 0) {
-		return status;
+		count++;
+		same = strcmp(e->pull.source, source) == 0 ? e : same;
+		oldest = oldest == NULL && !pull_phase_is_running(e->pull.phase) ? e : oldest;
+	}
+	if (same != NULL && pull_phase_is_running(same->pull.phase)) {
+		return err_set(err, ERR_BUSY, "%s is being downloaded already", source);
+	}
+	if (same == NULL && count >= PULLS_MAX) {
+		same = oldest;
+	}
+	if (count >= PULLS_MAX && same == NULL) {
+		return err_set(err, ERR_BUSY, "%zu downloads are asked for already", count);
+	}
+	if (same != NULL) {
+		drop(same);
 	}
 	struct entry *e = mem_alloc(sizeof(*e));
 
 	e->pulls = p;
-	list_init(&e->link);
 	pull_init(&e->pull, source);
 	snprintf(e->pull.id, sizeof(e->pull.id), "%llu", (unsigned long long)++p->last_id);
-	e->puller = puller_start(o->loop,
-				 &(struct puller_options){ .place = &o->place,
-							   .source = e->pull.source,
-							   .machine = machine_of(o->fleet),
-							   .cache_ram_mib = o->cache_ram_mib,
-							   .on_change = on_pull,
-							   .user = e },
-				 err);
-	if (e->puller == NULL) {
-		drop(e);
-		return err->code;
-	}
+	timer_init(&e->timer, p->options.loop, on_timer);
+	timer_start(&e->timer, 0);
 	list_append(&p->entries, &e->link);
 	*ret_pull = &e->pull;
-	o->on_change(o->user);
+	tell(p);
 	return 0;
 }
 
@@ -201,7 +255,7 @@ int pulls_drop(struct pulls *p, const char *id, struct err *err)
 	LIST_FOR_EACH (it, next, &p->entries) {
 		if (strcmp(entry_of(it)->pull.id, id) == 0) {
 			drop(entry_of(it));
-			p->options.on_change(p->options.user);
+			tell(p);
 			return 0;
 		}
 	}
@@ -227,6 +281,7 @@ struct pulls *pulls_create(const struct pulls_options *options)
 	struct pulls *p = mem_alloc(sizeof(*p));
 
 	p->options = *options;
+	p->desk = desk_create(options->loop, &p->options.place, options->cache_ram_mib);
 	list_init(&p->entries);
 	return p;
 }
@@ -236,9 +291,12 @@ void pulls_close(struct pulls *p)
 	if (p == NULL) {
 		return;
 	}
+	p->is_closed = true;
 	LIST_FOR_EACH (it, next, &p->entries) {
 		drop(entry_of(it));
 	}
-	p->is_closed = true;
-	free_if_over(p);
+	desk_close(p->desk);
+	if (p->busy == 0) {
+		free(p);
+	}
 }

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Downloads that the page asked for: those that run, and those that ended until somebody takes them
- * off the list. A model that has come is put into the registry, enabled.
+ * Downloads that the page asked for, by the machine that runs the engines: this one, or the host
+ * whose agent is asked now and then how they are. A model that has come is put into the registry,
+ * enabled. Ended ones stay until somebody takes them off the list.
  */
 #ifndef BACKEND_PULLS_H
 #define BACKEND_PULLS_H
 
 #include "backend/fleet.h"
-#include "fetch/puller.h"
+#include "fetch/desk.h"
 
-#define PULLS_RUNNING_MAX 4
-#define PULLS_MAX 16
+#define PULLS_MAX DESK_MAX
 
 struct pulls_options { /* text borrowed */
 	struct loop *loop;
@@ -25,11 +25,11 @@ struct pulls_options { /* text borrowed */
 struct pulls;
 
 struct pulls *pulls_create(const struct pulls_options *options);
-void pulls_close(struct pulls *p); /* ends what runs; frees later; NULL is fine */
+void pulls_close(struct pulls *p); /* ends what runs here; frees later; NULL is fine */
 
 /*
  * ORG/REPO or ORG/REPO:NAME. A former download of the same that has ended is replaced.
- * ERR_INVALID, ERR_BUSY, or why no download can be run.
+ * ERR_INVALID; ERR_BUSY when it runs already, or too many do.
  */
 int pulls_start(struct pulls *p, const char *source, const struct pull **ret_pull, struct err *err);
 /* Cancels it or takes it off the list: 0 or ERR_NOT_FOUND. */

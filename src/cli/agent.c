@@ -63,6 +63,8 @@ int command_agent(struct cli *cli, struct args *args, struct err *err)
 	options.cache_ram_mib = c->cache_ram_mib;
 	options.controller_lease_s = c->controller_lease_s;
 	options.shim_lease_s = c->shim_lease_s;
+	options.downloads = cli_downloads(cli);
+	options.allow_pull = c->allow_pull;
 	options.limits.load_ms = c->load_timeout_s * 1000;
 	options.limits.hang_ms = c->hang_s * 1000;
 	options.limits.stop_ms = c->stop_timeout_s * 1000;

@@ -64,8 +64,7 @@ int models_add(struct cli *cli, const char *path, const char *mmproj_path, struc
 		status = models_begin(&e, cli, err);
 	}
 	if (status == 0) {
-		status = scan_add(&e.registry, file, mmproj_path[0] != '\0' ? mmproj_path : NULL,
-				  first_root(cli), id, err);
+		status = scan_add(&e.registry, file, mmproj_path, first_root(cli), id, err);
 		if (status != 0) {
 			registry_edit_abandon(&e);
 		} else {

@@ -169,7 +169,7 @@ static void on_reply(void *user, const struct link_reply *reply)
 		memcpy(copies, reply->results, bytes);
 	}
 	free_results(s);
-	s->reply = (struct link_reply){ reply->err, copies, reply->count };
+	s->reply = (struct link_reply){ reply->err, copies, reply->count, NULL };
 	s->replied = true;
 	loop_stop(s->loop);
 }

@@ -130,6 +130,8 @@ struct puller *puller_start(struct loop *loop, const struct puller_options *opti
 	p->child = child_start(loop, &child, err);
 	buf_finish(&request);
 	if (p->child == NULL) {
+		err_prefix(err, "downloads are not installed here; where they are: ronzal pull %s",
+			   options->source);
 		puller_close(p);
 		return NULL;
 	}

@@ -639,6 +639,7 @@ struct agent *agent_start(struct loop *loop, const struct agent_options *options
 	timer_init(&a->history_timer, loop, on_history_timer);
 	timer_init(&a->adopt_timer, loop, on_adopt_timer);
 	agent_lease_init(a);
+	a->desk = desk_create(loop, &a->options.downloads, a->options.cache_ram_mib);
 	if (take_lock(a, err) != 0 || prepare(a, err) != 0 ||
 	    listen_on(a, 0, WIRE_AGENT_SOCKET, err) != 0 ||
 	    listen_on(a, 1, WIRE_CONTROL_SOCKET, err) != 0) {
@@ -716,6 +717,7 @@ void agent_close(struct agent *a)
 	}
 	listener_close(a->listeners[0]);
 	listener_close(a->listeners[1]);
+	desk_close(a->desk);
 	catalog_close(a->catalog);
 	client_close(a->shared.http);
 	if (a->lock_fd >= 0) {

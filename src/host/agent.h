@@ -12,6 +12,7 @@
 #define HOST_AGENT_H
 
 #include "base/err.h"
+#include "fetch/desk.h"
 #include "host/fsm.h"
 #include "io/loop.h"
 #include "os/paths.h"
@@ -36,6 +37,8 @@ struct agent_options {
 	uint32_t controller_lease_s;  /* after a controller is gone, what it started is stopped */
 	uint32_t shim_lease_s;	      /* after the agent is gone */
 	struct fsm_limits limits;
+	struct puller_place downloads;
+	bool allow_pull; /* to controllers; people on this machine need no leave */
 };
 
 /* The defaults of everything that has one; paths and names stay NULL. */

@@ -43,6 +43,7 @@ struct agent {
 	struct engine_stamp scouted;
 	uint64_t scouted_claims_bytes; /* of devices, by engines that ran when it was asked */
 	struct lease lease;
+	struct desk *desk; /* downloads */
 	uint64_t generation;
 	struct awake_tool awake;
 	struct vigil vigil;

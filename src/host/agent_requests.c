@@ -282,6 +282,54 @@ static void fill_host(void *agent, struct host_info *h)
 	h->memory_budget_bytes = memory_budget(a, &memory);
 }
 
+/* The machine with all its engines stopped. */
+static struct memory_machine empty_machine(struct agent *a)
+{
+	uint64_t engines_bytes = 0;
+	struct host_info h;
+
+	fill_host(a, &h);
+	for (size_t i = 0; i < a->server_count; i++) {
+		engines_bytes += supervisor_server(a->servers[i])->memory_bytes;
+	}
+	return puller_machine(&h, engines_bytes);
+}
+
+/* As the registry calls it. */
+static void rename_path(const struct agent *a, char path[PULL_PATH_MAX_BYTES])
+{
+	char *file_path = registry_file_path(a->options.model_roots[0], path);
+
+	span_copy(span_of(file_path), path, PULL_PATH_MAX_BYTES);
+	free(file_path);
+}
+
+static void pull(struct agent *a, struct session *s, const struct wire_request *r)
+{
+	struct wire_event e = { .type = EVENT_REPLY, .reply = { .seq = r->seq } };
+	struct err *err = &e.reply.err;
+	const struct pull *found = NULL;
+	struct pull shown;
+
+	if (s->is_restricted && !a->options.allow_pull) {
+		err_set(err, ERR_DENIED,
+			"%s downloads nothing for containers. On it: ronzal pull %s, or allow_pull "
+			"= on in host.conf",
+			a->options.host_name, r->source);
+	} else if (desk_ask(a->desk, r->source,
+			    r->none    ? DESK_CANCEL
+			    : r->begin ? DESK_BEGIN
+				       : DESK_TELL,
+			    empty_machine(a), &found, err) == 0 &&
+		   found != NULL) {
+		shown = *found;
+		rename_path(a, shown.path);
+		rename_path(a, shown.mmproj_path);
+		e.reply.pull = &shown;
+	}
+	session_say(s, &e);
+}
+
 static void on_request(void *agent, struct session *s, struct wire_request *r)
 {
 	struct agent *a = agent;
@@ -307,6 +355,9 @@ static void on_request(void *agent, struct session *s, struct wire_request *r)
 		break;
 	case VERB_SUBSCRIBE:
 		subscribe(a, s, r);
+		break;
+	case VERB_PULL:
+		pull(a, s, r);
 		break;
 	case VERB_PING:
 		session_reply(s, r->seq, &(struct err){ 0 });

@@ -226,7 +226,8 @@ static void answer(struct hostapi *h, struct exchange *x, const struct link_repl
 	struct wire_event e = { .type = EVENT_REPLY,
 				.reply = { .err = reply->err,
 					   .results = reply->results,
-					   .result_count = reply->count } };
+					   .result_count = reply->count,
+					   .pull = reply->pull } };
 	int status = reply->err.code == 0 ? 200 : err_http_status(reply->err.code);
 	struct buf body;
 
@@ -301,6 +302,7 @@ static const struct route routes[] = {
 	{ H1_POST, "/api/servers/restart", false, handle_call, VERB_RESTART },
 	{ H1_POST, "/api/servers/credentials", false, handle_call, VERB_CREDENTIALS },
 	{ H1_POST, "/api/servers/reload", false, handle_call, VERB_RELOAD },
+	{ H1_POST, "/api/servers/pull", false, handle_call, VERB_PULL },
 	{ H1_POST, "/api/servers/logs", false, handle_call, VERB_SUBSCRIBE },
 };
 

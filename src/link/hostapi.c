@@ -115,6 +115,7 @@ static void on_answer(void *user, const struct client_reply *answered)
 		reply.err = e->reply.err;
 		reply.results = e->reply.results;
 		reply.count = e->reply.result_count;
+		reply.pull = e->reply.pull;
 	} else {
 		explain_status(h, answered->status, answered->body, &reply.err);
 	}

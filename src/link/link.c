@@ -170,7 +170,8 @@ static void on_event(struct link *l, const struct wire_event *e)
 		link_answer(l, e->reply.seq,
 			    &(struct link_reply){ .err = e->reply.err,
 						  .results = e->reply.results,
-						  .count = e->reply.result_count });
+						  .count = e->reply.result_count,
+						  .pull = e->reply.pull });
 	} else {
 		l->callbacks->on_event(l->user, e);
 	}

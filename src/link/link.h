@@ -29,6 +29,7 @@ struct link_reply {	/* start, restart, stop: once every model got there or faile
 	struct err err; /* code 0: done; else why the request as a whole failed */
 	const struct wire_result *results;
 	size_t count;
+	const struct pull *pull; /* pull: as it is; may be NULL */
 };
 
 /* Exactly once per link_send, also when the link is lost (ERR_UNAVAILABLE) or closed. */

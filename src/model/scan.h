@@ -83,8 +83,12 @@ struct scan_report {
 void scan_merge(const struct scan *s, struct registry *r, const char *model_root,
 		struct scan_report *ret_report);
 
-/* scan_file and scan_merge of one file; its model is enabled then. *ret_id: also of a known one. */
-int scan_add(struct registry *r, const char *path, const char *mmproj_path, const char *model_root,
-	     char ret_id[REGISTRY_ID_MAX_BYTES], struct err *err);
+/*
+ * scan_file and scan_merge of one file of the registry's terms, whose model is enabled then; one
+ * that cannot be seen from here is taken by its name. mmproj_path "": none. *ret_id: also of a
+ * known one.
+ */
+int scan_add(struct registry *r, const char *file_path, const char *mmproj_path,
+	     const char *model_root, char ret_id[REGISTRY_ID_MAX_BYTES], struct err *err);
 
 #endif

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/fs.h"
 #include "base/mem.h"
 
 #define SLUG_MAX_BYTES 100 /* leaves room for a number behind it */
@@ -143,6 +144,7 @@ void scan_merge(const struct scan *s, struct registry *r, const char *model_root
 		scan_fingerprint(path, known[i]);
 		if (known[i][0] == '\0') {
 			add_line(&report, SCAN_MISSING, r->models[i].id, r->models[i].file_path);
+			digest_hex_of(span_of(path), known[i]);
 		}
 		free(path);
 	}
@@ -162,15 +164,32 @@ void scan_merge(const struct scan *s, struct registry *r, const char *model_root
 	*ret_report = report;
 }
 
-int scan_add(struct registry *r, const char *path, const char *mmproj_path, const char *model_root,
-	     char ret_id[REGISTRY_ID_MAX_BYTES], struct err *err)
+/* A model of which only the path is known, in another container's or the host's terms. */
+static void take_unseen(struct scan *s, const char *path, const char *mmproj_path)
 {
+	s->models = mem_alloc(sizeof(*s->models));
+	s->count = 1;
+	s->models[0] = (struct scan_model){ .path = mem_strdup(path),
+					    .mmproj_path = mem_strdup(mmproj_path),
+					    .name = model_made_name(path) };
+	digest_hex_of(span_of(path), s->models[0].fingerprint);
+}
+
+int scan_add(struct registry *r, const char *file_path, const char *mmproj_path,
+	     const char *model_root, char ret_id[REGISTRY_ID_MAX_BYTES], struct err *err)
+{
+	char *path = registry_host_path(model_root, file_path);
+	char *mmproj = mmproj_path[0] != '\0' ? registry_host_path(model_root, mmproj_path) : NULL;
 	struct scan_report report = { 0 };
 	struct scan s;
+	int status = 0;
 
 	scan_init(&s);
-	int status = scan_file(&s, path, mmproj_path, err);
-
+	if (fs_is_file(path)) {
+		status = scan_file(&s, path, mmproj, err);
+	} else {
+		take_unseen(&s, path, mmproj);
+	}
 	if (status == 0) {
 		scan_merge(&s, r, model_root, &report);
 		const struct scan_line *line = &report.lines[report.count - 1];
@@ -184,5 +203,7 @@ int scan_add(struct registry *r, const char *path, const char *mmproj_path, cons
 	}
 	free(report.lines);
 	scan_finish(&s);
+	free(mmproj);
+	free(path);
 	return status;
 }

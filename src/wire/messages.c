@@ -39,6 +39,13 @@ static const struct member subscribe_members[] = {
 	MEMBER(wire_request, tail, U32),
 };
 
+static const struct member pull_members[] = {
+	MEMBER(wire_request, seq, U64),
+	MEMBER(wire_request, source, TEXT),
+	MEMBER(wire_request, begin, BOOL),
+	MEMBER(wire_request, none, BOOL),
+};
+
 static const struct member agent_hello_members[] = {
 	MEMBER_AS(wire_event, "version", hello.version, U32),
 	MEMBER_AS(wire_event, "version_min", hello.version_min, U32),
@@ -102,7 +109,7 @@ static const struct rows verb_rows[] = {
 	[VERB_STOP] = ROWS(stop_members),	    [VERB_RESTART] = ROWS(stop_members),
 	[VERB_CREDENTIALS] = ROWS(request_members), [VERB_SUBSCRIBE] = ROWS(subscribe_members),
 	[VERB_PING] = ROWS(request_members),	    [VERB_RELOAD] = ROWS(request_members),
-	[VERB_SHUTDOWN] = ROWS(request_members),
+	[VERB_PULL] = ROWS(pull_members),	    [VERB_SHUTDOWN] = ROWS(request_members),
 };
 
 /* HOST and SERVER are one nested object each. */
@@ -337,6 +344,10 @@ static int event_encode_some(const struct wire_event *e, struct buf *out, size_t
 		server_write(&w, &e->server);
 	} else if (e->type == EVENT_REPLY) {
 		results_write(&w, e->reply.results, result_count);
+		if (e->reply.pull != NULL) {
+			jsonw_key(&w, "pull");
+			pull_write(&w, e->reply.pull);
+		}
 	}
 	return line_end(&w, out, start);
 }
@@ -394,6 +405,10 @@ static int event_read(const struct json_value *root, struct wire_event *e, struc
 		status = server_read(json_get(root, "server"), &e->server, err);
 	} else if (status == 0 && e->type == EVENT_REPLY) {
 		status = results_read(json_get(root, "models"), e, err);
+		if (status == 0 && json_get(root, "pull") != NULL) {
+			e->reply.pull = e->pull = mem_alloc(sizeof(*e->pull));
+			status = pull_read(json_get(root, "pull"), e->pull, err);
+		}
 	}
 	return status;
 }
@@ -430,8 +445,10 @@ void wire_event_finish(struct wire_event *e)
 	if (e != NULL) {
 		json_destroy(e->doc);
 		free(e->results);
+		free(e->pull);
 		e->doc = NULL;
 		e->results = NULL;
+		e->pull = NULL;
 	}
 }
 

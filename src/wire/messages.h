@@ -15,6 +15,7 @@
 #include "base/err.h"
 #include "base/json.h"
 #include "wire/constants.h"
+#include "wire/pull.h"
 #include "wire/server.h"
 
 #define WIRE_CONTROLLER_MAX_BYTES 64
@@ -31,6 +32,7 @@
 	X(SUBSCRIBE, "subscribe", true) \
 	X(PING, "ping", true) \
 	X(RELOAD, "reload", true) \
+	X(PULL, "pull", true) \
 	X(SHUTDOWN, "shutdown", false)
 
 #define VERB_ENUM(name, type, restricted) VERB_##name,
@@ -61,11 +63,13 @@ struct wire_request {
 	char once[WIRE_ONCE_MAX_BYTES];
 	const char *const *ids;
 	size_t id_count;
-	bool none;	      /* subscribe: to no model from now on */
-	uint32_t drain_ms;    /* stop, restart */
-	uint32_t deadline_ms; /* ... the whole stop; 0: the agent's default */
-	uint32_t tail;	      /* subscribe: last lines that come first */
-	struct json *doc;     /* private: of a decoded one */
+	bool none;  /* subscribe: to no model from now on; pull: cancel it */
+	bool begin; /* pull: download it, if it does not run; else the reply only tells of it */
+	char source[PULL_SOURCE_MAX_BYTES]; /* pull: ORG/REPO or ORG/REPO:NAME, nothing else */
+	uint32_t drain_ms;		    /* stop, restart */
+	uint32_t deadline_ms;		    /* ... the whole stop; 0: the agent's default */
+	uint32_t tail;			    /* subscribe: last lines that come first */
+	struct json *doc;		    /* private: of a decoded one */
 };
 
 /* 0 or ERR_FULL: the line would exceed WIRE_LINE_MAX_BYTES; `out` is as before then. */
@@ -134,6 +138,7 @@ struct wire_event {
 			const struct wire_result
 				*results; /* failures first; at most WIRE_IDS_MAX */
 			size_t result_count;
+			const struct pull *pull; /* pull: as it is now; NULL: none */
 		} reply;
 		struct {	  /* the last line */
 			int exit; /* for the one-shot form: the process's exit code */
@@ -142,6 +147,7 @@ struct wire_event {
 	};
 	struct json *doc;	     /* private: of a decoded one */
 	struct wire_result *results; /* private */
+	struct pull *pull;	     /* private */
 };
 
 /* 0 or ERR_FULL, `out` as before. A reply that is too long loses results from its end instead. */

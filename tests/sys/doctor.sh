@@ -15,7 +15,8 @@ THIRD=$((RONZAL_ENGINE_PORT_MIN + 2))
 # Copies, so that one can be taken away.
 rm "$CHECKOUT/build"
 mkdir "$CHECKOUT/build"
-cp "$RONZAL_BUILD/ronzal" "$RONZAL_BUILD/ronzal-gate" "$RONZAL_BUILD/ronzal-shim" "$CHECKOUT/build/"
+cp "$RONZAL_BUILD/ronzal" "$RONZAL_BUILD/ronzal-gate" "$RONZAL_BUILD/ronzal-shim" \
+	"$RONZAL_BUILD/ronzal-fetch" "$CHECKOUT/build/"
 
 doctor() { # VARIABLE=VALUE...
 	env "$@" "$CHECKOUT/build/ronzal" doctor >"$T/out" 2>&1
