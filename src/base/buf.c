@@ -125,7 +125,7 @@ int buf_add_u64(struct buf *b, uint64_t value)
 /* Most texts fit into what is there already, and are formatted once. */
 int buf_vprintf(struct buf *b, const char *format, va_list args)
 {
-	size_t spare = b->data != NULL ? b->block_len - (size_t)(b->data - b->block) - b->len : 0;
+	size_t spare = b->block_len - (size_t)(b->data - b->block) - b->len;
 	va_list again;
 
 	va_copy(again, args);
