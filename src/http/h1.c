@@ -200,6 +200,7 @@ static int on_header_value_complete(llhttp_t *parser)
 	struct h1_field *field = &c->fields[c->head->field_count++];
 
 	field->value = field->value.ptr != NULL ? span_trim(field->value) : SPAN_LIT("");
+	c->head->name_lengths |= 1u << field->name.len % 32;
 	return 0;
 }
 
@@ -453,26 +454,36 @@ int h1_read_response(struct h1_reader **reader, struct span *input, struct h1_he
 
 /* Inspecting a head */
 
+/* The next field of that name at or behind `from`, or field_count. Most heads have none. */
+static size_t find_field(const struct h1_head *head, struct span name, size_t from)
+{
+	if ((head->name_lengths & 1u << name.len % 32) == 0) {
+		return head->field_count;
+	}
+	while (from < head->field_count &&
+	       (head->fields[from].name.len != name.len ||
+		strncasecmp(head->fields[from].name.ptr, name.ptr, name.len) != 0)) {
+		from++;
+	}
+	return from;
+}
+
 struct span h1_get(const struct h1_head *head, const char *name)
 {
-	size_t len = strlen(name);
+	size_t at = find_field(head, span_of(name), 0);
 
-	for (size_t i = 0; i < head->field_count; i++) {
-		if (head->fields[i].name.len == len && span_is_nocase(head->fields[i].name, name)) {
-			return head->fields[i].value;
-		}
-	}
-	return (struct span){ NULL, 0 };
+	return at < head->field_count ? head->fields[at].value : (struct span){ NULL, 0 };
 }
 
 size_t h1_count(const struct h1_head *head, const char *name)
 {
-	size_t len = strlen(name);
+	struct span wanted = span_of(name);
 	size_t count = 0;
+	size_t at = 0;
 
-	for (size_t i = 0; i < head->field_count; i++) {
-		count += head->fields[i].name.len == len &&
-			 span_is_nocase(head->fields[i].name, name);
+	while ((at = find_field(head, wanted, at)) < head->field_count) {
+		count++;
+		at++;
 	}
 	return count;
 }
@@ -491,9 +502,11 @@ static bool list_has(struct span list, struct span element)
 
 static bool fields_list(const struct h1_head *head, const char *name, struct span element)
 {
-	for (size_t i = 0; i < head->field_count; i++) {
-		if (span_is_nocase(head->fields[i].name, name) &&
-		    list_has(head->fields[i].value, element)) {
+	struct span wanted = span_of(name);
+	size_t at = 0;
+
+	while ((at = find_field(head, wanted, at)) < head->field_count) {
+		if (list_has(head->fields[at++].value, element)) {
 			return true;
 		}
 	}

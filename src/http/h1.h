@@ -51,6 +51,7 @@ struct h1_head {
 	bool wants_upgrade;	 /* Connection: upgrade, or an Upgrade field */
 	enum h1_framing framing; /* a response's as if to GET: see h1_has_no_body */
 	uint64_t content_length; /* the field's value, 0 without */
+	uint32_t name_lengths;	 /* private: bit N % 32 for a field whose name has N bytes */
 	size_t field_count;
 	const struct h1_field *fields;
 	struct span text; /* the whole head as received */
