@@ -48,6 +48,7 @@ struct keeper {
 };
 
 static void connect_shim(struct keeper *k);
+static void on_shim_message(struct keeper *k, const struct shim_message *m);
 
 static struct keeper *keeper_create(struct loop *loop, const char *run_folder, uint16_t port,
 				    const struct keeper_callbacks *callbacks, void *user);
@@ -59,12 +60,6 @@ static void drop_conn(struct keeper *k)
 	conn_close(k->conn);
 	k->conn = NULL;
 	lines_finish(&k->lines);
-}
-
-static void end_with_exit(struct keeper *k, int status)
-{
-	k->state = KEEPER_ENDED;
-	k->callbacks->on_exit(k->user, status);
 }
 
 static void end_lost(struct keeper *k)
@@ -111,7 +106,7 @@ static void clean_done(void *arg)
 		log_warn("port %u: %s", k->port, k->err.text);
 		timer_start(&k->redial, KEEPER_REDIAL_MS);
 	} else if (k->said_hello) {
-		end_with_exit(k, -SIGKILL);
+		on_shim_message(k, &(struct shim_message){ .verb = SHIM_EXIT, .number = -SIGKILL });
 	} else {
 		err_set(&k->err, ERR_NOT_FOUND, "the shim on port %u is gone", k->port);
 		end_lost(k);
@@ -141,35 +136,15 @@ static void say(struct keeper *k, const struct shim_message *m)
 
 static void on_shim_message(struct keeper *k, const struct shim_message *m)
 {
-	const struct keeper_callbacks *call = k->callbacks;
-
-	switch (m->verb) {
-	case SHIM_HELLO:
+	if (m->verb == SHIM_HELLO) {
 		k->said_hello = true;
 		if (k->pending_signal != 0) {
 			keeper_signal(k, k->pending_signal);
 		}
-		call->on_hello(k->user, &m->hello);
-		break;
-	case SHIM_NOTE:
-		call->on_note(k->user, m->text);
-		break;
-	case SHIM_LOG:
-		call->on_log(k->user, m->text);
-		break;
-	case SHIM_LIVE:
-		call->on_live(k->user);
-		break;
-	case SHIM_DROPPED:
-		call->on_dropped(k->user, (uint64_t)m->number);
-		break;
-	case SHIM_EXIT:
-		end_with_exit(k, (int)m->number);
-		break;
-	case SHIM_SIGNAL:
-	case SHIM_RELEASE:
-		break; /* ours to say */
+	} else if (m->verb == SHIM_EXIT) {
+		k->state = KEEPER_ENDED;
 	}
+	k->callbacks->on_message(k->user, m);
 }
 
 static void on_shim_data(void *user, struct span data)

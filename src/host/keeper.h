@@ -3,11 +3,11 @@
  * The agent's hand on one shim (host/shim.h): it spawns it or finds it running, follows the
  * engine's log, signals the engine through it, and notices the end of either.
  *
- *   keeper_spawn ─> on_hello ... on_exit      or  on_lost: the engine never ran
- *   keeper_adopt ─> on_hello ... on_exit      or  on_lost: nobody is there (any more)
+ *   keeper_spawn ─> hello ... exit      or  on_lost: the engine never ran
+ *   keeper_adopt ─> hello ... exit      or  on_lost: nobody is there (any more)
  *
  * A shim that dies without a word takes its engine along: what is left of it is ended by pid and
- * start time, and then on_exit says -SIGKILL. on_exit and on_lost are the last callback.
+ * start time, and then exit says -SIGKILL. exit and on_lost are the last callback.
  */
 #ifndef HOST_KEEPER_H
 #define HOST_KEEPER_H
@@ -18,13 +18,7 @@
 struct keeper;
 
 struct keeper_callbacks {
-	void (*on_hello)(void *user, const struct shim_hello *hello);
-	void (*on_note)(void *user,
-			struct span note); /* of an earlier agent; before any log line */
-	void (*on_log)(void *user, struct span line);
-	void (*on_live)(void *user); /* what the shim kept is told; from here on it is news */
-	void (*on_dropped)(void *user, uint64_t lines);
-	void (*on_exit)(void *user, int status); /* exit code, or -signal */
+	void (*on_message)(void *user, const struct shim_message *m); /* what the shim says */
 	void (*on_lost)(void *user, const struct err *why);
 };
 

@@ -108,6 +108,7 @@ static void read_note(struct supervisor *s, struct span note)
 		span_copy(span_of(json_text_at(root, "controller", "")), s->controller,
 			  sizeof(s->controller));
 		span_copy(span_of(json_text_at(root, "key", "")), s->key, sizeof(s->key));
+		old.pid = s->server.pid;
 		old.enabled = s->server.enabled;
 		span_copy(span_of(s->server.name), old.name, sizeof(old.name));
 		span_copy(span_of(s->server.host), old.host, sizeof(old.host));
@@ -154,10 +155,8 @@ static void read_receipt(struct supervisor *s)
 	receipt_parser_read(&s->log.receipt, &wish, &s->server.receipt);
 }
 
-static void on_keeper_log(void *user, struct span line)
+static void on_log(struct supervisor *s, struct span line)
 {
-	struct supervisor *s = user;
-
 	enginelog_feed(&s->log, line);
 	s->has_logged = true;
 	if (!s->is_live) {
@@ -168,13 +167,6 @@ static void on_keeper_log(void *user, struct span line)
 		update_progress(s);
 	}
 	s->shared->on_log(s->shared->user, s, line, 0);
-}
-
-static void on_keeper_dropped(void *user, uint64_t lines)
-{
-	struct supervisor *s = user;
-
-	s->shared->on_log(s->shared->user, s, (struct span){ "", 0 }, lines);
 }
 
 /* Being alive, which is more than to answer: a long prompt may keep an engine from that */
@@ -297,10 +289,8 @@ static void probe(struct supervisor *s, enum prober_aim aim)
 
 /* The engine comes and goes */
 
-static void on_keeper_hello(void *user, const struct shim_hello *hello)
+static void on_hello(struct supervisor *s, const struct shim_hello *hello)
 {
-	struct supervisor *s = user;
-
 	s->is_live = s->fsm.phase == SERVER_STARTING; /* else what comes first was told before */
 	s->server.pid = (int)hello->engine.pid;
 	s->server.port = hello->port;
@@ -313,22 +303,9 @@ static void on_keeper_hello(void *user, const struct shim_hello *hello)
 	}
 }
 
-static void on_keeper_note(void *user, struct span note)
-{
-	struct supervisor *s = user;
-
-	if (s->adopting) {
-		int pid = s->server.pid;
-
-		read_note(s, note);
-		s->server.pid = pid;
-	}
-}
-
 /* All that the shim kept has been told: now an adopted engine can be judged. */
-static void on_keeper_live(void *user)
+static void on_live(struct supervisor *s)
 {
-	struct supervisor *s = user;
 	bool was_ready = s->server.phase == SERVER_READY;
 	bool was_ending = s->server.phase == SERVER_DRAINING || s->server.phase == SERVER_STOPPING;
 
@@ -373,9 +350,8 @@ static bool explain_exit(struct supervisor *s, int status)
 	return o.code != ERR_ENGINE_FAILED;
 }
 
-static void on_keeper_exit(void *user, int status)
+static void on_engine_exit(struct supervisor *s, int status)
 {
-	struct supervisor *s = user;
 	struct history_start *start = history_last(&s->history);
 	bool hopeless;
 
@@ -390,7 +366,7 @@ static void on_keeper_exit(void *user, int status)
 	s->shared->on_history(s->shared->user);
 }
 
-static void on_keeper_lost(void *user, const struct err *why)
+static void on_lost(void *user, const struct err *why)
 {
 	struct supervisor *s = user;
 
@@ -406,15 +382,39 @@ static void on_keeper_lost(void *user, const struct err *why)
 	feed(s, &(struct fsm_event){ .type = FSM_SPAWN_FAILED });
 }
 
-static const struct keeper_callbacks keeper_callbacks = {
-	.on_hello = on_keeper_hello,
-	.on_note = on_keeper_note,
-	.on_log = on_keeper_log,
-	.on_live = on_keeper_live,
-	.on_dropped = on_keeper_dropped,
-	.on_exit = on_keeper_exit,
-	.on_lost = on_keeper_lost,
-};
+static void on_shim_message(void *user, const struct shim_message *m)
+{
+	struct supervisor *s = user;
+
+	switch (m->verb) {
+	case SHIM_HELLO:
+		on_hello(s, &m->hello);
+		break;
+	case SHIM_NOTE:
+		if (s->adopting) {
+			read_note(s, m->text);
+		}
+		break;
+	case SHIM_LOG:
+		on_log(s, m->text);
+		break;
+	case SHIM_LIVE:
+		on_live(s);
+		break;
+	case SHIM_DROPPED:
+		s->shared->on_log(s->shared->user, s, SPAN_LIT(""), (uint64_t)m->number);
+		break;
+	case SHIM_EXIT:
+		on_engine_exit(s, (int)m->number);
+		break;
+	case SHIM_SIGNAL:
+	case SHIM_RELEASE:
+		break; /* ours to say */
+	}
+}
+
+static const struct keeper_callbacks keeper_callbacks = { .on_message = on_shim_message,
+							  .on_lost = on_lost };
 
 /* Starting */
 

@@ -30,7 +30,7 @@ both_are_ready() {
 up() { # until both are ready, then Ctrl-C
 	"$build/ronzal" up >"$T/out" 2>&1 &
 	pid=$!
-	tries=1200
+	tries=600
 	until both_are_ready || [ $tries -eq 0 ]; do
 		tries=$((tries - 1))
 		sleep 0.05
