@@ -381,6 +381,37 @@ static void a_key_that_cannot_be_kept_fails_the_start_and_leaves_no_litter(struc
 	EXPECT(w, count_entries(path) == 1); /* agent.lock */
 }
 
+static void an_engine_that_is_missing_or_none_is_named_with_what_to_do(struct world *w)
+{
+	static const char *const engines[] = { "/nowhere/llama-server", "/bin/echo" };
+	static const char *const advice[] = { "correct it in host.conf",
+					      "set engine in host.conf" };
+
+	add_model(w, "m", "", "");
+	for (size_t i = 0; i < ARRAY_LEN(engines); i++) {
+		setenv("RONZAL_ENGINE", engines[i], 1);
+		w->is_synced = false;
+		begin(w);
+		EXPECT(w, get(w, VERB_START, "m") == ERR_NO_ENGINE);
+		EXPECT(w, strstr(server(w, "m")->error, advice[i]) != NULL);
+		EXPECT(w, server(w, "m")->next_step[0] != '\0' && server(w, "m")->starts == 0);
+		shut_down(w);
+	}
+}
+
+static void a_model_that_is_no_gguf_fails_alone(struct world *w)
+{
+	add_model(w, "text", "", "");
+	add_model(w, "m", "", "");
+	write_text(w, "models/text.gguf", "once upon a time there was a file that was no model\n");
+	begin(w);
+	EXPECT(w, get(w, VERB_START, NULL) != 0);
+	EXPECT(w, server(w, "text")->phase == SERVER_FAILED && server(w, "text")->starts == 0);
+	EXPECT(w, strstr(server(w, "text")->error, "text.gguf") != NULL);
+	EXPECT(w, server(w, "m")->phase == SERVER_READY);
+	shut_down(w);
+}
+
 static void models_outside_the_roots_are_refused(struct world *w)
 {
 	char link_path[256], target[256];
@@ -557,6 +588,8 @@ static const struct test_case cases[] = {
 	CASE(require_gpu_fails_a_start_on_the_cpu),
 	CASE(a_model_that_does_not_fit_is_refused_with_the_sum),
 	CASE(a_key_that_cannot_be_kept_fails_the_start_and_leaves_no_litter),
+	CASE(an_engine_that_is_missing_or_none_is_named_with_what_to_do),
+	CASE(a_model_that_is_no_gguf_fails_alone),
 	CASE(models_outside_the_roots_are_refused),
 	CASE(a_broken_registry_leaves_the_last_good_one_in_force),
 	CASE(a_model_taken_from_the_registry_leaves_once_it_is_stopped),
