@@ -24,16 +24,22 @@ struct ask {
 
 /* Asking */
 
+static bool is_meant(const struct ask *a, const struct fleet_model *m)
+{
+	bool is_named = a->is_all;
+
+	for (size_t i = 0; i < a->count; i++) {
+		is_named = is_named || strcmp(m->server.id, a->ids[i]) == 0;
+	}
+	return is_named;
+}
+
 static void mark_drain(struct ask *a, bool is_draining)
 {
 	LIST_FOR_EACH (it, next, &a->fleet->models) {
 		struct entry *e = entry_of(it);
-		bool is_meant = a->is_all && server_phase_is_running(e->pub.server.phase);
 
-		for (size_t i = 0; i < a->count; i++) {
-			is_meant = is_meant || strcmp(e->pub.server.id, a->ids[i]) == 0;
-		}
-		if (is_meant && e->pub.is_draining != is_draining &&
+		if (is_meant(a, &e->pub) && e->pub.is_draining != is_draining &&
 		    (!is_draining || server_phase_is_accepting(e->pub.server.phase))) {
 			e->pub.is_draining = is_draining;
 			fleet_refresh(a->fleet, e);
@@ -92,12 +98,8 @@ static bool is_drained(const struct ask *a)
 {
 	LIST_FOR_EACH (it, next, &a->fleet->models) {
 		const struct fleet_model *m = &entry_of(it)->pub;
-		bool is_meant = a->is_all;
 
-		for (size_t i = 0; i < a->count; i++) {
-			is_meant = is_meant || strcmp(m->server.id, a->ids[i]) == 0;
-		}
-		if (is_meant && m->active > 0) {
+		if (is_meant(a, m) && m->active > 0) {
 			return false;
 		}
 	}

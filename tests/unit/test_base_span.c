@@ -118,6 +118,32 @@ static void utf8_follows_the_table(void **state)
 	}
 }
 
+static const char *nearest_of(const char *word)
+{
+	static const char *const names[] = { "start", "status", "qwen3-4b", "gpt-oss-20b", "up" };
+	struct nearest nearest = { .word = span_of(word) };
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		nearest_try(&nearest, names[i]);
+	}
+	return nearest.name;
+}
+
+static void a_slip_is_told_from_another_word(void **state)
+{
+	(void)state;
+	assert_string_equal(nearest_of("status"), "status");
+	assert_string_equal(nearest_of("stauts"), "status"); /* swapped is one slip, not two */
+	assert_string_equal(nearest_of("STRAT"), "start");
+	assert_string_equal(nearest_of("qwen3-4"), "qwen3-4b");
+	assert_string_equal(nearest_of("qwen"), "qwen3-4b"); /* a part of it */
+	assert_string_equal(nearest_of("oss-20"), "gpt-oss-20b");
+	assert_string_equal(nearest_of("pu"), "up");
+	assert_null(nearest_of("llama"));
+	assert_null(nearest_of("doctor"));
+	assert_null(nearest_of(""));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -126,6 +152,7 @@ int main(void)
 		cmocka_unit_test(parts_and_comparisons),
 		cmocka_unit_test(numbers_are_strict_and_bounded),
 		cmocka_unit_test(utf8_follows_the_table),
+		cmocka_unit_test(a_slip_is_told_from_another_word),
 	};
 	return cmocka_run_group_tests_name("span", tests, NULL, NULL);
 }
