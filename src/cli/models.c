@@ -273,9 +273,16 @@ static int set_one(struct registry *r, struct model *m, const char *word, struct
 		return set_port(r, m, value, err);
 	}
 	if (row == NULL) {
+		struct nearest nearest = { .word = key };
+
+		for (size_t i = 0; i < setting_row_count; i++) {
+			nearest_try(&nearest, setting_rows[i].name);
+		}
 		return err_set(err, ERR_INVALID,
-			       "there is no setting '%.*s'. What can be set: ronzal set %s",
-			       SPAN_ARG(key), m->id);
+			       nearest.name != NULL ? "there is no setting '%.*s'. Did you mean %s?"
+						    : "there is no setting '%.*s'. What can be "
+						      "set: ronzal set %s",
+			       SPAN_ARG(key), nearest.name != NULL ? nearest.name : m->id);
 	}
 	int status = setting_parse(row, value, &number, err);
 

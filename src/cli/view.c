@@ -100,8 +100,11 @@ static void add_row(struct table *t, const struct server *s)
 static void notes(const struct server *s, struct buf *out)
 {
 	if (s->error[0] != '\0') {
-		buf_printf(out, "%s: %s", s->id, s->error);
-		buf_printf(out, s->next_step[0] != '\0' ? "  -> %s\n" : "\n", s->next_step);
+		if (!span_has_prefix(span_of(s->error), s->id)) { /* some say it themselves */
+			buf_printf(out, "%s: ", s->id);
+		}
+		buf_printf(out, s->next_step[0] != '\0' ? "%s  -> %s\n" : "%s\n", s->error,
+			   s->next_step);
 	} else if (s->phase == SERVER_READY && s->receipt.why[0] != '\0') {
 		buf_printf(out, "%s: %s  -> ronzal doctor\n", s->id, s->receipt.why);
 	}

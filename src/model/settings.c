@@ -141,7 +141,7 @@ int setting_parse(const struct setting_row *row, struct span text, int32_t *ret_
 		status = refuse(row, err);
 	}
 	if (status != 0) {
-		err_prefix(err, "%s", row->name);
+		err_prefix(err, "%s=%.*s", row->name, SPAN_ARG(text));
 		return status;
 	}
 	*ret_value = value;

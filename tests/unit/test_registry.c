@@ -433,10 +433,10 @@ static void settings_are_parsed_and_printed_by_the_table(void **state)
 	static const struct {
 		const char *name, *text, *why;
 	} bad[] = {
-		{ "ctx_size", "-1", "ctx_size: must be a whole number in 0..16777216" },
-		{ "parallel", "65", "parallel: 65 is outside 1..64" },
-		{ "mlock", "auto", "mlock: must be off or on" },
-		{ "flash_attention", "true", "flash_attention: must be off, on or auto" },
+		{ "ctx_size", "-1", "ctx_size=-1: must be a whole number in 0..16777216" },
+		{ "parallel", "65", "parallel=65: 65 is outside 1..64" },
+		{ "mlock", "auto", "mlock=auto: must be off or on" },
+		{ "flash_attention", "true", "flash_attention=true: must be off, on or auto" },
 	};
 	char text[24];
 	int32_t value;
