@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,7 +25,8 @@
 #include "os/service.h"
 
 #define WAIT_STEP_MS 50
-#define WAIT_STEPS 200 /* 10 s for an agent to come or to go */
+#define WATCHED_STEP_MS 5 /* it ends right now */
+#define WAIT_STEPS 200	  /* 10 s for an agent to come or to go */
 #define BOOTSTRAP_TRIES 8
 #define BOOTSTRAP_PAUSE_MS 500
 #define TOOL_MAX_MS 60000
@@ -62,8 +64,15 @@ struct proc service_agent(const struct cli *cli)
 
 bool service_is_gone_soon(struct proc agent)
 {
+	struct pollfd end = { .fd = proc_watch(agent), .events = POLLIN }; /* none: just the naps */
+
 	for (int i = 0; i < WAIT_STEPS && proc_is_alive(agent); i++) {
-		nap(WAIT_STEP_MS);
+		if (poll(&end, 1, WAIT_STEP_MS) > 0) {
+			nap(WATCHED_STEP_MS);
+		}
+	}
+	if (end.fd >= 0) {
+		close(end.fd);
 	}
 	return !proc_is_alive(agent);
 }
