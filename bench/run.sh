@@ -5,7 +5,8 @@
 # The proxy has the first core, load and engine the last. Medians of ROUNDS (7).
 #
 #   cpu per request, cpu per event: the scheduler's own count (/proc/PID/task/*/schedstat)
-#   latency: from an event's stamp in the engine to its arrival, less that without a proxy
+#   latency: of a request, or from an event's stamp in the engine to its arrival; less that without
+#   a proxy. With 16 at once the proxy is the bottleneck, so that is its CPU once more.
 #   cancel: from a client's leaving to the end of its connection at the engine, CANCELS (1000) times
 #   memory: growth of RSS per stream over what the rounds left, while all streams are open
 #
@@ -80,11 +81,12 @@ cpu_us() { # PID
 }
 
 # A run and what it cost: appends to the results of NAME.
-measure() { # NAME PID PORT plain|stream|cancel [ENGINE-PORT]
+measure() { # NAME PID PORT plain|single|stream|cancel [ENGINE-PORT]
 	before=$(cpu_us "$2")
 	count=20000
 	case $4 in
 	plain) count=$requests && line=$(load "$3" plain "$requests" 16) ;;
+	single) count=1000 && line=$(load "$3" plain 1000 1) ;;
 	stream)
 		line=$(load "$3" stream 200 100 10)
 		[ "$(value events $line)" = 20000 ] || { echo "$1: $line"; exit 1; }
@@ -106,7 +108,7 @@ self=$$
 round=0
 while [ $round -lt "$rounds" ]; do
 	round=$((round + 1))
-	for kind in plain stream cancel; do
+	for kind in plain single stream cancel; do
 		measure direct $self $alone $kind $alone
 		measure nginx "$nginx_pid" $nginx_port $kind $alone
 		measure haproxy "$haproxy_pid" $haproxy_port $kind $alone
@@ -129,8 +131,10 @@ echo "| median of $rounds | nginx | HAProxy | ronzal | of nginx | of HAProxy |"
 echo '|---|---|---|---|---|---|'
 row 'CPU per request, us' plain.cpu
 row 'CPU per event, us' stream.cpu
-row 'added latency of a request, p50, us' plain.p50 minus
-row 'added latency of a request, p99, us' plain.p99 minus
+row 'added latency of a request, one at a time, p50, us' single.p50 minus
+row 'added latency of a request, one at a time, p99, us' single.p99 minus
+row 'added latency of a request, 16 at once, p50, us' plain.p50 minus
+row 'added latency of a request, 16 at once, p99, us' plain.p99 minus
 row 'added latency of an event, p50, us' stream.p50 minus
 row 'added latency of an event, p99, us' stream.p99 minus
 row 'cancel delay, p50, us' cancel.p50
