@@ -224,7 +224,7 @@ test: test-programs build e2e-deps ## unit, replay, wire, system and end-to-end 
 	@tests/run.sh $(TEST_LAYERS)
 
 .PHONY: test-programs
-test-programs: $(UNIT_TESTS) $(REPLAYS) $(TEST_TOOLS)
+test-programs: $(UNIT_TESTS) $(REPLAYS) $(TEST_TOOLS) $(BUILD)/bench/engine
 
 .PHONY: test-unit
 test-unit: $(UNIT_TESTS) ## the unit tests alone (ONLY=text: those whose name contains it)
