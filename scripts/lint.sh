@@ -68,7 +68,7 @@ c_files() { # FOLDER...
 }
 
 shell_files() {
-	find scripts tests bench deploy .ci -name node_modules -prune -o -type f -print 2>/dev/null |
+	find scripts tests bench deploy packaging .ci -name node_modules -prune -o -type f -print 2>/dev/null |
 		while read -r file; do
 			case $(head -c 20 "$file" | head -n 1) in '#!/bin/sh'* | '#!/bin/bash'*) echo "$file" ;; esac
 		done | sort
