@@ -8,10 +8,13 @@ static const char *const common_flags[] = { "--json", "--quiet", "--help" };
 
 static int unknown_flag(const struct args *a, const char *flag, struct err *err)
 {
-	struct nearest nearest = { .word = span_of(flag + strspn(flag, "-")) };
+	struct span word = span_of(flag + strspn(flag, "-"));
+	struct nearest nearest = { .word = span_split(&word, '=') };
 
 	for (size_t i = 0; i < COMMAND_FLAGS_MAX && a->command->flags[i] != NULL; i++) {
-		nearest_try(&nearest, a->command->flags[i] + 2);
+		if (span_has_prefix(span_of(a->command->flags[i]), "--")) {
+			nearest_try(&nearest, a->command->flags[i] + 2);
+		}
 	}
 	for (size_t i = 0; i < ARRAY_LEN(common_flags); i++) {
 		nearest_try(&nearest, common_flags[i] + 2);
