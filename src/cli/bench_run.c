@@ -24,7 +24,6 @@
 #define BODY_MAX_BYTES (1u << 20)
 #define GENERATED_TOKENS 64
 #define SHORT_PROMPT_TOKENS 16
-#define WARM_UP_TOKENS 8
 #define CONTEXT_SPARE_TOKENS 8
 #define ARGV_MAX 96
 
@@ -347,9 +346,13 @@ static void warm_up(struct bench_engine *e)
 	int streams = parallel < BENCH_STREAMS_MAX ? parallel : BENCH_STREAMS_MAX;
 	struct bench_series ignored = { 0 };
 
-	measure_prompt(e, bench_measures[BENCH_WARM + 1].n, &ignored);
+	for (size_t i = 0; i < BENCH_MEASURES && !e->mode->no_device; i++) {
+		if (bench_measures[i].kind == BENCH_PROMPT) {
+			measure_prompt(e, bench_measures[i].n, &ignored);
+		}
+	}
 	for (; streams > 0 && e->err.code == 0; streams /= 2) {
-		complete(e, SHORT_PROMPT_TOKENS, WARM_UP_TOKENS, streams);
+		complete(e, SHORT_PROMPT_TOKENS, GENERATED_TOKENS, streams);
 	}
 }
 
