@@ -63,6 +63,17 @@ chats() {
 }
 check both_answer_through_8000_from_the_host chats
 
+# CPU in Docker, where the stack is up, beside CPU on the host; it leaves no container behind.
+measured() {
+	mkdir -p "$T/bench/state"
+	echo '{"models":{"demo":{"model_id":"demo","file_path":"/models/ronzal-demo.gguf"}}}' >"$T/bench/state/model_registry.json"
+	RONZAL_HOME="$T/bench" RONZAL_MODEL_ROOTS="$CHECKOUT/demo" RONZAL_ENGINE="$HOST_ENGINE" \
+		timeout 400 "$RONZAL_BUILD/ronzal" bench demo --runs 1 --json >"$T/out" 2>&1 || { cat "$T/out"; return 1; }
+	grep -q '"mode":"cpu (docker)","startup":.*{"start":"warm","ms":[1-9].*"streams":1,"tokens_per_second":[1-9].*"mode":"cpu","startup"' \
+		"$T/out" && [ -z "$(docker ps -aq --filter name=ronzal-bench)" ] || { cat "$T/out"; return 1; }
+}
+check bench_measures_the_cpu_in_docker_beside_the_host measured
+
 # With the key that a container needs, and no other tool than bash.
 other_container() {
 	key=$(docker exec "$(container backend)" /usr/bin/ronzal keys add test --json | grep -o 'rz-[A-Za-z0-9_-]*' | head -1)
