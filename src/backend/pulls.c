@@ -99,10 +99,11 @@ static void on_added(void *user, const struct err *err)
 static void take(struct entry *e, const struct pull *now)
 {
 	struct pulls *p = e->pulls;
-	struct pull before = e->pull;
+	char id[sizeof(e->pull.id)];
 
+	memcpy(id, e->pull.id, sizeof(id));
 	e->pull = *now;
-	memcpy(e->pull.id, before.id, sizeof(before.id));
+	memcpy(e->pull.id, id, sizeof(id));
 	if (now->phase == PULL_DONE) {
 		e->pull.phase = PULL_CHECKING; /* it is done when it can be started */
 		hold(e);
@@ -110,9 +111,7 @@ static void take(struct entry *e, const struct pull *now)
 	} else if (pull_phase_is_running(now->phase)) {
 		timer_start(&e->timer, ASK_MS);
 	}
-	if (memcmp(&before, &e->pull, sizeof(before)) != 0) {
-		tell(p);
-	}
+	tell(p);
 }
 
 /* The host being away is no verdict on the download. */
@@ -214,7 +213,7 @@ int pulls_start(struct pulls *p, const char *source, const struct pull **ret_pul
 	struct span repo, name;
 	size_t count = 0;
 
-	if (!hub_source(span_of(source), NULL, &repo, &name)) {
+	if (!hub_source(span_of(source), &repo, &name)) {
 		return err_set(err, ERR_INVALID,
 			       "model: \"%.200s\" is neither ORG/REPO nor ORG/REPO:QUANT", source);
 	}

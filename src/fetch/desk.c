@@ -112,7 +112,7 @@ int desk_ask(struct desk *d, const char *source, enum desk_wish wish, struct mem
 		j = NULL;
 	}
 	*ret_pull = NULL;
-	if (!hub_source(span_of(source), NULL, &repo, &name)) {
+	if (!hub_source(span_of(source), &repo, &name)) {
 		return err_set(err, ERR_INVALID,
 			       "\"%.200s\" is neither ORG/REPO nor ORG/REPO:QUANT", source);
 	}

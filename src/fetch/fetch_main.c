@@ -212,7 +212,7 @@ static int run_repo(struct job *j, struct span repo, struct span name, struct er
 	struct buf answer;
 
 	buf_init(&answer, HUB_ANSWER_MAX_BYTES);
-	int status = transfer_text(j->transfer, what, url, &answer, err);
+	int status = transfer_text(j->transfer, what, url, 0, 0, &answer, err);
 
 	if (status == 0) {
 		status = hub_read(&r, repo, buf_span(&answer), err);
@@ -356,7 +356,7 @@ static int run(struct job *j, struct err *err)
 		return err->code;
 	}
 	report_say(&j->report);
-	if (hub_source(source, j->endpoint, &repo, &name)) {
+	if (hub_source(source, &repo, &name)) {
 		return run_repo(j, repo, name, err);
 	}
 	if (span_has_prefix(source, "https://") || span_has_prefix(source, "http://")) {

@@ -25,8 +25,8 @@ static ssize_t read_head(void *context, uint64_t offset, void *to, size_t len)
 	}
 	if (offset < h->offset || offset >= h->offset + h->window.len) {
 		h->offset = offset;
-		if (transfer_window(h->transfer, h->what, h->url, offset, WINDOW_BYTES, &h->window,
-				    NULL) != 0 ||
+		if (transfer_text(h->transfer, h->what, h->url, offset, WINDOW_BYTES, &h->window,
+				  NULL) != 0 ||
 		    h->window.len == 0) {
 			return ERR_CLOSED;
 		}

@@ -4,7 +4,6 @@
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <strings.h>
 
 #include "base/json.h"
 #include "base/mem.h"
@@ -27,35 +26,15 @@ static bool is_word(struct span s)
 	       span_find(s, "--") == s.len && span_find(s, "..") == s.len;
 }
 
-bool hub_source(struct span text, const char *endpoint, struct span *ret_repo,
-		struct span *ret_name)
+bool hub_source(struct span text, struct span *ret_repo, struct span *ret_name)
 {
-	static const char *const views[] = { "resolve/main/", "blob/main/", "tree/main" };
-	struct span rest = text, name = SPAN_LIT("");
-	bool is_url =
-		endpoint != NULL && span_has_prefix(text, endpoint) && text.len > strlen(endpoint);
+	struct span name = text, repo = span_split(&name, ':');
+	struct span second = repo, first = span_split(&second, '/');
 
-	if (is_url) {
-		rest = span_from(text, strlen(endpoint) + 1);
-		rest.len = span_find_char(rest, '?');
-	} else {
-		rest.len = span_find_char(rest, ':');
-		name = span_from(text, rest.len + 1);
-	}
-	struct span tail = rest;
-	struct span org = span_split(&tail, '/'), repo = span_split(&tail, '/');
-
-	for (size_t i = 0; is_url && tail.ptr != NULL && i < ARRAY_LEN(views); i++) {
-		if (span_has_prefix(tail, views[i])) {
-			name = span_from(tail, strlen(views[i]));
-			tail = (struct span){ 0 };
-		}
-	}
-	if (tail.len > 0 || !is_word(org) || !is_word(repo) ||
-	    (rest.len < text.len && !is_url && name.len == 0)) {
+	if (!is_word(first) || !is_word(second) || (name.ptr != NULL && name.len == 0)) {
 		return false;
 	}
-	*ret_repo = (struct span){ org.ptr, (size_t)(repo.ptr - org.ptr) + repo.len };
+	*ret_repo = repo;
 	*ret_name = name;
 	return true;
 }
@@ -239,22 +218,26 @@ static bool is_same_model(const struct hub_file *a, const struct hub_file *b)
 	return len == (size_t)(y.ptr - b->path) + y.len && strncmp(a->path, b->path, len) == 0;
 }
 
+static struct span quantization_of(const struct hub_repo *r, size_t model)
+{
+	return hub_quantization(span_of(r->files[r->models[model].first].path));
+}
+
 static void name_models(struct hub_repo *r)
 {
 	for (size_t i = 0; i < r->model_count; i++) {
-		struct span path = span_of(r->files[r->models[i].first].path);
-		struct span quantization = hub_quantization(path);
-		bool is_alone = quantization.len > 0;
+		char *name = r->models[i].name;
+		bool is_alone;
 
+		span_copy(quantization_of(r, i), name, sizeof(r->models[i].name));
+		is_alone = name[0] != '\0';
 		for (size_t k = 0; is_alone && k < r->model_count; k++) {
-			struct span other =
-				hub_quantization(span_of(r->files[r->models[k].first].path));
-
-			is_alone = k == i || other.len != quantization.len ||
-				   strncasecmp(other.ptr, quantization.ptr, other.len) != 0;
+			is_alone = k == i || !span_is_nocase(quantization_of(r, k), name);
 		}
-		span_copy(is_alone ? quantization : stem_of(path), r->models[i].name,
-			  sizeof(r->models[i].name));
+		if (!is_alone) {
+			span_copy(stem_of(span_of(r->files[r->models[i].first].path)), name,
+				  sizeof(r->models[i].name));
+		}
 	}
 }
 

@@ -47,13 +47,8 @@ struct hub_repo {
 	const struct hub_file *projector; /* NULL: none; F16 before others */
 };
 
-/*
- * Takes apart ORG/REPO, ORG/REPO:NAME and the addresses of a repository or of a file in it at this
- * endpoint (NULL: no addresses), as people copy them from its pages. False: it is neither. Borrowed
- * from text.
- */
-bool hub_source(struct span text, const char *endpoint, struct span *ret_repo,
-		struct span *ret_name);
+/* Takes apart ORG/REPO and ORG/REPO:NAME. False: it is neither. Borrowed from text. */
+bool hub_source(struct span text, struct span *ret_repo, struct span *ret_name);
 
 /* Reads the hub's answer. ERR_PROTOCOL; ERR_NOT_FOUND when there is no GGUF in it. */
 int hub_read(struct hub_repo *r, struct span repo, struct span answer, struct err *err);

@@ -23,7 +23,6 @@ struct transfer {
 	char why[CURL_ERROR_SIZE];
 	struct buf *text;	    /* where what comes goes to, or ... */
 	struct transfer_file *file; /* ... */
-	uint64_t window_bytes;	    /* text: enough after so many; 0: all of it */
 	uint64_t got_bytes;	    /* of this try */
 	int write_status;	    /* why our side ended it */
 };
@@ -71,8 +70,6 @@ static size_t on_write(char *bytes, size_t one, size_t len, void *user)
 	t->got_bytes += len;
 	if (t->file != NULL) {
 		t->write_status = put_file(t, bytes, len);
-	} else if (t->window_bytes > 0 && t->got_bytes > t->window_bytes) {
-		t->write_status = ERR_FULL; /* a server that knows no ranges says all */
 	} else if (t->text != NULL) {
 		t->write_status = buf_add(t->text, bytes, len);
 	}
@@ -329,7 +326,6 @@ static void prepare(struct transfer *t, const char *url)
 
 	t->text = NULL;
 	t->file = NULL;
-	t->window_bytes = 0;
 	curl_easy_reset(t->curl);
 	curl_easy_setopt(t->curl, CURLOPT_ERRORBUFFER, t->why);
 	curl_easy_setopt(t->curl, CURLOPT_WRITEFUNCTION, on_write);
@@ -349,26 +345,20 @@ static void prepare(struct transfer *t, const char *url)
 	}
 }
 
-int transfer_text(struct transfer *t, const char *what, const char *url, struct buf *out,
-		  struct err *err)
-{
-	prepare(t, url);
-	curl_easy_setopt(t->curl, CURLOPT_ACCEPT_ENCODING, "");
-	t->text = out;
-	return perform(t, what, url, err);
-}
-
-int transfer_window(struct transfer *t, const char *what, const char *url, uint64_t offset,
-		    size_t len, struct buf *out, struct err *err)
+int transfer_text(struct transfer *t, const char *what, const char *url, uint64_t from, size_t len,
+		  struct buf *out, struct err *err)
 {
 	char range[64];
 
-	snprintf(range, sizeof(range), "%llu-%llu", (unsigned long long)offset,
-		 (unsigned long long)(offset + len - 1));
 	prepare(t, url);
-	curl_easy_setopt(t->curl, CURLOPT_RANGE, range);
+	if (len > 0) {
+		snprintf(range, sizeof(range), "%llu-%llu", (unsigned long long)from,
+			 (unsigned long long)(from + len - 1));
+		curl_easy_setopt(t->curl, CURLOPT_RANGE, range);
+	} else {
+		curl_easy_setopt(t->curl, CURLOPT_ACCEPT_ENCODING, "");
+	}
 	t->text = out;
-	t->window_bytes = len;
 	return perform(t, what, url, err);
 }
 

@@ -36,12 +36,12 @@ void transfer_destroy(struct transfer *t); /* NULL is fine */
 /*
  * All of them: 0; ERR_UNAUTHENTICATED, ERR_DENIED, ERR_NOT_FOUND, ERR_RATE, ERR_UNAVAILABLE and so
  * on, with one line that says what to do. `what` names for people what is asked for.
+ *
+ * transfer_text: `len` bytes from there (the server must know ranges), or with 0 all; ERR_PROTOCOL
+ * when they do not fit.
  */
-int transfer_text(struct transfer *t, const char *what, const char *url, struct buf *out,
-		  struct err *err);
-/* Up to `len` bytes from offset. */
-int transfer_window(struct transfer *t, const char *what, const char *url, uint64_t offset,
-		    size_t len, struct buf *out, struct err *err);
+int transfer_text(struct transfer *t, const char *what, const char *url, uint64_t from, size_t len,
+		  struct buf *out, struct err *err);
 
 /* Size and validator of a file that no hub describes. "" where the server says none. */
 int transfer_look(struct transfer *t, const char *what, const char *url, uint64_t *ret_bytes,

@@ -210,11 +210,6 @@ takes_the_address_of_a_file() {
 		cmp "$T/repos/tiny/Tiny-F16.gguf" "$T/models/Tiny-F16.gguf" &&
 		registered 'yes .*/models/Tiny-F16.gguf' && has 'bytes=[1-9][0-9]*- ' "$T/log"
 }
-takes_the_address_of_a_page_of_the_hub() {
-	fresh
-	pull "$HF_ENDPOINT/good/tiny/blob/main/Tiny-Q8_0.gguf" &&
-		cmp "$T/repos/tiny/Tiny-Q8_0.gguf" "$(snapshot good/tiny Tiny-Q8_0.gguf)"
-}
 says_when_there_is_no_room() {
 	[ "$(id -u)" = 0 ] && mkdir -p "$T/small" && mount -t tmpfs -o size=1m none "$T/small" 2>/dev/null ||
 		{ echo '# no mount here' && return 0; }
@@ -340,7 +335,7 @@ for name in lists_what_there_is_with_a_verdict_for_this_machine \
 	finds_damage_in_what_was_there_before never_lets_two_write_to_one_file \
 	waits_as_long_as_the_hub_asks gives_the_token_to_the_hub_alone \
 	finds_the_token_of_the_hubs_own_login takes_the_address_of_a_file \
-	takes_the_address_of_a_page_of_the_hub says_when_there_is_no_room \
+	says_when_there_is_no_room \
 	is_small_and_keeps_up_with_curl; do
 	check $name $name
 done
