@@ -37,13 +37,13 @@ static void on_change(void *user, const struct pull *p)
 {
 	struct job *j = user;
 
-	j->pull = *p;
-	if (!pull_phase_is_running(p->phase)) {
+	j->pull = *p; /* which goes with the puller */
+	if (j->pull.phase == PULL_FAILED) {
+		log_warn("%s: %s", j->pull.source, j->pull.error);
+	}
+	if (!pull_phase_is_running(j->pull.phase)) {
 		puller_close(j->puller);
 		j->puller = NULL;
-	}
-	if (p->phase == PULL_FAILED) {
-		log_warn("%s: %s", p->source, p->error);
 	}
 }
 

@@ -22,7 +22,7 @@ struct puller_options {
 	const char *source;
 	struct memory_machine machine; /* that is to run it */
 	uint32_t cache_ram_mib;
-	/* At each change; once it no longer runs, for the last time. */
+	/* At each change; once it no longer runs, for the last time. p goes with the puller. */
 	void (*on_change)(void *user, const struct pull *p);
 	void *user;
 };
