@@ -264,6 +264,66 @@ static void ollamas_store_is_read_by_its_manifests(void **state)
 	free(evil);
 }
 
+static void lm_studios_and_llama_cpps_folders_are_read(void **state)
+{
+	const char *root = *state;
+
+	put_gguf(root, ".lmstudio/models/lmstudio-community/Qwen3-4B-GGUF/Qwen3-4B-Q4_K_M.gguf",
+		 &qwen);
+	put_gguf(root, ".lmstudio/models/lmstudio-community/Qwen3-4B-GGUF/mmproj-Qwen3-F16.gguf",
+		 &eyes);
+	put_gguf(root, "llama.cpp/ggml-org_Llama-3.2-3B_llama-3.2-3b-q8_0.gguf", &llama);
+	put(root, "llama.cpp/manifest=ggml-org=Llama-3.2-3B=latest.json", SPAN_LIT("{}"));
+	char *studio = fs_join(root, ".lmstudio/models"), *cpp = fs_join(root, "llama.cpp");
+	struct scan s = scan(studio);
+	struct err err;
+
+	assert_int_equal(scan_folder(&s, cpp, &err), 0);
+	assert_int_equal(s.count, 2);
+	assert_int_equal(s.models[0].store, SCAN_LM_STUDIO);
+	assert_string_equal(s.models[0].name, "Qwen3-4B-Q4_K_M");
+	assert_non_null(s.models[0].mmproj_path);
+	assert_int_equal(s.models[1].store, SCAN_FOLDER);
+	assert_null(s.models[1].mmproj_path);
+	assert_int_equal(s.problem_count, 0);
+	scan_finish(&s);
+	free(studio);
+	free(cpp);
+}
+
+/* A copy of a registered model is that model; one that lies out of sight goes by its name. */
+static void single_models_are_added_once_and_enabled(void **state)
+{
+	const char *root = *state;
+	char id[REGISTRY_ID_MAX_BYTES], *copy = fs_join(root, "b/copy.gguf");
+	struct registry r;
+	struct err err = { 0 };
+
+	put_gguf(root, "a/model.gguf", &qwen);
+	put_gguf(root, "b/copy.gguf", &qwen);
+	put_gguf(root, "eyes.gguf", &eyes);
+	registry_init_empty(&r, 8080, 8099);
+	assert_int_equal(scan_add(&r, "/models/a/model.gguf", "", root, id, &err), 0);
+	assert_string_equal(id, "qwen3-4b-q4_k_m");
+	assert_true(r.models[0].enabled);
+	r.models[0].enabled = false;
+	assert_int_equal(scan_add(&r, copy, "", root, id, &err), 0);
+	assert_string_equal(id, "qwen3-4b-q4_k_m");
+	assert_true(r.models[0].enabled);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(scan_add(&r, "/host/Far-3B-Q8_0.gguf", "/host/eye.gguf", root, id,
+					  &err),
+				 0);
+		assert_string_equal(id, "far-3b-q8_0");
+	}
+	assert_int_equal(r.count, 2);
+	assert_string_equal(r.models[1].mmproj_path, "/host/eye.gguf");
+	assert_int_equal(scan_add(&r, "/models/eyes.gguf", "", root, id, &err), ERR_INVALID);
+	assert_non_null(strstr(err.text, "not a model by itself"));
+	registry_finish(&r);
+	free(copy);
+}
+
 static void circles_copies_and_strange_files_do_no_harm(void **state)
 {
 	const char *root = *state;
@@ -369,6 +429,8 @@ int main(void)
 		IN_ROOT(ollamas_store_is_read_by_its_manifests),
 		IN_ROOT(circles_copies_and_strange_files_do_no_harm),
 		IN_ROOT(found_models_are_merged_and_nothing_is_renamed),
+		IN_ROOT(lm_studios_and_llama_cpps_folders_are_read),
+		IN_ROOT(single_models_are_added_once_and_enabled),
 		cmocka_unit_test(a_folder_that_is_not_there_is_said),
 	};
 
