@@ -334,7 +334,7 @@ static void a_silent_upstream_has_until_its_deadline(void **state)
 	WAIT_FOR(&s, peer_status(&client) == 504 && peer_is_done(&up));
 	assert_true(loop_now_us() - start_us >= (SHORT_MS - CLOCK_MS) * 1000);
 	end(&client, &up);
-	/* Each byte gives an answer time anew, until it stops. Four gaps are longer than the limit. */
+	/* Each byte gives an answer time anew, until it stops; five gaps are longer than that. */
 	begin(&s, &client, &up, GET_PROXY);
 	peer_say(&s, &up, OK_CHUNKED);
 	start_us = loop_now_us();
