@@ -37,7 +37,9 @@ static void on_account(void *user, const struct account *a)
 	struct backend *b = user;
 
 	metrics_account(b->metrics, a);
-	usage_account(b->usage, a);
+	if (!usage_account(b->usage, a)) {
+		metrics_not_kept(b->metrics);
+	}
 	events_account(b->events, a);
 }
 

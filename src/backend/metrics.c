@@ -55,6 +55,7 @@ struct metrics {
 	struct client *client;
 	struct model_metrics *models;
 	size_t count;
+	uint64_t not_kept;
 	uint64_t fetched_ms;
 	int fetching; /* engines that have not answered yet */
 	struct fetch *fetches;
@@ -137,6 +138,11 @@ void metrics_account(struct metrics *m, const struct account *a)
 #undef COUNT
 }
 
+void metrics_not_kept(struct metrics *m)
+{
+	m->not_kept++;
+}
+
 void metrics_gap(struct metrics *m, const char *model, uint64_t gap_us)
 {
 	struct model_metrics *mm = metrics_of(m, model);
@@ -200,6 +206,9 @@ static void write_requests(const struct metrics *m, struct buf *out)
 		      "of these, taken from a cache");
 	write_counter(out, m, "ronzal_generated_tokens_total",
 		      offsetof(struct model_metrics, generated_tokens), "tokens generated");
+	head(out, "ronzal_requests_not_kept_total", "counter",
+	     "requests that the usage database had no room for");
+	buf_printf(out, "ronzal_requests_not_kept_total %llu\n", (unsigned long long)m->not_kept);
 	head(out, "ronzal_errors_total", "counter", "requests that failed, by class");
 	for (size_t i = 0; i < m->count; i++) {
 #define WRITE(class, from, to) \

@@ -25,6 +25,7 @@ void metrics_close(struct metrics *m); /* NULL is fine */
 
 /* For struct account_sink. */
 void metrics_account(struct metrics *m, const struct account *a);
+void metrics_not_kept(struct metrics *m); /* usage had no room for a request */
 void metrics_gap(struct metrics *m, const char *model, uint64_t gap_us);
 
 /*

@@ -67,7 +67,7 @@ struct usage {
 	struct loop *loop;
 	sqlite3 *db;
 	struct err err;
-	uint64_t next_id, dropped;
+	uint64_t next_id;
 	struct account *accounts; /* waiting to be written */
 	size_t account_count, account_room;
 	struct start_row *starts;
@@ -470,7 +470,6 @@ static void on_flush(struct timer *t)
 static bool has_room(struct usage *u)
 {
 	if (u->err.code != 0 || u->account_count + u->start_count >= USAGE_QUEUE_MAX) {
-		u->dropped++;
 		return false;
 	}
 	if (!timer_is_on(&u->flush)) {
@@ -479,15 +478,19 @@ static bool has_room(struct usage *u)
 	return true;
 }
 
-void usage_account(struct usage *u, const struct account *a)
+bool usage_account(struct usage *u, const struct account *a)
 {
-	if (a->phase == ACCOUNT_DONE && has_room(u)) {
+	bool is_done = a->phase == ACCOUNT_DONE;
+	bool is_kept = is_done && has_room(u);
+
+	if (is_kept) {
 		if (u->account_count == u->account_room) {
 			u->account_room = u->account_room * 2 + 16;
 			u->accounts = mem_resize(u->accounts, u->account_room, sizeof(*a));
 		}
 		u->accounts[u->account_count++] = *a;
 	}
+	return is_kept || !is_done;
 }
 
 /* Starts */
@@ -617,11 +620,6 @@ void usage_close(struct usage *u)
 const struct err *usage_error(const struct usage *u)
 {
 	return &u->err;
-}
-
-uint64_t usage_dropped(const struct usage *u)
-{
-	return u->dropped;
 }
 
 uint64_t usage_next_id(const struct usage *u)

@@ -4,7 +4,7 @@
  * SQLite. This is the only user of sqlite3.h.
  *
  * Nothing waits for the disk: accounts and starts go into a bounded queue that a thread empties in
- * batches (what does not fit is dropped and counted), questions are answered from that thread too.
+ * batches (what does not fit is dropped, and said), questions are answered from that thread too.
  * A database that cannot be used says so once and answers with its error from then on.
  */
 #ifndef BACKEND_USAGE_H
@@ -25,11 +25,11 @@ struct usage;
 struct usage *usage_open(struct loop *loop, const char *path);
 void usage_close(struct usage *u);		      /* writes what waits; NULL is fine */
 const struct err *usage_error(const struct usage *u); /* code 0: it works */
-uint64_t usage_dropped(const struct usage *u);
-uint64_t usage_next_id(const struct usage *u); /* for accounts: above all that are kept */
+uint64_t usage_next_id(const struct usage *u);	      /* for accounts: above all that are kept */
 
-void usage_account(struct usage *u, const struct account *a); /* those that are DONE */
-void usage_server(struct usage *u, const struct server *s);   /* at each change: keeps starts */
+/* Keeps those that are DONE; false: there was no room, and it is not kept. */
+bool usage_account(struct usage *u, const struct account *a);
+void usage_server(struct usage *u, const struct server *s); /* at each change: keeps starts */
 
 enum usage_what { USAGE_REQUESTS, USAGE_BUCKETS, USAGE_STARTS };
 
