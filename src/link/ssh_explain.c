@@ -10,49 +10,45 @@
  * those of ssh 8.4 to 10; where none is found the words themselves are passed on.
  */
 static const struct {
-	const char *words;
+	const char *words, *or_words;
 	int code;
 	const char *sentence;
 } causes[] = {
-	{ "Host key verification failed", ERR_DENIED,
+	{ "Host key verification failed", "HOST IDENTIFICATION HAS CHANGED", ERR_DENIED,
 	  "the host shows another ssh key than the one pinned at set-up. If you changed it "
 	  "yourself, "
 	  "run setup-ssh-automation.sh on the host; if not, somebody may be in between" },
-	{ "HOST IDENTIFICATION HAS CHANGED", ERR_DENIED,
-	  "the host shows another ssh key than the one pinned at set-up. If you changed it "
-	  "yourself, "
-	  "run setup-ssh-automation.sh on the host; if not, somebody may be in between" },
-	{ "UNPROTECTED PRIVATE KEY", ERR_DENIED,
+	{ "UNPROTECTED PRIVATE KEY", NULL, ERR_DENIED,
 	  "ssh refuses the private key because others can read it. On the host: "
 	  "setup-ssh-automation.sh" },
-	{ "Load key", ERR_DENIED,
+	{ "Load key", NULL, ERR_DENIED,
 	  "ssh cannot read the private key: it must belong to the user that the container runs as. "
 	  "On the host: setup-ssh-automation.sh" },
-	{ "Permission denied", ERR_DENIED,
+	{ "Permission denied", "Too many authentication failures", ERR_DENIED,
 	  "the host does not accept ronzal's key. On the host: setup-ssh-automation.sh --check" },
-	{ "Too many authentication failures", ERR_DENIED,
-	  "the host does not accept ronzal's key. On the host: setup-ssh-automation.sh --check" },
-	{ "No user exists for uid", ERR_INVALID,
+	{ "No user exists for uid", NULL, ERR_INVALID,
 	  "ssh does not know the user that the container runs as. On the host: "
 	  "setup-ssh-automation.sh, then docker-compose up -d" },
-	{ "Can't open user config file", ERR_NOT_FOUND,
+	{ "Can't open user config file", NULL, ERR_NOT_FOUND,
 	  "there is no ssh configuration: set-up was not run. On the host: "
 	  "./scripts/setup-ssh-automation.sh, then docker-compose up -d" },
-	{ "Could not resolve hostname", ERR_UNAVAILABLE,
+	{ "Could not resolve hostname", NULL, ERR_UNAVAILABLE,
 	  "the host's name is not known here. In docker-compose.yml, extra_hosts must have "
 	  "host.docker.internal:host-gateway" },
-	{ "Connection refused", ERR_UNAVAILABLE,
+	{ "Connection refused", "kex_exchange_identification", ERR_UNAVAILABLE,
 	  "no sshd answers on the host. macOS: switch on Remote Login; Linux: start sshd" },
-	{ "kex_exchange_identification", ERR_UNAVAILABLE,
-	  "no sshd answers on the host. macOS: switch on Remote Login; Linux: start sshd" },
-	{ "not responding", ERR_UNAVAILABLE, "the host no longer answers. It may be asleep" },
-	{ "timed out", ERR_UNAVAILABLE,
+	{ "not responding", NULL, ERR_UNAVAILABLE, "the host no longer answers. It may be asleep" },
+	{ "timed out", NULL, ERR_UNAVAILABLE,
 	  "the host does not answer. It may be asleep, or a firewall keeps containers from its "
 	  "sshd" },
-	{ "No route to host", ERR_UNAVAILABLE, "there is no way from this container to the host" },
-	{ "Network is unreachable", ERR_UNAVAILABLE,
+	{ "No route to host", "Network is unreachable", ERR_UNAVAILABLE,
 	  "there is no way from this container to the host" },
 };
+
+static bool holds(struct span said, const char *words)
+{
+	return words != NULL && span_find(said, words) < said.len;
+}
 
 /* The last line that is not empty, for a person. */
 static struct span last_line(struct span said)
@@ -78,7 +74,7 @@ void ssh_explain(int exit_code, struct span said, struct err *ret_why)
 	struct span line = last_line(said);
 
 	for (size_t i = 0; exit_code == SSH_EXIT_OWN && i < ARRAY_LEN(causes); i++) {
-		if (span_find(said, causes[i].words) < said.len) {
+		if (holds(said, causes[i].words) || holds(said, causes[i].or_words)) {
 			err_set(ret_why, causes[i].code, "%s", causes[i].sentence);
 			return;
 		}

@@ -7,12 +7,8 @@ cd "$(dirname "$0")/../.." || exit 1
 . tests/lib/sshd.sh
 . tests/lib/docker.sh
 . tests/lib/docker-host.sh
-RONZAL_BUILD=${RONZAL_BUILD:-$PWD/build}
-docker_begin
-docker_needs_ports
-docker_images >"$T/images" || { cat "$T/images"; exit 1; }
 exec 3>&1
-host_begin 1000 19598
+seed_begin 1000 19598
 
 before_set_up() {
 	up frontend backend host-api || return 1
@@ -44,17 +40,7 @@ set_up() {
 }
 check the_set_up_script_runs_as_a_plain_user set_up
 
-on_the_host() {
-	set_mode true
-	up frontend backend host-api || return 1
-	within 60 curl -sf "$API/ready" >/dev/null || { curl -s "$API/ready"; return 1; }
-	curl -s -m 120 -X POST "$API/api/models/servers/start-all?wait=60" >"$T/out"
-	[ "$(host_engines | grep -c .)" -eq 2 ] || { cat "$T/out"; return 1; }
-	for port in 8080 8081; do
-		curl -sf "http://127.0.0.1:$port/health" >/dev/null || { echo "nothing on $port"; return 1; }
-	done
-}
-check start_all_runs_two_llama_servers_on_8080_and_8081_outside_docker logs_on_failure on_the_host
+check start_all_runs_two_llama_servers_on_8080_and_8081_outside_docker logs_on_failure starts_all_on_the_host
 
 chats() {
 	for model in ronzal-demo ronzal-demo-2; do

@@ -3,9 +3,32 @@
 # The host's side of the Docker tests: a user of his own with a home, and a real sshd on the Docker
 # bridge that lets him in. Sourced after tests/lib/docker.sh; needs root.
 #
+#   seed_begin UID PORT    docker_begin, docker_images, host_begin
+#   starts_all_on_the_host
 #   host_begin UID PORT    adds the user, starts sshd; $HOST_HOME, $HOST_ENGINE (llama-server)
 #   as_host COMMAND...     runs it as that user, in $CHECKOUT, with his environment
 #   host_end               ends sshd, the agent, the engines; removes the user
+
+# The images, that user, and this machine's ports: what a test of the whole path begins with.
+seed_begin() { # UID PORT
+	RONZAL_BUILD=${RONZAL_BUILD:-$PWD/build}
+	docker_begin
+	docker_needs_ports
+	docker_images >"$T/images" || { cat "$T/images"; exit 1; }
+	host_begin "$1" "$2"
+}
+
+# The seed's edit and its call: two engines on the host, 8080 and 8081.
+starts_all_on_the_host() {
+	set_mode true
+	up frontend backend host-api || return 1
+	within 60 curl -sf "$API/ready" >/dev/null || { curl -s "$API/ready"; return 1; }
+	curl -s -m 120 -X POST "$API/api/models/servers/start-all?wait=60" >"$T/out"
+	[ "$(host_engines | grep -c .)" -eq 2 ] || { cat "$T/out"; return 1; }
+	for engine_port in 8080 8081; do
+		curl -sf "http://127.0.0.1:$engine_port/health" >/dev/null || { echo "nothing on $engine_port"; return 1; }
+	done
+}
 
 host_begin() { # UID PORT
 	[ "$(id -u)" -eq 0 ] || docker_skip 'needs root, to be the host and one of its users'
