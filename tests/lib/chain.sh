@@ -93,6 +93,8 @@ pids() {
 	"$RONZAL" status --json 2>/dev/null | grep -o '"pid": *[1-9][0-9]*' | tr -dc '0-9\n' | sort
 }
 
+agent_pid() { "$RONZAL" service status | sed -n 's/.*(pid \([0-9]*\)).*/\1/p'; }
+
 count_pids() { [ "$(pids | grep -c .)" -eq "$1" ]; }
 
 chat() { # MODEL

@@ -27,6 +27,23 @@ starts_both() {
 }
 check start_runs_two_engines_with_keys starts_both
 
+listeners() { # PID[,PID]...
+	lsof -nP -a -iTCP -sTCP:LISTEN -p "$1" -Fn | sed -n 's/^n//p' | sort
+}
+listens_where_it_should() {
+	listeners "$HOSTAPI,$BACKEND_PID,$(agent_pid)" >"$T/listeners"
+	printf '127.0.0.1:%s\n' "$HOSTAPI_PORT" "$BACKEND_PORT" | diff - "$T/listeners" || return 1
+	for pid in $(pids); do
+		listeners "$pid" >"$T/listeners"
+		grep -q '^127\.0\.0\.1:' "$T/listeners" && ! grep -q '^\*\|^0\.0\|^\[' "$T/listeners" || { cat "$T/listeners"; return 1; }
+	done
+}
+if command -v lsof >/dev/null 2>&1; then
+	check listeners_are_exactly_those_configured listens_where_it_should
+else
+	skip listeners_are_exactly_those_configured 'no lsof here: scripts/deps.sh --test'
+fi
+
 works_with_its_key() {
 	post credentials '{"models":["demo"]}' >"$T/out"
 	answered 200 || return 1

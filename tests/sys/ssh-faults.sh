@@ -114,7 +114,7 @@ check a_second_controller_is_told_that_the_host_is_taken two_controllers
 asleep() {
 	post start >/dev/null
 	before=$(pids)
-	agent=$("$RONZAL" service status | sed -n 's/.*(pid \([0-9]*\)).*/\1/p')
+	agent=$(agent_pid)
 	kill -STOP "$agent" || return 1
 	away 'gave no sign\|no longer answers' kill -CONT "$agent" || return 1
 	[ "$before" = "$(pids)" ] || { echo "were $before, are $(pids)"; return 1; }
