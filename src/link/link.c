@@ -132,8 +132,8 @@ static void on_hello(struct link *l, const struct wire_event *e)
 		link_lose(l, &err);
 		return;
 	}
-	log_info("%s: up, version %s, generation %llu", l->peer, e->hello.agent,
-		 (unsigned long long)e->hello.generation);
+	log_info("%s: up%s%s", l->peer, e->hello.agent[0] != '\0' ? ", version " : "",
+		 e->hello.agent);
 	l->state = LINK_UP;
 	l->down = (struct err){ 0 };
 	l->losses = 0;
