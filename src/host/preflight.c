@@ -83,24 +83,26 @@ int preflight_find_engine(const char *engine_path, char ret_path[FS_PATH_MAX_BYT
 
 /* The model */
 
-/*
- * The next step when a file cannot be read. -EPERM: the user may, programs in the background may
- * not, and macOS asks nobody about them (TCC).
- */
-static void explain_refusal(struct preflight *p, const char *path, int status)
+void preflight_explain_refusal(int status, const char *path, const char *home, char *text,
+			       size_t room)
 {
-	const char *guarded = darwin_guarded_folder(path, getenv("HOME"));
+	const char *guarded = darwin_guarded_folder(path, home);
 
 	if (status == -EPERM) {
-		snprintf(p->next_step, sizeof(p->next_step),
+		snprintf(text, room,
 			 "move it out of %s, or allow ronzal in System Settings > Privacy & "
 			 "Security > Full Disk Access",
 			 guarded != NULL ? guarded : "that folder");
 	} else {
-		snprintf(p->next_step, sizeof(p->next_step), "%s",
+		snprintf(text, room, "%s",
 			 status == -EACCES ? "make it readable for the user who runs ronzal"
 					   : "download it again");
 	}
+}
+
+static void explain_refusal(struct preflight *p, const char *path, int status)
+{
+	preflight_explain_refusal(status, path, getenv("HOME"), p->next_step, sizeof(p->next_step));
 }
 
 static int resolve_inside(const struct preflight *p, const char *path,

@@ -70,6 +70,13 @@ void preflight_close(struct preflight *p);
 int preflight_check_files(const struct preflight_options *options, const struct model *model,
 			  struct preflight *ret_found);
 
+/*
+ * The next step when a model's file cannot be read. -EPERM: the user may, programs in the
+ * background may not, and macOS asks nobody about them (TCC). `home` may be NULL.
+ */
+void preflight_explain_refusal(int status, const char *path, const char *home, char *text,
+			       size_t room);
+
 /* Where llama-server is: 0, or ERR_NO_ENGINE with what to install. Blocks. */
 int preflight_find_engine(const char *engine_path, char ret_path[FS_PATH_MAX_BYTES],
 			  struct engine_stamp *ret_stamp, struct err *err);

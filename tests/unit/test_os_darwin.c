@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* The kernel's numbers and the paths of a Mac, on any system. */
+/* The kernel's numbers, the paths and the refusals of a Mac, on any system. */
+#include <errno.h>
 #include <string.h>
 
 #include "unit.h"
 
+#include "host/preflight.h"
 #include "os/darwin.h"
 
 #define GIB ((uint64_t)1 << 30)
@@ -84,6 +86,23 @@ static void guarded_folders_are_known_by_name(void **state)
 	assert_null(darwin_guarded_folder("/Users/ann/Documents/a.gguf", NULL));
 }
 
+static void a_refused_model_is_explained_by_where_it_lies(void **state)
+{
+	char text[256];
+
+	(void)state;
+	preflight_explain_refusal(-EPERM, "/Users/ann/Documents/a.gguf", "/Users/ann", text,
+				  sizeof(text));
+	assert_string_equal(text, "move it out of Documents, or allow ronzal in System Settings > "
+				  "Privacy & Security > Full Disk Access");
+	preflight_explain_refusal(-EPERM, "/srv/a.gguf", "/Users/ann", text, sizeof(text));
+	assert_non_null(strstr(text, "move it out of that folder"));
+	preflight_explain_refusal(-EACCES, "/Users/ann/Documents/a.gguf", NULL, text, sizeof(text));
+	assert_string_equal(text, "make it readable for the user who runs ronzal");
+	preflight_explain_refusal(ERR_INVALID, "/srv/a.gguf", NULL, text, sizeof(text));
+	assert_string_equal(text, "download it again");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -93,6 +112,7 @@ int main(void)
 		cmocka_unit_test(pressure_levels_are_1_2_and_4),
 		cmocka_unit_test(cellar_paths_become_paths_that_outlive_an_upgrade),
 		cmocka_unit_test(guarded_folders_are_known_by_name),
+		cmocka_unit_test(a_refused_model_is_explained_by_where_it_lies),
 	};
 
 	return cmocka_run_group_tests_name("os_darwin", tests, NULL, NULL);
