@@ -31,7 +31,6 @@ struct job {
 	char *endpoint, *token;
 	struct transfer *transfer;
 	struct report report;
-	uint64_t room_bytes; /* still to come */
 };
 
 /* The environment */
@@ -96,63 +95,40 @@ static int link_file(const char *folder, const struct hub_repo *r, const struct 
 	return status;
 }
 
-/* What a file of the repository is to store. */
-struct item {
-	const struct hub_file *file;
-	struct store_file store;
-	char *what, *url, *path;
-};
-
-static struct item make_item(const struct job *j, const struct hub_repo *r, const char *folder,
-			     const struct hub_file *f)
+static struct store_file stored(const struct job *j, const struct hub_repo *r, const char *folder,
+				const struct hub_file *f)
 {
-	struct item i = { .file = f,
-			  .what = mem_printf("%s: %s", r->name, f->path),
-			  .url = hub_url(j->endpoint, r, f),
-			  .path = hub_blob_path(folder, f) };
+	struct store_file s = { .what = mem_printf("%s: %s", r->name, f->path),
+				.url = hub_url(j->endpoint, r, f),
+				.path = hub_blob_path(folder, f),
+				.bytes = f->bytes };
 
-	i.store = (struct store_file){ i.what, i.url, i.path, "", f->sha256, f->bytes };
-	return i;
+	memcpy(s.sha256, f->sha256, sizeof(s.sha256));
+	return s;
 }
 
-static int get_items(struct job *j, const struct hub_repo *r, const char *folder,
-		     struct item *items, size_t count, struct err *err)
+/* Links to the blobs of a model, with the projector behind its parts; the commit. */
+static int finish_snapshot(const char *folder, const struct hub_repo *r,
+			   const struct hub_file *const *files, size_t count, struct err *err)
 {
-	struct pull *p = &j->report.pull;
-	uint64_t there = 0;
-	char *blobs = fs_join(folder, "blobs"), *refs = fs_join(folder, "refs");
-	char *ref = fs_join(refs, "main");
-	int status = fs_mkdirs(blobs, 0755, err);
+	char *refs = fs_join(folder, "refs"), *ref = fs_join(refs, "main");
+	int status = fs_mkdirs(refs, 0755, err);
 
-	for (size_t i = 0; i < count; i++) {
-		p->total_bytes += items[i].store.bytes;
-		there += store_have(&items[i].store);
-	}
-	if (status == 0 && there < p->total_bytes) {
-		status = store_check_room(blobs, p->total_bytes - there, err);
-	}
 	for (size_t i = 0; status == 0 && i < count; i++) {
-		status = store_get(&items[i].store, j->transfer, &j->report, err);
-		if (status == 0) {
-			status = link_file(folder, r, items[i].file, err);
-		}
-	}
-	if (status == 0) {
-		status = fs_mkdirs(refs, 0755, err);
+		status = link_file(folder, r, files[i], err);
 	}
 	if (status == 0) {
 		status = fs_replace(ref, span_of(r->commit), 0644, err);
 	}
 	free(ref);
 	free(refs);
-	free(blobs);
 	return status;
 }
 
 static void say_path(char to[PULL_PATH_MAX_BYTES], const char *folder, const struct hub_repo *r,
 		     const struct hub_file *f)
 {
-	char *path = hub_snapshot_path(folder, r, f);
+	char *path = f != NULL ? hub_snapshot_path(folder, r, f) : mem_strdup("");
 
 	span_copy(span_of(path), to, PULL_PATH_MAX_BYTES);
 	free(path);
@@ -161,31 +137,32 @@ static void say_path(char to[PULL_PATH_MAX_BYTES], const char *folder, const str
 static int get_model(struct job *j, const struct hub_repo *r, const struct hub_model *m,
 		     struct err *err)
 {
-	char *folder = hub_folder(j->cache, r->name);
-	struct item *items = mem_alloc((m->parts + 1) * sizeof(*items));
-	size_t count = 0;
+	char *folder = hub_folder(j->cache, r->name), *blobs = fs_join(folder, "blobs");
+	const struct hub_file **files = mem_alloc((m->parts + 1) * sizeof(*files));
+	struct store_file *stores = mem_alloc((m->parts + 1) * sizeof(*stores));
+	size_t count = m->parts + (r->projector != NULL);
+	int status = fs_mkdirs(blobs, 0755, err);
 
-	while (count < m->parts) {
-		items[count] = make_item(j, r, folder, &r->files[m->first + count]);
-		count++;
+	for (size_t i = 0; i < count; i++) {
+		files[i] = i < m->parts ? &r->files[m->first + i] : r->projector;
+		stores[i] = stored(j, r, folder, files[i]);
 	}
-	if (r->projector != NULL) {
-		items[count++] = make_item(j, r, folder, r->projector);
-	}
-	int status = get_items(j, r, folder, items, count, err);
-
 	if (status == 0) {
-		say_path(j->report.pull.path, folder, r, &r->files[m->first]);
+		status = store_get(stores, count, blobs, j->transfer, &j->report, err);
 	}
-	if (status == 0 && r->projector != NULL) {
+	if (status == 0) {
+		status = finish_snapshot(folder, r, files, count, err);
+	}
+	if (status == 0) {
+		say_path(j->report.pull.path, folder, r, files[0]);
 		say_path(j->report.pull.mmproj_path, folder, r, r->projector);
 	}
 	for (size_t i = 0; i < count; i++) {
-		free(items[i].what);
-		free(items[i].url);
-		free(items[i].path);
+		store_file_finish(&stores[i]);
 	}
-	free(items);
+	free(stores);
+	free(files);
+	free(blobs);
 	free(folder);
 	return status;
 }
@@ -259,39 +236,31 @@ static char *name_of_url(const char *url)
 		       : NULL;
 }
 
-static int get_url(struct job *j, const char *url, const char *path, struct err *err)
+/* Asks the server about the file at that address. */
+static int look_at_url(struct job *j, struct store_file *f, struct err *err)
 {
-	char etag[128] = "", tag[DIGEST_HEX_BYTES] = "";
-	struct store_file f = { .what = url, .url = url, .path = path, .tag = tag, .sha256 = "" };
-	int status = transfer_look(j->transfer, url, url, &f.bytes, etag, err);
+	char etag[128] = "", hex[DIGEST_HEX_BYTES];
+	uint64_t there = 0;
+	int status = transfer_look(j->transfer, f->url, f->url, &f->bytes, etag, err);
 
-	if (status != 0) {
-		return status;
+	if (status == 0 && fs_size(f->path, &there) == 0 && there != f->bytes) {
+		status = err_set(err, ERR_BUSY,
+				 "%s is there already, and is another file (%llu bytes, not %llu). "
+				 "Move it away first",
+				 f->path, (unsigned long long)there, (unsigned long long)f->bytes);
 	}
 	if (etag[0] != '\0') { /* what is there of another content is not gone on with */
-		digest_hex_of(span_of(etag), tag);
-		tag[12] = '\0';
+		digest_hex_of(span_of(etag), hex);
+		span_copy((struct span){ hex, 12 }, f->tag, sizeof(f->tag));
 	}
-	uint64_t have = store_have(&f);
-
-	if (fs_is_file(path) && have != f.bytes) {
-		return err_set(
-			err, ERR_BUSY,
-			"%s is there already, and is another file (%llu bytes, not %llu). Move "
-			"it away first",
-			path, (unsigned long long)have, (unsigned long long)f.bytes);
-	}
-	j->report.pull.total_bytes += f.bytes;
-	status = have < f.bytes ? store_check_room(j->folder, f.bytes - have, err) : 0;
-	return status == 0 ? store_get(&f, j->transfer, &j->report, err) : status;
+	return status;
 }
 
-/* Of a split model all parts, as its first part's name counts them. */
+/* Of a split model all parts, as the name of the one given counts them. */
 static int run_url(struct job *j, const char *url, struct err *err)
 {
 	char *name = name_of_url(url);
 	uint32_t part = 0, count = 1;
-	int status = fs_mkdirs(j->folder, 0755, err);
 
 	if (name == NULL) {
 		return err_set(err, ERR_INVALID,
@@ -299,23 +268,29 @@ static int run_url(struct job *j, const char *url, struct err *err)
 			       url);
 	}
 	char *first = gguf_part_path(name, 0, &part, &count);
+	const char *at = strstr(url, name);
+	struct store_file *files = mem_alloc(count * sizeof(*files));
+	int status = fs_mkdirs(j->folder, 0755, err);
 
-	for (uint32_t i = 0; status == 0 && i < (first != NULL ? count : 1); i++) {
-		char *part_name =
+	for (uint32_t i = 0; i < count; i++) {
+		char *file =
 			first != NULL ? gguf_part_path(name, i, &part, &part) : mem_strdup(name);
-		char *at = strstr(url, name);
-		char *part_url =
-			mem_printf("%.*s%s%s", (int)(at - url), url, part_name, at + strlen(name));
-		char *path = fs_join(j->folder, part_name);
 
-		status = get_url(j, part_url, path, err);
-		if (i == 0) {
-			span_copy(span_of(path), j->report.pull.path, PULL_PATH_MAX_BYTES);
-		}
-		free(path);
-		free(part_url);
-		free(part_name);
+		files[i].url =
+			mem_printf("%.*s%s%s", (int)(at - url), url, file, at + strlen(name));
+		files[i].what = mem_strdup(files[i].url);
+		files[i].path = fs_join(j->folder, file);
+		free(file);
+		status = status == 0 ? look_at_url(j, &files[i], err) : status;
 	}
+	if (status == 0) {
+		status = store_get(files, count, j->folder, j->transfer, &j->report, err);
+		span_copy(span_of(files[0].path), j->report.pull.path, PULL_PATH_MAX_BYTES);
+	}
+	for (uint32_t i = 0; i < count; i++) {
+		store_file_finish(&files[i]);
+	}
+	free(files);
 	free(first);
 	free(name);
 	return status;

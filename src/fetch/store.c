@@ -31,7 +31,8 @@ static char *incomplete_path(const struct store_file *f)
 	return mem_printf("%s%s%s.incomplete", f->path, f->tag[0] != '\0' ? "." : "", f->tag);
 }
 
-uint64_t store_have(const struct store_file *f)
+/* What there is of it already. */
+static uint64_t have_of(const struct store_file *f)
 {
 	char *path = incomplete_path(f);
 	uint64_t have = 0;
@@ -43,7 +44,7 @@ uint64_t store_have(const struct store_file *f)
 	return have;
 }
 
-int store_check_room(const char *folder, uint64_t bytes, struct err *err)
+static int check_room(const char *folder, uint64_t bytes, struct err *err)
 {
 	struct statvfs fs;
 
@@ -175,26 +176,49 @@ static int bring(struct coming *c, struct transfer *t, struct err *err)
 	return status == 0 ? put_in_place(c, err) : status;
 }
 
-int store_get(const struct store_file *f, struct transfer *t, struct report *r, struct err *err)
+static int get(const struct store_file *f, struct transfer *t, struct report *r, struct err *err)
 {
-	struct coming c = { .file = f, .report = r, .fd = -1 };
-	uint64_t there = 0;
+	struct coming c = { .file = f, .report = r, .fd = -1, .path = incomplete_path(f) };
+	int status = bring(&c, t, err);
+
+	hasher_abandon(c.hasher);
+	if (status != 0 && status != ERR_BUSY && c.have == 0) {
+		unlink(c.path); /* nothing came */
+	}
+	if (c.fd >= 0) {
+		close(c.fd);
+	}
+	free(c.path);
+	return status;
+}
+
+int store_get(const struct store_file *files, size_t count, const char *folder, struct transfer *t,
+	      struct report *r, struct err *err)
+{
+	uint64_t there = 0, bytes;
 	int status = 0;
 
-	if (fs_size(f->path, &there) != 0 || there != f->bytes) {
-		c.path = incomplete_path(f);
-		status = bring(&c, t, err);
-		hasher_abandon(c.hasher);
-		if (status != 0 && status != ERR_BUSY && c.have == 0) {
-			unlink(c.path); /* nothing came */
-		}
-		if (c.fd >= 0) {
-			close(c.fd);
-		}
-		free(c.path);
+	for (size_t i = 0; i < count; i++) {
+		r->pull.total_bytes += files[i].bytes;
+		there += have_of(&files[i]);
 	}
-	if (status == 0) {
-		report_file_done(r, f->bytes);
+	if (there < r->pull.total_bytes) {
+		status = check_room(folder, r->pull.total_bytes - there, err);
+	}
+	for (size_t i = 0; status == 0 && i < count; i++) {
+		if (fs_size(files[i].path, &bytes) != 0 || bytes != files[i].bytes) {
+			status = get(&files[i], t, r, err);
+		}
+		if (status == 0) {
+			report_file_done(r, files[i].bytes);
+		}
 	}
 	return status;
+}
+
+void store_file_finish(struct store_file *f)
+{
+	free(f->what);
+	free(f->url);
+	free(f->path);
 }

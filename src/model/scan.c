@@ -27,13 +27,6 @@ struct place {
 
 static void walk(struct scan *s, const struct place *place);
 
-const char *scan_store_name(enum scan_store store)
-{
-	static const char *const names[] = { "folder", "Hugging Face", "LM Studio", "Ollama" };
-
-	return names[store];
-}
-
 static void note(struct scan *s, const char *text)
 {
 	if (s->problem_count < SCAN_PROBLEMS_MAX) {
@@ -47,16 +40,6 @@ static bool has_suffix(const char *name, const char *suffix)
 	size_t len = strlen(name), end = strlen(suffix);
 
 	return len > end && strcasecmp(name + len - end, suffix) == 0;
-}
-
-static enum scan_store store_of(const char *path)
-{
-	if (strstr(path, "/models--") != NULL && strstr(path, "/snapshots/") != NULL) {
-		return SCAN_HUGGING_FACE;
-	}
-	return strstr(path, "/.lmstudio/") != NULL || strstr(path, "/lm-studio/") != NULL
-		       ? SCAN_LM_STUDIO
-		       : SCAN_FOLDER;
 }
 
 void scan_fingerprint(const char *path, char ret_fingerprint[DIGEST_HEX_BYTES])
@@ -122,10 +105,9 @@ static void keep(struct scan *s, struct scan_model *m)
 }
 
 /* One file that may be a model: read, or told why not. `name` NULL: made from the file's. */
-static void look_at(struct scan *s, const char *path, const char *name, enum scan_store store,
-		    const char *mmproj_path)
+static void look_at(struct scan *s, const char *path, const char *name, const char *mmproj_path)
 {
-	struct scan_model m = { .store = store };
+	struct scan_model m = { .is_blob = name != NULL };
 	uint32_t part, count;
 	struct err err;
 	char *first = gguf_part_path(path, 0, &part, &count);
@@ -208,7 +190,7 @@ static void look_at_manifest(struct scan *s, const char *store, const char *path
 	char *name = ollama_name(path);
 
 	if (model != NULL) {
-		look_at(s, model, name, SCAN_OLLAMA, projector);
+		look_at(s, model, name, projector);
 	}
 	free(name);
 	free(projector);
@@ -264,7 +246,7 @@ static void visit(struct scan *s, const struct place *place, const char *name)
 
 		walk(s, &below);
 	} else if (S_ISREG(st.st_mode) && has_suffix(name, ".gguf")) {
-		look_at(s, path, NULL, store_of(path), NULL);
+		look_at(s, path, NULL, NULL);
 	} else if (S_ISREG(st.st_mode) && ollama_store(place, store) != NULL) {
 		look_at_manifest(s, store, path);
 	}
@@ -354,7 +336,7 @@ int scan_folder(struct scan *s, const char *folder, struct err *err)
 	root.inode = st.st_ino;
 	walk(s, &root);
 	for (size_t i = before; i < s->count; i++) {
-		if (s->models[i].store != SCAN_OLLAMA) {
+		if (!s->models[i].is_blob) {
 			attach_projector(s, &s->models[i]);
 		}
 	}
@@ -365,7 +347,7 @@ int scan_file(struct scan *s, const char *path, const char *mmproj_path, struct 
 {
 	size_t before = s->count, problems_before = s->problem_count;
 
-	look_at(s, path, NULL, store_of(path), mmproj_path);
+	look_at(s, path, NULL, mmproj_path);
 	if (s->count > before) {
 		return 0;
 	}

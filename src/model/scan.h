@@ -26,16 +26,12 @@
 #define SCAN_PROBLEMS_MAX 32
 #define SCAN_MANIFEST_MAX_BYTES 65536
 
-enum scan_store { SCAN_FOLDER, SCAN_HUGGING_FACE, SCAN_LM_STUDIO, SCAN_OLLAMA };
-
-const char *scan_store_name(enum scan_store store); /* "Hugging Face" */
-
 struct scan_model {
 	char *path;	   /* as it was come by; of the first part */
 	char *mmproj_path; /* NULL: none */
 	char *name;	   /* for display: "Qwen3-4B-Q4_K_M", "llama3.2:3b" */
-	enum scan_store store;
-	uint64_t bytes; /* of all parts */
+	bool is_blob;	   /* of Ollama: its path names nothing */
+	uint64_t bytes;	   /* of all parts */
 	struct gguf gguf;
 	char fingerprint[DIGEST_HEX_BYTES]; /* of the first part */
 };

@@ -58,7 +58,7 @@ static void make_slug(const struct scan_model *m, struct buf *slug)
 	char quantization[sizeof(g->quantization)];
 
 	lower(g->quantization, quantization, sizeof(quantization));
-	if (m->store != SCAN_OLLAMA && g->basename[0] != '\0' && g->size_label[0] != '\0') {
+	if (!m->is_blob && g->basename[0] != '\0' && g->size_label[0] != '\0') {
 		add_word(slug, g->basename);
 		add_word(slug, g->size_label);
 		add_word(slug, g->finetune);

@@ -145,7 +145,6 @@ static void the_hugging_face_cache_is_read_through_its_links(void **state)
 	assert_path(s.models[0].path, root, old);
 	assert_path(s.models[0].mmproj_path, root, eye);
 	assert_string_equal(s.models[0].name, "Qwen3-4B-Q4_K_M");
-	assert_int_equal(s.models[0].store, SCAN_HUGGING_FACE);
 	assert_string_equal(s.models[0].gguf.quantization, "Q4_K_M");
 	assert_int_equal(s.problem_count, 1);
 	assert_non_null(strstr(s.problems[0], "gone.gguf is a link to a file that is gone"));
@@ -252,7 +251,7 @@ static void ollamas_store_is_read_by_its_manifests(void **state)
 
 	assert_int_equal(s.count, 2);
 	assert_string_equal(s.models[0].name, "llama3.2:3b");
-	assert_int_equal(s.models[0].store, SCAN_OLLAMA);
+	assert_true(s.models[0].is_blob);
 	assert_path(s.models[0].path, root, "models/blobs/" BLOB_A);
 	assert_string_equal(s.models[1].name, "someone/vision:q4");
 	assert_path(s.models[1].mmproj_path, root, "models/blobs/" BLOB_A);
@@ -280,10 +279,8 @@ static void lm_studios_and_llama_cpps_folders_are_read(void **state)
 
 	assert_int_equal(scan_folder(&s, cpp, &err), 0);
 	assert_int_equal(s.count, 2);
-	assert_int_equal(s.models[0].store, SCAN_LM_STUDIO);
 	assert_string_equal(s.models[0].name, "Qwen3-4B-Q4_K_M");
 	assert_non_null(s.models[0].mmproj_path);
-	assert_int_equal(s.models[1].store, SCAN_FOLDER);
 	assert_null(s.models[1].mmproj_path);
 	assert_int_equal(s.problem_count, 0);
 	scan_finish(&s);
