@@ -192,6 +192,7 @@ int scan_add(struct registry *r, const char *file_path, const char *mmproj_path,
 	}
 	if (status == 0) {
 		scan_merge(&s, r, model_root, &report);
+		ENSURE(report.lines != NULL); /* the last line is of what was found last */
 		const struct scan_line *line = &report.lines[report.count - 1];
 
 		if (line->fate == SCAN_REFUSED) {

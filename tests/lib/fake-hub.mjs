@@ -4,7 +4,7 @@
 // folders of FOLDER; the organisation in front of a name says how the hub behaves:
 //
 //   good      as it should         broken    breaks each transfer off after a third of the file
-//   slow      64 KiB every 100 ms  cut       the same once; then all is well
+//   slow      64 KiB every 200 ms  cut       the same once; then all is well
 //   liar      says wrong hashes    short     ends 100 bytes early, as if that were all
 //   gated     403 for files        long      says a size that is too small
 //   private   401                  evil      paths that lead out of the repository
@@ -74,7 +74,7 @@ async function slowly(res, stream) {
 	for await (const piece of stream) {
 		if (res.destroyed) return;
 		res.write(piece);
-		await new Promise((resolve) => setTimeout(resolve, 100));
+		await new Promise((resolve) => setTimeout(resolve, 200));
 	}
 	res.end();
 }
