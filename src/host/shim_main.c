@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "base/fs.h"
+#include "base/lines.h"
 #include "base/mem.h"
 #include "host/shim.h"
 #include "host/shim_engine.h"
@@ -55,8 +56,9 @@ struct shim {
 	struct shim_log log;
 
 	int lock_fd, listen_fd, signal_fd;
-	int agent_fd;	    /* -1: no agent */
-	struct buf in, out; /* from and to the agent */
+	int agent_fd;	 /* -1: no agent */
+	struct lines in; /* from the agent */
+	struct buf out;	 /* to it */
 	struct buf note;
 	uint64_t dropped; /* lines that the agent was too slow for */
 };
@@ -204,7 +206,8 @@ static void on_connection(struct shim *s)
 	drop_agent(s);
 	s->agent_fd = fd;
 	s->dropped = 0;
-	buf_clear(&s->in);
+	lines_finish(&s->in);
+	lines_init(&s->in, SHIM_LINE_MAX_BYTES);
 	buf_clear(&s->out);
 	if (is_under_lease(s)) {
 		s->deadline_ms = FOREVER_MS;
@@ -269,8 +272,9 @@ static void on_agent_line(struct shim *s, struct span line)
 
 static void on_readable(struct shim *s)
 {
-	size_t want = buf_room(&s->in) < READ_CHUNK_BYTES ? buf_room(&s->in) : READ_CHUNK_BYTES;
-	ssize_t got = read(s->agent_fd, buf_reserve(&s->in, want), want);
+	char chunk[READ_CHUNK_BYTES];
+	ssize_t got = read(s->agent_fd, chunk, sizeof(chunk));
+	struct span line;
 
 	if (got < 0 && (errno == EINTR || errno == EAGAIN)) {
 		return;
@@ -279,18 +283,13 @@ static void on_readable(struct shim *s)
 		drop_agent(s);
 		return;
 	}
-	buf_added(&s->in, (size_t)got);
-	size_t end = span_find_char(buf_span(&s->in), '\n');
-
-	while (s->agent_fd >= 0 && end < s->in.len) {
-		on_agent_line(s, (struct span){ s->in.data, end });
-		buf_consume(&s->in, end + 1);
-		end = span_find_char(buf_span(&s->in), '\n');
-	}
-	if (s->agent_fd >= 0 && buf_room(&s->in) == 0) {
+	if (lines_add(&s->in, (struct span){ chunk, (size_t)got }) != 0) {
 		shim_log_say(&s->log, SPAN_LIT("ronzal: the agent sent a line that is too long; "
 					       "its connection is closed"));
 		drop_agent(s);
+	}
+	while (s->agent_fd >= 0 && lines_next(&s->in, &line)) {
+		on_agent_line(s, line);
 	}
 }
 
@@ -560,7 +559,7 @@ int main(int argc, char **argv)
 		printf("error: %s\n", err.text);
 		return EXIT_FAILURE;
 	}
-	buf_init(&s.in, SHIM_LINE_MAX_BYTES);
+	lines_init(&s.in, SHIM_LINE_MAX_BYTES);
 	buf_init(&s.out, SHIM_QUEUE_MAX_BYTES);
 	buf_init(&s.note, SHIM_NOTE_MAX_BYTES);
 	shim_log_init(&s.log, argv[4], s.log_max_bytes, on_log_line, &s);
@@ -575,7 +574,7 @@ int main(int argc, char **argv)
 	run(&s);
 	drop_agent(&s);
 	shim_log_finish(&s.log);
-	buf_finish(&s.in);
+	lines_finish(&s.in);
 	buf_finish(&s.out);
 	buf_finish(&s.note);
 	shim_unlock(s.run_folder, s.port, s.lock_fd);

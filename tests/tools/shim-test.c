@@ -576,11 +576,11 @@ static void nonsense_closes_the_connection_and_harms_nothing(void)
 		detach(&a);
 		attach_and_greet(&a);
 	}
-	char *flood = mem_alloc(SHIM_LINE_MAX_BYTES + 1);
-	memset(flood, 'x', SHIM_LINE_MAX_BYTES + 1);
+	char *flood = mem_alloc(3 * SHIM_LINE_MAX_BYTES);
+	memset(flood, 'x', 3 * SHIM_LINE_MAX_BYTES);
 	fcntl(a.fd, F_SETFL, 0);
 	signal(SIGPIPE, SIG_IGN);
-	ssize_t put = write(a.fd, flood, SHIM_LINE_MAX_BYTES + 1);
+	ssize_t put = write(a.fd, flood, 3 * SHIM_LINE_MAX_BYTES);
 	(void)put;
 	do {
 	} while (next_line(&a));
