@@ -5,7 +5,8 @@
 #
 #   start all: COUNT (8) smoke models by `ronzal start`, from the command to its exit, against the
 #              same llama-servers with the same arguments started by a shell loop until each says
-#              200. In turns, ROUNDS (7) times; medians. Aim: at most 1.15 times, plus 150 ms.
+#              200, each in a session of its own as ronzal's are (the scheduler may share the cores
+#              by session). In turns, ROUNDS (7) times; medians. Aim: at most 1.15 times + 150 ms.
 #   noticed:   from an engine's first 200 to the client's `ready`; from SIGKILL to its `backoff`.
 #
 # BUILD=build, COUNT, ROUNDS, PORT (19750).
@@ -71,7 +72,7 @@ i=0
 while [ $i -lt "$rounds" ]; do
 	begun=$(now_ms)
 	for p in $ports; do
-		sh -c "exec $(cat "$work/argv.$p")" >"$work/engine.$p" 2>&1 </dev/null &
+		setsid sh -c "exec $(cat "$work/argv.$p")" >"$work/engine.$p" 2>&1 </dev/null &
 		pids="$pids $!"
 	done
 	"$build/bench/until-ready" $ports

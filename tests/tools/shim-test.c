@@ -5,6 +5,8 @@
  * folder; whatever it leaves behind is found by the shims' identity files and ended.
  * RONZAL_TEST_ENGINE and RONZAL_TEST_MODEL name a llama-server and a model file for the last case.
  */
+#define _XOPEN_SOURCE 700 /* realpath: glibc hides it from POSIX.1-2008 alone */
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
