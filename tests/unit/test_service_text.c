@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -133,6 +134,37 @@ static void systemd_finds_nothing_wrong_with_the_unit(void **state)
 	buf_finish(&out);
 }
 
+/* Each line of text is in the other one too, but for those that begin with one of two words. */
+static void assert_lines_within(struct span text, const char *other, const char *but,
+				const char *and_but)
+{
+	while (text.len > 0) {
+		struct span line = span_split(&text, '\n');
+		char whole[256];
+
+		if (!span_has_prefix(line, but) && !span_has_prefix(line, and_but)) {
+			snprintf(whole, sizeof(whole), "%.*s\n", SPAN_ARG(line));
+			assert_non_null(strstr(other, whole));
+		}
+	}
+}
+
+static void the_unit_of_the_debian_package_has_the_same_policy(void **state)
+{
+	struct service_place place = { .program = "/usr/bin/ronzal", .log = "/log" };
+	struct buf ours, packaged;
+
+	(void)state;
+	buf_init(&ours, 65536);
+	buf_init(&packaged, 65536);
+	service_systemd_unit(&place, &ours);
+	assert_int_equal(fs_read("packaging/debian/ronzal.user.service", &packaged, NULL), 0);
+	assert_lines_within(buf_span(&packaged), buf_text(&ours), "Documentation=", "#");
+	assert_lines_within(buf_span(&ours), buf_text(&packaged), "Standard", "#");
+	buf_finish(&ours);
+	buf_finish(&packaged);
+}
+
 #define PLIST_HEAD \
 	"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n" \
 	"<!DOCTYPE plist PUBLIC \"-//Apple//DTD PLIST 1.0//EN\" " \
@@ -238,6 +270,7 @@ int main(void)
 		cmocka_unit_test(unit_of_a_usual_place),
 		cmocka_unit_test(unit_takes_special_characters_literally),
 		cmocka_unit_test(systemd_finds_nothing_wrong_with_the_unit),
+		cmocka_unit_test(the_unit_of_the_debian_package_has_the_same_policy),
 		cmocka_unit_test(plist_of_a_usual_place),
 		cmocka_unit_test(plist_takes_special_characters_literally),
 		cmocka_unit_test(launchctl_refusals_say_what_to_do),
