@@ -88,19 +88,17 @@ static bool is_quantization(struct span word)
 /* The file's name without folder, ".gguf" and the number of a part. */
 static struct span stem_of(struct span path)
 {
-	struct span name = path;
+	size_t from = path.len, len;
 
-	while (span_find_char(path, '/') < path.len) {
-		span_split(&path, '/');
-		name = path;
+	while (from > 0 && path.ptr[from - 1] != '/') {
+		from--;
 	}
-	name.len -= 5;
-	size_t from = name.len + 5 > SPLIT_SUFFIX_BYTES ? name.len + 5 - SPLIT_SUFFIX_BYTES : 0;
-
-	if (from > 0 && span_has_prefix(span_from(name, from + 6), "-of-")) {
-		name.len = from;
+	len = path.len - from;
+	if (len > SPLIT_SUFFIX_BYTES &&
+	    span_has_prefix(span_from(path, path.len - SPLIT_SUFFIX_BYTES + 6), "-of-")) {
+		return (struct span){ path.ptr + from, len - SPLIT_SUFFIX_BYTES };
 	}
-	return name;
+	return (struct span){ path.ptr + from, len - 5 };
 }
 
 struct span hub_quantization(struct span path)
@@ -307,6 +305,7 @@ const struct hub_model *hub_find(const struct hub_repo *r, struct span name)
 		const struct hub_model *m = &r->models[i];
 		const char *path = r->files[m->first].path;
 
+		ENSURE(path != NULL);
 		if (span_is_nocase(name, m->name) || span_is(name, path) ||
 		    span_equal(name, stem_of(span_of(path)))) {
 			return m;

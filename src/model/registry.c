@@ -226,107 +226,82 @@ void registry_append(struct registry *r, const struct model *m)
 	r->models[r->count++] = *m;
 }
 
-static int check_texts(const struct model *m, struct err *err)
+/* Written and read back, so that only the reader knows what a model may be. */
+static int reread(const struct registry *r, const struct model *m, struct registry *ret_read,
+		  struct err *err)
 {
-	for (size_t i = 0; i < field_row_count; i++) {
-		const struct field *f = &field_rows[i];
-		const char *fault = NULL;
-		char *text;
+	struct registry one = { .models = (struct model *)(uintptr_t)m,
+				.count = 1,
+				.port_min = r->port_min,
+				.port_max = r->port_max };
+	struct buf text;
 
-		if (f->kind != FIELD_TEXT && f->kind != FIELD_PATH) {
-			continue;
-		}
-		memcpy(&text, (const char *)m + f->offset, sizeof(text));
-		if (text != NULL) {
-			fault = f->kind == FIELD_PATH
-					? field_path_fault(span_of(text))
-					: field_text_fault(span_of(text), f->max_bytes);
-		}
-		if (fault != NULL) {
-			return err_set(err, ERR_INVALID, "adding %s: its %s %s", m->id, f->name,
-				       fault);
-		}
+	if (m->file_path == NULL || !span_is_utf8(span_of(m->file_path))) {
+		return err_set(err, ERR_INVALID, "adding %s: its file_path is no text", m->id);
 	}
-	return 0;
-}
+	buf_init(&text, REGISTRY_FILE_MAX_BYTES);
+	int status = registry_write(&one, &text);
 
-static int check_name(const struct registry *r, const char *name, struct err *err)
-{
-	if (!registry_id_is_valid(span_of(name))) {
-		return err_set(
-			err, ERR_INVALID,
-			"adding a model: a name is 1 to %d letters, digits, '.', '_' and '-', "
-			"the first a letter or digit",
-			REGISTRY_ID_MAX_BYTES - 1);
-	}
-	const struct model *holder = registry_find(r, span_of(name));
-
-	if (holder != NULL) {
-		return err_set(err, ERR_BUSY, "adding a model: the name %s belongs to %s already",
-			       name, holder->id);
-	}
-	return 0;
-}
-
-static int check_new(const struct registry *r, const struct model *m, struct err *err)
-{
-	int status = check_name(r, m->id, err);
-
-	for (int i = 0; i < m->alias_count && status == 0; i++) {
-		status = check_name(r, m->aliases[i], err);
-	}
 	if (status == 0) {
-		status = check_texts(m, err);
+		status = registry_parse(ret_read, buf_span(&text), r->port_min, r->port_max, err);
 	}
-	if (status != 0) {
-		return status;
+	buf_finish(&text);
+	if (status == 0 && ret_read->count == 0) {
+		status = err_set(err, ERR_INVALID, "adding %s", ret_read->problems[0].text);
+		registry_finish(ret_read);
 	}
-	if (m->file_path == NULL) {
-		return err_set(err, ERR_INVALID, "adding %s: it has no file_path", m->id);
+	return status;
+}
+
+static int check_room(const struct registry *r, const struct model *m, struct err *err)
+{
+	ENSURE(r->models != NULL || r->count == 0);
+	for (int i = -1; i < m->alias_count; i++) {
+		const char *name = i < 0 ? m->id : m->aliases[i];
+		const struct model *holder = registry_find(r, span_of(name));
+
+		if (holder != NULL) {
+			return err_set(err, ERR_BUSY,
+				       "adding a model: the name %s belongs to %s already", name,
+				       holder->id);
+		}
 	}
 	if (r->count >= REGISTRY_MODELS_MAX) {
 		return err_set(err, ERR_FULL, "adding %s: there are %d models already", m->id,
 			       REGISTRY_MODELS_MAX);
 	}
-	if (m->port != 0 && (m->port < r->port_min || m->port > r->port_max)) {
-		return err_set(err, ERR_INVALID, "adding %s: port %u is outside %u..%u", m->id,
-			       m->port, r->port_min, r->port_max);
-	}
 	if (m->port != 0 && registry_port_is_taken(r, m->port)) {
 		return err_set(err, ERR_BUSY, "adding %s: port %u belongs to another model", m->id,
 			       m->port);
+	}
+	if (m->port == 0 && registry_free_port(r, r->port_min) == 0) {
+		return err_set(
+			err, ERR_FULL,
+			"adding %s: no port is free in %u..%u; widen port_range or remove a model",
+			m->id, r->port_min, r->port_max);
 	}
 	return 0;
 }
 
 int registry_add(struct registry *r, const struct model *m, struct err *err)
 {
-	int status = check_new(r, m, err);
-	struct model copy = *m;
+	struct registry read = { 0 };
+	int status = check_room(r, m, err);
 
-	if (status != 0) {
-		return status;
+	if (status == 0) {
+		status = reread(r, m, &read, err);
 	}
-	if (copy.port == 0) {
-		copy.port = registry_free_port(r, r->port_min);
+	if (status == 0) {
+		struct model *copy = read.models;
+
+		ENSURE(copy != NULL);
+		copy->port = m->port != 0 ? m->port : registry_free_port(r, r->port_min);
+		copy->entry = 0;
+		registry_append(r, copy);
+		read.count = 0; /* it is the other's now */
+		registry_finish(&read);
 	}
-	if (copy.port == 0) {
-		return err_set(
-			err, ERR_FULL,
-			"adding %s: no port is free in %u..%u; widen port_range or remove a model",
-			m->id, r->port_min, r->port_max);
-	}
-	copy.entry = 0;
-	copy.file_path = mem_strdup(m->file_path);
-	copy.name = m->name != NULL ? mem_strdup(m->name) : model_made_name(m->file_path);
-	copy.mmproj_path = mem_strdup(m->mmproj_path);
-	copy.family = mem_strdup(m->family);
-	copy.quantization = mem_strdup(m->quantization);
-	for (int i = 0; i < m->alias_count; i++) {
-		copy.aliases[i] = mem_strdup(m->aliases[i]);
-	}
-	registry_append(r, &copy);
-	return 0;
+	return status;
 }
 
 static int remove_refused(struct registry *r, const char *id)
