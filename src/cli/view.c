@@ -185,7 +185,7 @@ void view_change(const struct server *s, struct buf *out)
 void view_server(const struct server *s, struct buf *out)
 {
 	const struct receipt *r = &s->receipt;
-	char text[160];
+	char text[160], device[32];
 
 	buf_printf(out, "%s%s%s\n", term_color(TERM_BOLD), s->id, term_color(TERM_PLAIN));
 	state_text(s, text, sizeof(text));
@@ -195,8 +195,9 @@ void view_server(const struct server *s, struct buf *out)
 	buf_printf(out, "  estimate   %s\n", text);
 	if (server_phase_is_running(s->phase)) {
 		term_bytes(s->memory_bytes, text, sizeof(text));
-		buf_printf(out, "  memory     %s\n  engine     pid %d, %s\n", text, s->pid,
-			   r->engine);
+		term_bytes(r->device_bytes, device, sizeof(device));
+		buf_printf(out, "  memory     %s, on devices %s\n  engine     pid %d, %s\n", text,
+			   device, s->pid, r->engine);
 		view_device(s, text, sizeof(text));
 		buf_printf(out, "  device     %s\n", text);
 		buf_printf(out, "  context    %u tokens in each of %u slots\n", r->context_tokens,
