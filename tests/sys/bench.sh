@@ -43,6 +43,26 @@ keeps() {
 }
 check keeps_results_the_newest_first_for_itself_and_for_the_page keeps
 
+tells() {
+	export RONZAL_BACKEND_PORT=18795 USE_EXTERNAL_SERVERS=true HOST_API_URL=http://127.0.0.1:18796
+	"$RONZAL" backend >"$T/backend.log" 2>&1 &
+	backend=$!
+	url=http://127.0.0.1:$RONZAL_BACKEND_PORT tries=0
+	until curl -sf "$url/health" >/dev/null || [ $tries -eq 100 ]; do sleep 0.1; tries=$((tries + 1)); done
+	curl -s "$url/api/bench" >"$T/all"
+	curl -s "$url/api/bench?model=other" >"$T/none"
+	echo '{"results":[{' >"$T/r/registry/bench.json"
+	curl -s -o "$T/broken" -w '%{http_code}' "$url/api/bench" >"$T/status"
+	rm "$T/r/registry/bench.json"
+	curl -s "$url/api/bench" >"$T/gone"
+	kill $backend
+	wait $backend
+	unset RONZAL_BACKEND_PORT USE_EXTERNAL_SERVERS HOST_API_URL
+	[ "$(grep -o '"model_id":"demo"' "$T/all" | wc -l)" -eq 2 ] && grep -q '"results":\[\]' "$T/none" &&
+		grep -q '"results":\[\]' "$T/gone" && [ "$(cat "$T/status")" -ge 400 ] || { head -c 300 "$T/all" "$T/none" "$T/broken" "$T/gone"; return 1; }
+}
+check the_backend_tells_them_of_all_models_or_one tells
+
 refuses() { # EXIT-CODE WORDS ARGUMENTS...
 	code=$1 words=$2
 	shift 2
