@@ -297,13 +297,10 @@ static void write_result(const struct bench *b, struct json_writer *w)
 	jsonw_end(w);
 }
 
-/*
- * Puts the result before those that are kept in the state folder, and all where the backend,
- * maybe in a container, finds them. Nothing is read from there: containers may write there.
- */
+/* Puts the result before those that are kept, where the backend, maybe in a container, finds them. */
 static int keep(const struct bench *b, struct span result, struct err *err)
 {
-	char *path = fs_join(b->cli->paths.state, "bench.json");
+	const char *path = b->cli->places.bench;
 	struct err ignored = { 0 }; /* what is not there or not readable is begun anew */
 	struct json *old = NULL;
 	struct json_writer w;
@@ -328,12 +325,10 @@ static int keep(const struct bench *b, struct span result, struct err *err)
 	}
 	int status = jsonw_end_all(&w);
 
-	status = status != 0 ? status : fs_replace(path, buf_span(&out), 0600, err);
-	status = status != 0 ? status : fs_replace(b->cli->places.bench, buf_span(&out), 0644, err);
+	status = status != 0 ? status : fs_replace(path, buf_span(&out), 0644, err);
 	json_destroy(old);
 	buf_finish(&text);
 	buf_finish(&out);
-	free(path);
 	return status;
 }
 
