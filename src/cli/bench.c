@@ -297,7 +297,7 @@ static void write_result(const struct bench *b, struct json_writer *w)
 	jsonw_end(w);
 }
 
-/* Puts the result before those that are kept, where the backend, maybe in a container, finds them. */
+/* Puts it before those that are kept, where the backend, maybe in a container, finds them. */
 static int keep(const struct bench *b, struct span result, struct err *err)
 {
 	const char *path = b->cli->places.bench;
