@@ -46,7 +46,7 @@ tells() {
 	"$RONZAL" backend >"$T/backend.log" 2>&1 &
 	backend=$!
 	url=http://127.0.0.1:$RONZAL_BACKEND_PORT tries=0
-	until curl -sf "$url/health" >/dev/null || [ $tries -eq 100 ]; do sleep 0.1; tries=$((tries + 1)); done
+	until curl -sf "$url/health" >/dev/null || [ $tries -eq 300 ]; do sleep 0.1; tries=$((tries + 1)); done
 	curl -s "$url/api/bench" >"$T/all"
 	curl -s "$url/api/bench?model=other" >"$T/none"
 	echo '{"results":[{' >"$T/r/registry/bench.json"
@@ -75,7 +75,7 @@ interrupted() {
 	"$RONZAL" bench demo --runs 20 >"$T/out" 2>"$T/err" &
 	pid=$!
 	tries=0
-	until [ -e "$T/r/run/bench-key" ] || [ $tries -eq 200 ]; do sleep 0.05; tries=$((tries + 1)); done
+	until [ -e "$T/r/run/bench-key" ] || [ $tries -eq 1200 ]; do sleep 0.05; tries=$((tries + 1)); done
 	kill -TERM $pid
 	wait $pid
 	[ $? -eq 130 ] && left_nothing

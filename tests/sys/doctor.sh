@@ -145,7 +145,8 @@ taken() {
 	third "\"file_path\":\"/models/ronzal-demo.gguf\",\"port\":$TAKEN"
 	"$RONZAL_BUILD/tests/tools/http-echo" "$TAKEN" >/dev/null 2>&1 &
 	echo_pid=$!
-	sleep 0.5
+	tries=0
+	until curl -s "http://127.0.0.1:$TAKEN/" >/dev/null || [ $tries -eq 100 ]; do sleep 0.1; tries=$((tries + 1)); done
 	finds FAIL ports "$TAKEN (third) is taken by http-echo (pid $echo_pid)" RONZAL_ENGINE_PORT_MAX=$TAKEN
 	result=$?
 	mended

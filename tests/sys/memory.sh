@@ -103,7 +103,7 @@ started() { # BUDGET-MIB ANSWER: whether the model was started
 	RONZAL_ENGINE="$T/bin/llama-server" RONZAL_MEMORY_BUDGET_MIB=$1 "$RONZAL_BUILD/ronzal" agent >"$T/agent.log" 2>&1 &
 	agent=$!
 	tries=0
-	until [ -S "$T/r/run/agent.sock" ] || [ $tries -eq 100 ]; do sleep 0.1; tries=$((tries + 1)); done
+	until [ -S "$T/r/run/agent.sock" ] || [ $tries -eq 300 ]; do sleep 0.1; tries=$((tries + 1)); done
 	timeout 120 "$RONZAL_BUILD/ronzal" start m >"$T/out" 2>&1
 	is_started=$?
 	timeout 60 "$RONZAL_BUILD/ronzal" stop m >/dev/null 2>&1
