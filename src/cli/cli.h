@@ -36,6 +36,7 @@ void layout_finish(struct layout *l);
 struct places {
 	char *registry;	      /* model_registry.json */
 	char **model_roots;   /* folders that models may lie in; the first one stands for /models */
+	char **stores;	      /* where models lie if nobody says, other tools' folders among them */
 	char *engine;	      /* the option's, else that of scripts/engine.sh; NULL: PATH decides */
 	char **engine_flags;  /* extra ones for every engine */
 	char **bind;	      /* numeric addresses for engines */
@@ -70,7 +71,8 @@ struct cli {
 /* From all the other members, once options are read. */
 void places_init(struct places *p, const struct cli *cli);
 void places_finish(struct places *p);
-struct puller_place cli_downloads(const struct cli *cli); /* borrowed from places */
+bool cli_is_below(const char *path, char *const *folders); /* by name, or one of them itself */
+struct puller_place cli_downloads(const struct cli *cli);  /* borrowed from places */
 
 #define ARGS_MAX 256
 #define COMMAND_FLAGS_MAX 4

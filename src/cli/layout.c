@@ -107,22 +107,26 @@ static char *hub_cache(void)
 	return mem_strdup("/tmp");
 }
 
-/* That cache where models may lie in it, else the first folder where they may. */
+bool cli_is_below(const char *path, char *const *folders)
+{
+	for (; *folders != NULL; folders++) {
+		size_t len = strlen(*folders);
+
+		if (strncmp(path, *folders, len) == 0 && (path[len] == '/' || path[len] == '\0')) {
+			return true;
+		}
+	}
+	return false;
+}
+
+/* The hub's cache where models may lie in it, else the first folder where they may. */
 static char *download_folder(char *const *roots)
 {
 	char *cache = hub_cache();
-	const char *first = roots[0];
 
-	for (; *roots != NULL; roots++) {
-		size_t len = strlen(*roots);
-
-		if (strncmp(cache, *roots, len) == 0 && strchr("/", cache[len]) != NULL) {
-			return cache;
-		}
-	}
-	if (first != NULL) {
+	if (roots[0] != NULL && !cli_is_below(cache, roots)) {
 		free(cache);
-		cache = mem_strdup(first);
+		cache = mem_strdup(roots[0]);
 	}
 	return cache;
 }
@@ -193,6 +197,7 @@ void places_init(struct places *p, const struct cli *cli)
 		.registry = option_or(c->registry, in->state, "model_registry.json"),
 		.model_roots = c->model_roots[0] != '\0' ? cli_list(c->model_roots, ':')
 							 : list_of(default_roots(cli), ':'),
+		.stores = list_of(default_roots(cli), ':'),
 		.engine = c->engine[0] != '\0' ? mem_strdup(c->engine) : own_engine(),
 		.engine_flags = cli_list(c->engine_flags, ' '),
 		.bind = bind_addresses(c->bind),
@@ -226,7 +231,8 @@ void places_finish(struct places *p)
 				p->token,    p->secret, p->ssh_config, p->control_socket,
 				p->usage,    p->web,	p->hub_cache,  p->fetch,
 				p->bench };
-	char **const lists[] = { p->model_roots, p->engine_flags, p->bind, p->hosts, p->origins };
+	char **const lists[] = { p->model_roots, p->stores, p->engine_flags,
+				 p->bind,	 p->hosts,  p->origins };
 
 	for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
 		free(texts[i]);

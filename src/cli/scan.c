@@ -90,6 +90,26 @@ static void report_as_table(const struct scan_report *report, struct buf *out)
 	}
 }
 
+/* What other tools have where model_roots does not reach, and so could not be started. */
+static void tell_of_stores(const struct cli *cli)
+{
+	for (char *const *store = cli->places.stores; *store != NULL; store++) {
+		bool is_ours = cli_is_below(*store, cli->places.model_roots) ||
+			       strcmp(*store, cli->layout.demo) == 0;
+		struct scan s;
+
+		scan_init(&s);
+		if (!is_ours && fs_is_folder(*store) && scan_folder(&s, *store, NULL) == 0 &&
+		    s.count > 0) {
+			fprintf(stderr,
+				"ronzal: %zu more in %s, which is no model folder; to use them add "
+				"it to model_roots in host.conf\n",
+				s.count, *store);
+		}
+		scan_finish(&s);
+	}
+}
+
 int models_scan(struct cli *cli, struct err *err)
 {
 	char *const *roots = cli->places.model_roots;
@@ -116,5 +136,6 @@ int models_scan(struct cli *cli, struct err *err)
 		free(report.lines);
 	}
 	scan_finish(&s);
+	tell_of_stores(cli);
 	return status;
 }

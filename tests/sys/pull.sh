@@ -250,6 +250,14 @@ adds_a_file_of_the_model_folders() {
 	(cd "$T/models" && "$OLDPWD/$build/ronzal" models add mine.gguf) >"$T/out" 2>&1 &&
 		registered 'yes .*/models/mine.gguf' && has '^ronzal start ' "$T/out"
 }
+finds_what_other_tools_have_and_says_what_it_cannot_use() {
+	mkdir -p "$T/elsewhere/models--a--b/snapshots/c"
+	cp "$T/repos/tiny/Tiny-Q8_0.gguf" "$T/elsewhere/models--a--b/snapshots/c/"
+	HF_HUB_CACHE=$T/elsewhere "$build/ronzal" models scan >"$T/out" 2>&1 </dev/null &&
+		has "1 more in $T/elsewhere.*model_roots" "$T/out" && ! registered tiny &&
+		RONZAL_MODEL_ROOTS=$T/models:$T/elsewhere "$build/ronzal" models scan >"$T/out" 2>&1 </dev/null &&
+		has 'added  *tiny-q8_0 ' "$T/out" && "$build/ronzal" models rm tiny-q8_0 </dev/null >"$T/out" 2>&1
+}
 refuses_to_add_what_is_no_model_or_lies_elsewhere() {
 	echo nonsense >"$T/models/bad.gguf"
 	! "$build/ronzal" models add "$T/models/bad.gguf" >"$T/out" 2>&1 && has 'cannot be used' "$T/out" &&
@@ -359,7 +367,8 @@ check refuses_plain_http fails http://192.0.2.1/x.gguf 4 'away from https' 'not 
 HF_ENDPOINT=http://127.0.0.1:1 check says_that_the_hub_cannot_be_reached \
 	fails good/tiny 6 'cannot be reached' 'Check the network'
 
-for name in adds_a_file_of_the_model_folders refuses_to_add_what_is_no_model_or_lies_elsewhere \
+for name in adds_a_file_of_the_model_folders \
+	finds_what_other_tools_have_and_says_what_it_cannot_use refuses_to_add_what_is_no_model_or_lies_elsewhere \
 	deletes_no_file_unasked deletes_a_file_and_says_who_shares_it downloads_for_the_page \
 	tells_the_page_what_there_is cancels_for_the_page takes_no_path_and_no_address_from_the_page \
 	says_the_page_why_a_download_failed; do
