@@ -385,6 +385,13 @@ static void on_synced(struct side *s)
 	}
 }
 
+static void on_log(struct side *s, const char *id, struct span line, uint64_t dropped)
+{
+	if (s == &s->fleet->sides[s->fleet->route]) {
+		TELL(s->fleet, on_log, (l_, id, line, dropped));
+	}
+}
+
 static void on_event(void *user, const struct wire_event *e)
 {
 	struct side *s = user;
@@ -406,9 +413,7 @@ static void on_event(void *user, const struct wire_event *e)
 		on_synced(s);
 		break;
 	case EVENT_LOG:
-		if (s == &s->fleet->sides[s->fleet->route]) {
-			TELL(s->fleet, on_log, (l_, e->log.id, e->log.line, e->log.dropped));
-		}
+		on_log(s, e->log.id, e->log.line, e->log.dropped);
 		break;
 	case EVENT_HELLO:
 	case EVENT_REPLY:
