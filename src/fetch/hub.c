@@ -157,7 +157,7 @@ static int read_file(const struct json_value *v, struct hub_file *f, struct err 
 	const char *blob = lfs != NULL ? sha256 : json_text_at(v, "blobId", "");
 	int64_t bytes = json_i64_at(v, "size", -1);
 
-	if (!span_has_suffix(path, ".gguf") || path.len == 5) {
+	if (!span_has_suffix(path, ".gguf") || stem_of(path).len == 0) {
 		return 0;
 	}
 	if (!is_path(path)) {

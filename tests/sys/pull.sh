@@ -210,6 +210,12 @@ takes_the_address_of_a_file() {
 		cmp "$T/repos/tiny/Tiny-F16.gguf" "$T/models/Tiny-F16.gguf" &&
 		registered 'yes .*/models/Tiny-F16.gguf' && has 'bytes=[1-9][0-9]*- ' "$T/log"
 }
+goes_through_a_proxy() {
+	fresh
+	proxy=$HF_ENDPOINT
+	http_proxy=$proxy HF_ENDPOINT=http://hub.invalid pull good/one && registered q4_0 &&
+		has 'api/models/good/one.* hub.invalid$' "$T/log"
+}
 says_when_there_is_no_room() {
 	[ "$(id -u)" = 0 ] && mkdir -p "$T/small" && mount -t tmpfs -o size=1m none "$T/small" 2>/dev/null ||
 		{ echo '# no mount here' && return 0; }
@@ -342,7 +348,7 @@ for name in lists_what_there_is_with_a_verdict_for_this_machine \
 	keeps_what_is_there_when_interrupted goes_on_where_the_interrupted_one_ended \
 	finds_damage_in_what_was_there_before never_lets_two_write_to_one_file \
 	waits_as_long_as_the_hub_asks gives_the_token_to_the_hub_alone \
-	finds_the_token_of_the_hubs_own_login takes_the_address_of_a_file \
+	finds_the_token_of_the_hubs_own_login takes_the_address_of_a_file goes_through_a_proxy \
 	says_when_there_is_no_room \
 	is_small_and_keeps_up_with_curl; do
 	check $name $name
