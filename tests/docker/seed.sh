@@ -60,6 +60,14 @@ measured() {
 }
 check bench_measures_the_cpu_in_docker_beside_the_host measured
 
+doctors() {
+	for service in backend host-api frontend; do
+		docker exec "$(compose ps -q $service)" /usr/bin/ronzal doctor >"$T/out" 2>&1 &&
+			grep -q '^0 failed, 0 warnings' "$T/out" || { echo "$service:"; grep -v '^ok' "$T/out"; return 1; }
+	done
+}
+check doctor_has_nothing_to_say_in_any_container doctors
+
 # With the key that a container needs, and no other tool than bash.
 other_container() {
 	key=$(docker exec "$(container backend)" /usr/bin/ronzal keys add test --json | grep -o 'rz-[A-Za-z0-9_-]*' | head -1)
