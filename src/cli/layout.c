@@ -87,7 +87,7 @@ static char *option_or(const char *option, const char *folder, const char *name)
 	return option[0] != '\0' ? mem_strdup(option) : fs_join(folder, name);
 }
 
-/* The hub's cache as its own tools find it. */
+/* The hub's cache as its own tools find it; NULL for a user without a home. */
 static char *hub_cache(void)
 {
 	static const struct {
@@ -104,7 +104,7 @@ static char *hub_cache(void)
 			return mem_printf("%s%s", folder, rows[i].below);
 		}
 	}
-	return mem_strdup("/tmp");
+	return NULL;
 }
 
 bool cli_is_below(const char *path, char *const *folders)
@@ -124,9 +124,9 @@ static char *download_folder(char *const *roots)
 {
 	char *cache = hub_cache();
 
-	if (roots[0] != NULL && !cli_is_below(cache, roots)) {
+	if (cache == NULL || (roots[0] != NULL && !cli_is_below(cache, roots))) {
 		free(cache);
-		cache = mem_strdup(roots[0]);
+		cache = mem_strdup(roots[0] != NULL ? roots[0] : "");
 	}
 	return cache;
 }
@@ -144,7 +144,10 @@ static char *default_roots(const struct cli *cli)
 	for (size_t i = 0; home != NULL && i < ARRAY_LEN(below_home); i++) {
 		buf_printf(&roots, "%s/%s:", home, below_home[i]);
 	}
-	buf_printf(&roots, "%s:%s", cache, cli->layout.demo);
+	if (cache != NULL) {
+		buf_printf(&roots, "%s:", cache);
+	}
+	buf_add_text(&roots, cli->layout.demo);
 	free(cache);
 	return buf_detach(&roots);
 }
