@@ -93,6 +93,7 @@ measure() { # NAME PID PORT plain|single|stream|cancel [ENGINE-PORT]
 		;;
 	cancel) line=$(load "$3" cancel "$cancels" "$5") ;;
 	esac
+	[ "$4" != plain ] || sleep 1 # what is written behind a request (SQLite) is part of its cost
 	after=$(cpu_us "$2")
 	awk -v c=$((after - before)) -v n="$count" 'BEGIN { printf "%.2f\n", c / n }' \
 		>>"$work/$1.$4.cpu"
