@@ -45,7 +45,8 @@ static void readiness_is_noticed_at_once(struct world *w)
 	for (int i = 0; i < count; i++) {
 		char script[64];
 
-		snprintf(script, sizeof(script), "health_delay_ms %d\n", 150 + i * 37 % 211);
+		snprintf(script, sizeof(script), "note_ready 1\nhealth_delay_ms %d\n",
+			 150 + i * 37 % 211);
 		write_text(w, "models/m.gguf.fake", script);
 		EXPECT(w, get(w, VERB_RESTART, "m") == 0);
 		late_ms[i] = w->noticed_ms - (double)number_of(w, "models/m.gguf.ready");

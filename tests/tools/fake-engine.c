@@ -4,14 +4,13 @@
  * It understands the flags that ronzal passes, keeps the key of --api-key-file, listens before it
  * "loads", and answers /health, /props, /slots and any POST (as a stream of numbered events).
  *
- * When it becomes ready it writes that moment (CLOCK_MONOTONIC, ms) to MODEL.ready.
- *
  * Its script is the file MODEL.fake beside the file of --model, one `name value` a line:
  *
  *   listen_delay_ms N    listen only after that
  *   health_delay_ms N    answer 503 for that long after the start
  *   log FILE             print FILE's lines at the start (default: a load on the CPU)
  *   log_count N          print that many numbered lines once ready
+ *   note_ready 1         write the moment (CLOCK_MONOTONIC, ms) of the first 200 to MODEL.ready
  *   crash_at_start N     exit with code N at once
  *   crash_after_ms N     die of SIGSEGV then
  *   exit_after_ms N      exit with code 1 then
@@ -55,6 +54,7 @@
 	X(listen_delay_ms, 0) \
 	X(health_delay_ms, 0) \
 	X(log_count, 0) \
+	X(note_ready, 0) \
 	X(crash_at_start, -1) \
 	X(crash_after_ms, -1) \
 	X(exit_after_ms, -1) \
@@ -479,7 +479,9 @@ static void keep_time(int64_t begun_ms, bool *told_ready)
 	}
 	if (!*told_ready && age_ms >= script.health_delay_ms) {
 		*told_ready = true;
-		tell("ready", (long long)(begun_ms + script.health_delay_ms));
+		if (script.note_ready) {
+			tell("ready", (long long)(begun_ms + script.health_delay_ms));
+		}
 		fputs("model loaded\nserver is listening\n", stderr);
 		for (long i = 0; i < script.log_count; i++) {
 			fprintf(stderr, "line %ld\n", i);
