@@ -305,6 +305,7 @@ static int run(struct cli *cli, const char *const *argv, struct err *err)
 		status = read_options(cli, err);
 		if (status != 0 && command->run == command_doctor) {
 			cli->conf_err = *err; /* it says so beside the other findings */
+			*err = (struct err){ 0 };
 			status = 0;
 		}
 	}

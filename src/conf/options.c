@@ -234,15 +234,18 @@ int config_read_text(struct config *c, struct span text, const char *where, stru
 
 int config_read_file(struct config *c, const char *path, struct err *err)
 {
+	struct err why;
 	struct buf text;
 
 	buf_init(&text, CONFIG_FILE_MAX_BYTES);
-	int status = fs_read(path, &text, err);
+	int status = fs_read(path, &text, &why);
 
 	if (status == 0) {
 		status = config_read_text(c, buf_span(&text), path, err);
 	} else if (status == -ENOENT) {
 		status = 0;
+	} else {
+		*err = why;
 	}
 	buf_finish(&text);
 	return status;
