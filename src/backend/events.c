@@ -337,6 +337,15 @@ void events_pulls(struct events *e)
 	pump_all(e);
 }
 
+/* Tokens that an answer which came in one piece was given in its last second. */
+static double last_second(const struct account *a)
+{
+	double tokens = a->generated_tokens > 0 ? (double)a->generated_tokens : 0;
+
+	return a->tokens_per_second > 0 && a->tokens_per_second < tokens ? a->tokens_per_second
+									 : tokens;
+}
+
 void events_account(struct events *e, const struct account *a)
 {
 	struct account *place = &e->requests[a->id % EVENTS_REQUESTS_MAX];
@@ -356,8 +365,8 @@ void events_account(struct events *e, const struct account *a)
 	if (a->phase == ACCOUNT_DONE) {
 		place->id = 0;
 	}
-	if (a->phase == ACCOUNT_DONE && !a->stream) { /* it came in one piece: its own speed */
-		add_tokens(e, a->model, a->tokens_per_second);
+	if (a->phase == ACCOUNT_DONE && !a->stream) {
+		add_tokens(e, a->model, last_second(a));
 	}
 	account_write(write_event(e), a);
 	tell_all(e, "request", true);

@@ -182,6 +182,24 @@ tells_events_from_a_full_picture_on() {
 	has '"phase":"loading"' "$T/events" && has '"phase":"done"' "$T/events"
 }
 
+# What each second was told adds up to no more than what was asked for.
+tells_the_speed_of_whole_answers() {
+	get /api/events -N -m 120 >"$T/speed" 2>/dev/null &
+	reader=$!
+	until_true has 'event: synced' "$T/speed" || return 1
+	for i in 1 2 3 4 5 6; do
+		post /v1/chat/completions "{\"model\":\"$MODEL\",\"ignore_eos\":true,\"max_tokens\":8,
+			\"messages\":[{\"role\":\"user\",\"content\":\"$i\"}]}" >/dev/null || return 1
+	done
+	until_true has '"tokens_per_second":0.0,"active_requests":0' "$T/speed"
+	kill $reader
+	sum=$(awk -F'"tokens_per_second":' '
+		/^event:/ { is_traffic = /traffic/ }
+		/^data:/ && is_traffic { for (i = 2; i <= NF; i++) sum += $i }
+		END { print int(sum) }' "$T/speed")
+	[ "$sum" -gt 0 ] && [ "$sum" -le 48 ] || { echo "# $sum tokens told" && return 1; }
+}
+
 follows_a_log_for_two_readers() {
 	get "/api/models/servers/$MODEL/logs?tail=5" -N -m 120 >"$T/log1" 2>/dev/null &
 	first=$!
@@ -258,8 +276,9 @@ for name in is_up_with_an_agent_of_its_own answers_ready_only_when_a_model_could
 	ends_a_stream_with_an_error_when_the_drain_is_over says_that_new_settings_need_a_restart \
 	notices_a_change_of_the_registry_by_the_command_line refuses_settings_with_their_bounds \
 	keeps_strangers_out_without_a_trace opens_to_the_management_token makes_and_revokes_keys \
-	follows_a_log_for_two_readers tells_events_from_a_full_picture_on keeps_what_was_used \
-	is_small_and_quiet_when_idle ends_all_within_8_s_of_a_signal lives_without_its_usage_database \
+	follows_a_log_for_two_readers tells_events_from_a_full_picture_on \
+	keeps_what_was_used tells_the_speed_of_whole_answers is_small_and_quiet_when_idle \
+	ends_all_within_8_s_of_a_signal lives_without_its_usage_database \
 	refuses_an_unknown_mode; do
 	check $name $name
 done
