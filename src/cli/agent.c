@@ -32,7 +32,7 @@ static void leave(struct daemon *d)
 {
 	struct agent_run *run = CONTAINER_OF(d, struct agent_run, daemon);
 
-	agent_leave(run->agent, run->stop_on_exit ? AGENT_STOP : AGENT_KEEP);
+	agent_leave(run->agent, run->stop_on_exit || d->is_orphan ? AGENT_STOP : AGENT_KEEP);
 }
 
 int command_agent(struct cli *cli, struct args *args, struct err *err)
@@ -68,7 +68,7 @@ int command_agent(struct cli *cli, struct args *args, struct err *err)
 	options.limits.load_ms = c->load_timeout_s * 1000;
 	options.limits.hang_ms = c->hang_s * 1000;
 	options.limits.stop_ms = c->stop_timeout_s * 1000;
-	daemon_init(&run.daemon, leave);
+	daemon_init(&run.daemon, args, leave);
 	run.agent = agent_start(run.daemon.loop, &options, on_end, &run, err);
 	int status = daemon_run(&run.daemon, run.agent != NULL ? 0 : err->code);
 	free(shim);

@@ -54,15 +54,16 @@ static void leave(struct daemon *d)
 	}
 }
 
-static int run_backend(const struct cli *cli, const struct backend_options *options, bool own_agent,
-		       struct err *err)
+static int run_backend(const struct cli *cli, const struct args *args,
+		       const struct backend_options *options, bool own_agent, struct err *err)
 {
 	struct backend_run run = { .is_leaving = false };
 
-	daemon_init(&run.daemon, leave);
-	run.agent = (struct kept){ .loop = run.daemon.loop,
-				   .argv = { cli->layout.program, "agent", "--stop-on-exit" },
-				   .on_end = on_agent_end };
+	daemon_init(&run.daemon, args, leave);
+	run.agent =
+		(struct kept){ .loop = run.daemon.loop,
+			       .argv = { cli->layout.program, "agent", "--stop-on-exit", "--kept" },
+			       .on_end = on_agent_end };
 	run.backend = backend_start(run.daemon.loop, options, err);
 	if (run.backend != NULL) {
 		log_info("listening on %s:%u", options->address, backend_port(run.backend));
@@ -155,7 +156,7 @@ int command_backend(struct cli *cli, struct args *args, struct err *err)
 
 	options.base_url = base_url;
 	options.fleet.host_api_secret = secret;
-	status = run_backend(cli, &options, mode == FLEET_CPU || mode == FLEET_AUTO, err);
+	status = run_backend(cli, args, &options, mode == FLEET_CPU || mode == FLEET_AUTO, err);
 	free(base_url);
 	return status;
 }

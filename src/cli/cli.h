@@ -126,11 +126,12 @@ int command_bench(struct cli *cli, struct args *args, struct err *err);
 int command_service(struct cli *cli, struct args *args, struct err *err);
 
 /*
- * The agent as a process (service.c): the one that answers at its socket, or pid 0; one that is
- * nobody's child and writes into the logs folder, once it answers; the end of one, 10 s at most.
+ * The agent as a process (service.c): the one that answers at its socket, or pid 0; a new one that
+ * writes into the logs folder, once it answers: when the descriptor is closed, at our end at the
+ * latest, it stops its models and ends (daemon.h); the end of one, 10 s at most.
  */
 struct proc service_agent(const struct cli *cli);
-int service_start_agent(const struct cli *cli, struct err *err);
+int service_start_agent(const struct cli *cli, int *ret_keeper, struct err *err);
 bool service_is_gone_soon(struct proc agent);
 
 /* Cuts text at `sep` into a NULL-terminated list, empty words left out. */

@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "cli/cli.h"
 
 #define START_AGAIN_MS 1000
 
@@ -18,15 +19,47 @@ static void on_signal(void *user)
 	d->leave(d);
 }
 
-void daemon_init(struct daemon *d, void (*leave)(struct daemon *d))
+static void on_keeper_data(void *user, struct span data)
 {
-	*d = (struct daemon){ .loop = loop_create(), .leave = leave };
+	(void)user, (void)data;
+}
+
+static void on_keeper_end(void *user, int status)
+{
+	struct daemon *d = user;
+
+	(void)status;
+	log_warn("the process that kept this one is gone: leaving");
+	conn_close(d->keeper);
+	d->keeper = NULL;
+	d->is_orphan = true;
+	d->leave(d);
+}
+
+static const struct conn_callbacks keeper_calls = { on_keeper_data, on_keeper_end, NULL };
+
+void daemon_init(struct daemon *d, const struct args *args, void (*leave)(struct daemon *d))
+{
+	*d = (struct daemon){ .loop = loop_create(),
+			      .leave = leave,
+			      .is_kept = args_flag(args, "--kept") != NULL };
 }
 
 void daemon_listen(struct daemon *d)
 {
+	struct err err;
+
 	d->signals[0] = loop_signal_start(d->loop, SIGTERM, on_signal, d);
 	d->signals[1] = loop_signal_start(d->loop, SIGINT, on_signal, d);
+	if (d->is_kept) {
+		d->keeper = conn_of_fd(d->loop, STDIN_FILENO, &err);
+	}
+	if (d->keeper != NULL) {
+		conn_start(d->keeper, &keeper_calls, d);
+	} else if (d->is_kept) {
+		log_warn("--kept wants a pipe as standard input, so it changes nothing: %s",
+			 err.text);
+	}
 }
 
 int daemon_run(struct daemon *d, int status)
@@ -45,6 +78,8 @@ void daemon_left(struct daemon *d)
 		loop_signal_close(d->signals[i]);
 		d->signals[i] = NULL;
 	}
+	conn_close(d->keeper);
+	d->keeper = NULL;
 }
 
 /* Kept children */
@@ -69,7 +104,7 @@ static void start(struct timer *t)
 		k->log != NULL ? open(k->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600) : -1;
 	enum child_stdio output = k->log != NULL ? CHILD_FD : CHILD_INHERIT;
 	struct child_options options = { .argv = k->argv,
-					 .stdio = { CHILD_NULL, output, output },
+					 .stdio = { CHILD_PIPE, output, output },
 					 .fds = { -1, log, log },
 					 .new_session = k->log != NULL,
 					 .on_exit = on_exit,

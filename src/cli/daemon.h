@@ -2,6 +2,11 @@
 /*
  * The frame of a daemon: one loop that runs until SIGTERM or SIGINT. Embed it, build on its loop,
  * then run it.
+ *
+ * A daemon that another of our processes keeps does not outlive it: started with --kept, it has the
+ * read end of a pipe as standard input, whose other end its keeper holds and never writes to. End
+ * of input means that the keeper is gone, however it ended, and is answered like a signal. Without
+ * --kept standard input is not looked at.
  */
 #ifndef CLI_DAEMON_H
 #define CLI_DAEMON_H
@@ -14,22 +19,25 @@ struct daemon {
 	struct loop *loop;
 	struct loop_signal *signals[2];
 	void (*leave)(struct daemon *d); /* at each signal; ends in daemon_left, at once or later */
+	bool is_kept, is_orphan;	 /* has a keeper; had one, which is gone */
+	struct conn *keeper;		 /* private */
 };
 
-void daemon_init(struct daemon *d, void (*leave)(struct daemon *d));
+struct args;
+void daemon_init(struct daemon *d, const struct args *args, void (*leave)(struct daemon *d));
 /* Runs when status, that of what was built, is 0; returns it when nothing is left that runs. */
 int daemon_run(struct daemon *d, int status);
-void daemon_listen(struct daemon *d); /* to signals alone: for who runs the loop himself */
-void daemon_left(struct daemon *d);   /* no more signals: the loop ends with the rest */
+void daemon_listen(struct daemon *d); /* to signals and keeper: for who runs the loop himself */
+void daemon_left(struct daemon *d);   /* to neither any more: the loop ends with the rest */
 
 /*
- * A child that is kept: when it ends by itself it is started again after a moment. Its output goes
- * where ours does, or to a log that grows.
+ * A child that is kept: when it ends by itself it is started again after a moment; when we end, so
+ * does it. Its output goes where ours does, or to a log that grows.
  */
 struct kept {
 	struct loop *loop;
-	const char *argv[4];
-	const char *log; /* path; NULL: where ours goes */
+	const char *argv[5]; /* of one of our daemons, --kept among them */
+	const char *log;     /* path; NULL: where ours goes */
 	/* It has ended; the result is after how many ms it starts again. */
 	uint32_t (*on_end)(struct kept *k, int exit_code);
 	struct child *child; /* NULL while it does not run */

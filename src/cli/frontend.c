@@ -24,11 +24,12 @@ static void leave(struct daemon *d)
 	daemon_left(d);
 }
 
-static int run_frontend(const struct frontend_options *options, struct err *err)
+static int run_frontend(const struct args *args, const struct frontend_options *options,
+			struct err *err)
 {
 	struct frontend_run run = { 0 };
 
-	daemon_init(&run.daemon, leave);
+	daemon_init(&run.daemon, args, leave);
 	run.frontend = frontend_start(run.daemon.loop, options, err);
 	if (run.frontend != NULL) {
 		log_info("the page is at http://%s:%u", options->address,
@@ -74,13 +75,12 @@ int command_frontend(struct cli *cli, struct args *args, struct err *err)
 	char *backend_host = NULL;
 	int status = find_backend(c, &backend_host, &options.backend_port, err);
 
-	(void)args;
 	options.backend_host = backend_host;
 	if (status == 0) {
 		status = secret_file_load(p->token, token, err);
 	}
 	if (status == 0) {
-		status = run_frontend(&options, err);
+		status = run_frontend(args, &options, err);
 	}
 	free(backend_host);
 	return status;

@@ -41,11 +41,12 @@ static void leave(struct daemon *d)
 	hostapi_leave(run->hostapi, on_end, run);
 }
 
-static int run_hostapi(const struct hostapi_options *options, struct err *err)
+static int run_hostapi(const struct args *args, const struct hostapi_options *options,
+		       struct err *err)
 {
 	struct hostapi_run run = { 0 };
 
-	daemon_init(&run.daemon, leave);
+	daemon_init(&run.daemon, args, leave);
 	run.hostapi = hostapi_start(run.daemon.loop, options, err);
 	if (run.hostapi != NULL) {
 		log_info("listening on %s:%u", options->address, hostapi_port(run.hostapi));
@@ -71,23 +72,21 @@ int command_hostapi(struct cli *cli, struct args *args, struct err *err)
 	char secret[SECRET_TEXT_BYTES], controller[CONTROLLER_MAX_BYTES];
 	int status = secret_file_load(cli->places.secret, secret, err);
 
-	(void)args;
 	if (status != 0) {
 		return status;
 	}
 	name_controller(secret, controller);
-	return run_hostapi(
-		&(struct hostapi_options){
-			.address = c->listen,
-			.port = (uint16_t)c->hostapi_port,
-			.hosts = (const char *const *)cli->places.hosts,
-			.secret = secret,
-			.drain_ms = c->drain_s * 1000,
-			.ssh = { .program = "ssh",
-				 .config = cli->places.ssh_config,
-				 .host = c->ssh_host,
-				 .controller = controller,
-				 .who = "host-api" },
-		},
-		err);
+	struct hostapi_options options = {
+		.address = c->listen,
+		.port = (uint16_t)c->hostapi_port,
+		.hosts = (const char *const *)cli->places.hosts,
+		.secret = secret,
+		.drain_ms = c->drain_s * 1000,
+		.ssh = { .program = "ssh",
+			 .config = cli->places.ssh_config,
+			 .host = c->ssh_host,
+			 .controller = controller,
+			 .who = "host-api" },
+	};
+	return run_hostapi(args, &options, err);
 }

@@ -2,6 +2,7 @@
 /*
  * ronzal: finds the command, reads the options, runs it, says what went wrong.
  */
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -128,21 +129,26 @@ static const struct command commands[] = {
 	  .max = 1,
 	  .run = command_service },
 	{ .name = "agent",
-	  .words = "[--stop-on-exit]",
+	  .words = "[--stop-on-exit] [--kept]",
 	  .summary = "The supervisor behind all this, in the foreground",
-	  .flags = { "--stop-on-exit" },
+	  .help = "With --kept it stops its models and ends at the end of its standard input.\n",
+	  .flags = { "--stop-on-exit", "--kept" },
 	  .run = command_agent,
 	  .is_daemon = true },
 	{ .name = "backend",
-	  .words = "[--native]",
+	  .words = "[--native] [--kept]",
 	  .summary = "The gateway and management API",
 	  .help = "USE_EXTERNAL_SERVERS says where engines run; --native: with this user's "
-		  "agent.\n",
-	  .flags = { "--native" },
+		  "agent.\n"
+		  "With --kept it ends at the end of its standard input.\n",
+	  .flags = { "--native", "--kept" },
 	  .run = command_backend,
 	  .is_daemon = true },
 	{ .name = "frontend",
+	  .words = "[--kept]",
 	  .summary = "The page's own server",
+	  .help = "With --kept it ends at the end of its standard input.\n",
+	  .flags = { "--kept" },
 	  .run = command_frontend,
 	  .is_daemon = true },
 	{ .name = "hostapi",
@@ -330,6 +336,12 @@ int main(int argc, char **argv)
 	struct cli cli = { .environment = (const char *const *)environ };
 	struct err err = { 0 };
 
+	/* What is opened later must not take the place of a standard stream that was closed. */
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+		if (fcntl(fd, F_GETFD) < 0) {
+			open("/dev/null", O_RDWR);
+		}
+	}
 	config_init(&cli.config);
 	int status = run(&cli, (const char *const *)argv + (argc > 0), &err);
 

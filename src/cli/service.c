@@ -118,9 +118,12 @@ static int run_tool(const char *const *argv, struct err *err)
 	return status;
 }
 
-static int spawn_agent(const struct cli *cli, struct err *err)
+/* Kept by whoever holds the other end of the pipe `keeper`; -1: nobody's child. */
+static int spawn_agent(const struct cli *cli, int keeper, struct err *err)
 {
-	const char *const argv[] = { cli->layout.program, "agent", NULL };
+	bool is_kept = keeper >= 0;
+	const char *const argv[] = { cli->layout.program, "agent", is_kept ? "--kept" : NULL,
+				     NULL };
 	char *log_path = fs_join(cli->paths.logs, "agent.log");
 	int log = open(log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 	struct loop *loop = loop_create();
@@ -130,8 +133,9 @@ static int spawn_agent(const struct cli *cli, struct err *err)
 		status = err_set_os(err, -errno, "opening %s", log_path);
 	} else {
 		struct child_options options = { .argv = argv,
-						 .stdio = { CHILD_NULL, CHILD_FD, CHILD_FD },
-						 .fds = { -1, log, log },
+						 .stdio = { is_kept ? CHILD_FD : CHILD_NULL,
+							    CHILD_FD, CHILD_FD },
+						 .fds = { keeper, log, log },
 						 .new_session = true };
 		struct child *child = child_start(loop, &options, err);
 
@@ -144,11 +148,19 @@ static int spawn_agent(const struct cli *cli, struct err *err)
 	return status;
 }
 
-int service_start_agent(const struct cli *cli, struct err *err)
+int service_start_agent(const struct cli *cli, int *ret_keeper, struct err *err)
 {
 	struct proc agent;
-	int status = spawn_agent(cli, err);
+	int ends[2];
 
+	if (pipe(ends) != 0) {
+		return err_set_os(err, -errno, "making the agent's pipe");
+	}
+	fcntl(ends[1], F_SETFD, FD_CLOEXEC);
+	int status = spawn_agent(cli, ends[0], err);
+
+	close(ends[0]);
+	*ret_keeper = ends[1];
 	return status != 0 ? status : await_agent(cli, &agent, err);
 }
 
@@ -300,7 +312,8 @@ static int install(const struct cli *cli, bool background, struct err *err)
 	}
 	status = status != 0 ? status : end_agent(cli, service_agent(cli), err);
 	if (status == 0) {
-		status = file != NULL ? start_managed(manager, file, err) : spawn_agent(cli, err);
+		status = file != NULL ? start_managed(manager, file, err)
+				      : spawn_agent(cli, -1, err);
 	}
 	status = status != 0 ? status : await_agent(cli, &agent, err);
 	if (status == 0) {

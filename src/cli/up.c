@@ -2,7 +2,8 @@
 /*
  * `ronzal up`: everything on this machine, in one terminal. It attaches to the agent that runs or
  * starts one, starts every enabled model, then the gateway and the page, and waits. Ctrl-C ends
- * what it started, in the reverse order: page, gateway, models, agent.
+ * what it started, in the reverse order: page, gateway, models, agent. If it is killed, they notice
+ * and end by themselves (cli/daemon.h).
  *
  * Each part is a kept child in a session of its own (the terminal's Ctrl-C is ours alone) that
  * writes to a log file.
@@ -10,6 +11,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/fs.h"
 #include "base/mem.h"
@@ -41,7 +43,8 @@ struct up {
 	struct visit visit;
 	struct daemon daemon; /* on the visit's loop */
 	struct part backend, frontend;
-	bool is_leaving, agent_is_ours;
+	bool is_leaving;
+	int agent_keeper; /* of our own agent: closed, it stops its models and ends; else -1 */
 	char (*started)[SERVER_ID_MAX_BYTES]; /* models that did not run before */
 	size_t started_count;
 };
@@ -110,7 +113,7 @@ static void part_init(struct part *p, struct up *up, const char *name, uint32_t 
 	*p = (struct part){ .up = up, .port = (uint16_t)port };
 	p->log = fs_join(up->cli->paths.logs, file);
 	p->kept = (struct kept){ .loop = up->visit.loop,
-				 .argv = { up->cli->layout.program, name,
+				 .argv = { up->cli->layout.program, name, "--kept",
 					   p == &up->backend ? "--native" : NULL },
 				 .log = p->log,
 				 .on_end = on_part_end };
@@ -143,8 +146,7 @@ static int attach(struct up *up, struct err *err)
 	if (status != ERR_NO_AGENT) {
 		return status;
 	}
-	up->agent_is_ours = true;
-	status = service_start_agent(up->cli, err);
+	status = service_start_agent(up->cli, &up->agent_keeper, err);
 	return status == 0 ? visit_open(&up->visit, up->cli, err) : status;
 }
 
@@ -213,7 +215,7 @@ static void leave(struct daemon *d)
 static void end_all(struct up *up)
 {
 	const char **ids = mem_alloc((up->started_count + 1) * sizeof(*ids));
-	struct wire_request request = { .verb = up->agent_is_ours ? VERB_SHUTDOWN : VERB_STOP,
+	struct wire_request request = { .verb = VERB_STOP,
 					.ids = ids,
 					.id_count = up->started_count };
 	struct proc agent = service_agent(up->cli);
@@ -228,13 +230,16 @@ static void end_all(struct up *up)
 	part_stop(&up->frontend);
 	part_stop(&up->backend);
 	up->visit.interrupted = false;
-	if ((up->agent_is_ours || up->started_count > 0) &&
-	    visit_ask(&up->visit, &request, &err) != 0 && err.code != ERR_UNAVAILABLE) {
+	if (up->agent_keeper >= 0) {
+		close(up->agent_keeper);
+		if (!service_is_gone_soon(agent)) {
+			fprintf(stderr,
+				"ronzal: the agent (pid %ld) does not end: see %s/agent.log\n",
+				(long)agent.pid, up->cli->paths.logs);
+		}
+	} else if (up->started_count > 0 && visit_ask(&up->visit, &request, &err) != 0 &&
+		   err.code != ERR_UNAVAILABLE) {
 		fprintf(stderr, "ronzal: %s\n", err.text);
-	}
-	if (up->agent_is_ours && !service_is_gone_soon(agent)) {
-		fprintf(stderr, "ronzal: the agent (pid %ld) does not end: see %s/agent.log\n",
-			(long)agent.pid, up->cli->paths.logs);
 	}
 	free(ids);
 }
@@ -274,7 +279,7 @@ static int check_port(const char *part, uint32_t port, struct err *err)
 
 int command_up(struct cli *cli, struct args *args, struct err *err)
 {
-	struct up up = { .cli = cli };
+	struct up up = { .cli = cli, .agent_keeper = -1 };
 	int status = check_port("backend", cli->config.backend_port, err);
 
 	(void)args;

@@ -266,6 +266,17 @@ lives_without_its_usage_database() {
 		stream 5 "$T/out" && has 'DONE' "$T/out"
 }
 
+takes_its_agent_along_when_it_is_killed() {
+	pgrep -P "$pid" -f 'agent --stop-on-exit' >/dev/null && pgrep -f "$RONZAL_HOME" >/dev/null || return 1
+	kill -KILL "$pid"
+	wait "$pid" 2>/dev/null
+	pid=
+	until_true none_left || { pgrep -af "$RONZAL_HOME" && return 1; }
+}
+none_left() { # shims and engines name the home, the agent has it in its environment
+	! pgrep -f "$RONZAL_HOME" && ! env -u RONZAL_HOME grep -qs "RONZAL_HOME=$T/home" /proc/[0-9]*/environ
+}
+
 refuses_an_unknown_mode() {
 	USE_EXTERNAL_SERVERS=maybe "$build/ronzal" backend >"$T/out" 2>&1
 	[ $? = 2 ] && has '"maybe"' "$T/out"
@@ -279,6 +290,6 @@ for name in is_up_with_an_agent_of_its_own answers_ready_only_when_a_model_could
 	follows_a_log_for_two_readers tells_events_from_a_full_picture_on \
 	keeps_what_was_used tells_the_speed_of_whole_answers is_small_and_quiet_when_idle \
 	ends_all_within_8_s_of_a_signal lives_without_its_usage_database \
-	refuses_an_unknown_mode; do
+	takes_its_agent_along_when_it_is_killed refuses_an_unknown_mode; do
 	check $name $name
 done

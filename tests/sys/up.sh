@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# The first minute: ronzal up in a fresh home with the real engine, and that Ctrl-C leaves nothing;
-# and what the command line says to mistyped words.
+# The first minute: ronzal up in a fresh home with the real engine, and that neither Ctrl-C nor
+# SIGKILL leaves anything; and what the command line says to mistyped words.
 cd "$(dirname "$0")/../.." || exit 1
 . tests/lib/sshd.sh
 . tests/lib/setup-home.sh
@@ -29,6 +29,7 @@ says() { # WORDS
 }
 
 comes_up() {
+	rm -f "$T/out"
 	"$RONZAL" up >"$T/out" 2>"$T/err" &
 	UP=$!
 	await grep -q 'Ctrl-C stops everything' "$T/out" || { cat "$T/out" "$T/err"; return 1; }
@@ -56,19 +57,17 @@ again() {
 check a_second_one_says_who_has_its_port again
 
 back() {
-	backend=$(pgrep -P "$UP" -f 'backend --native') && kill -KILL "$backend" &&
+	backend=$(pgrep -P "$UP" -f 'backend --kept --native') && kill -KILL "$backend" &&
 		await grep -q 'the backend ended (signal 9); starting it again' "$T/err" &&
 		await curl -sf "http://localhost:18760/health" >/dev/null
 }
 check a_killed_backend_comes_back back
 
-# Whatever was started here inherited the home; without /proc only engines are seen, by their key.
+# Whatever was started here inherited the home or, shims and engines, names it; without /proc only
+# the latter are seen.
 none_left() {
-	if [ -e /proc/self/environ ]; then
+	! pgrep -f "$T/r" >/dev/null &&
 		! env -u RONZAL_HOME grep -qs "RONZAL_HOME=$T/r" /proc/[0-9]*/environ
-	else
-		! pgrep -f "$T/r" >/dev/null
-	fi
 }
 
 leaves() {
@@ -80,6 +79,31 @@ leaves() {
 		{ echo "status $status"; pgrep -af "$T/r"; find "$T/r/run"; return 1; }
 }
 check ctrl_c_leaves_no_process_and_no_socket leaves
+
+killed() {
+	kill -KILL "$UP"
+	wait "$UP" 2>/dev/null
+	UP=
+}
+
+leaves_none() {
+	comes_up && killed && await none_left || { pgrep -af "$T/r|$RONZAL"; tail "$T"/r/logs/*.log; return 1; }
+}
+check a_kill_leaves_no_process leaves_none
+
+no_part() {
+	! curl -s "http://localhost:18760/health" >/dev/null && ! curl -s "http://localhost:18761/" >/dev/null
+}
+
+lives_on() {
+	"$RONZAL" agent <&- >"$T/agent" 2>&1 & # by hand, without an input
+	AGENT=$!
+	await "$RONZAL" status >/dev/null 2>&1 && comes_up && killed && await no_part && shows
+	result=$?
+	"$RONZAL" stop >/dev/null 2>&1
+	kill "$AGENT" && wait "$AGENT" && await none_left && [ $result -eq 0 ] || { cat "$T/agent"; return 1; }
+}
+check an_agent_that_was_there_outlives_a_kill lives_on
 
 meant() { # EXIT-CODE WORDS ARGUMENTS...
 	code=$1 words=$2
