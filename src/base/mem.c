@@ -6,15 +6,24 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define MEM_SMALL_BYTES 1024
+
 static _Noreturn void out_of_memory(size_t bytes)
 {
 	fprintf(stderr, "ronzal: the system has no %zu bytes of memory left\n", bytes);
 	abort();
 }
 
+/*
+ * glibc gives a thread's freed blocks back to malloc and realloc, not to calloc, whose pages are
+ * fresh when they are many. (From malloc and memset, gcc would make a calloc again.)
+ */
 void *mem_alloc(size_t bytes)
 {
-	void *memory = calloc(1, bytes > 0 ? bytes : 1);
+	if (bytes <= MEM_SMALL_BYTES) {
+		return memset(mem_resize(NULL, bytes, 1), 0, bytes);
+	}
+	void *memory = calloc(1, bytes);
 
 	if (memory == NULL) {
 		out_of_memory(bytes);
@@ -43,11 +52,12 @@ char *mem_strdup(const char *text)
 
 char *mem_spandup(struct span s)
 {
-	char *copy = mem_alloc(s.len + 1);
+	char *copy = mem_resize(NULL, s.len + 1, 1);
 
 	if (s.len > 0) {
 		memcpy(copy, s.ptr, s.len);
 	}
+	copy[s.len] = '\0';
 	return copy;
 }
 
