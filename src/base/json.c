@@ -21,38 +21,22 @@ static const struct json_value *of_val(const yyjson_val *v)
 	return (const struct json_value *)v;
 }
 
-/* From behind a string's opening quote to its closing one, or to the end. */
-static size_t skip_string(struct span text, size_t at)
+/* Whether brackets nest too deeply. A tree is one run of values, each container before its own. */
+static bool is_too_deep(yyjson_val *root)
 {
-	while (at < text.len) {
-		size_t quote = at + span_find_char(span_from(text, at), '"');
-		size_t backslashes = 0;
-
-		while (quote - backslashes > at && text.ptr[quote - backslashes - 1] == '\\') {
-			backslashes++;
-		}
-		if (backslashes % 2 == 0) {
-			return quote;
-		}
-		at = quote + 1;
-	}
-	return text.len;
-}
-
-/* Deepest nesting of brackets outside strings; the text need not be valid. */
-static bool is_too_deep(struct span text)
-{
+	yyjson_val *ends[JSON_DEPTH_MAX];
+	yyjson_val *end = unsafe_yyjson_get_next(root);
 	size_t depth = 0;
 
-	for (size_t i = 0; i < text.len; i++) {
-		char c = text.ptr[i];
-
-		if (c == '"') {
-			i = skip_string(text, i + 1);
-		} else if ((c == '[' || c == '{') && ++depth > JSON_DEPTH_MAX) {
-			return true;
-		} else if (c == ']' || c == '}') {
-			depth -= depth > 0;
+	for (yyjson_val *v = root; v < end; v++) {
+		while (depth > 0 && v >= ends[depth - 1]) {
+			depth--;
+		}
+		if (yyjson_is_ctn(v)) {
+			if (depth == JSON_DEPTH_MAX) {
+				return true;
+			}
+			ends[depth++] = unsafe_yyjson_get_next(v);
 		}
 	}
 	return false;
@@ -85,14 +69,14 @@ struct json *json_parse(struct span text, struct err *err)
 	static const yyjson_alc allocator = { tree_alloc, tree_resize, tree_free, NULL };
 	yyjson_read_err why;
 
-	if (is_too_deep(text)) {
-		err_set(err, ERR_INVALID, "JSON is nested deeper than %d", JSON_DEPTH_MAX);
-		return NULL;
-	}
 	yyjson_doc *doc = yyjson_read_opts((char *)(uintptr_t)text.ptr, text.len,
 					   YYJSON_READ_NOFLAG, &allocator, &why);
 	if (doc == NULL) {
 		err_set(err, ERR_INVALID, "not JSON at byte %zu: %s", why.pos, why.msg);
+	} else if (is_too_deep(yyjson_doc_get_root(doc))) {
+		err_set(err, ERR_INVALID, "JSON is nested deeper than %d", JSON_DEPTH_MAX);
+		yyjson_doc_free(doc);
+		doc = NULL;
 	}
 	return (struct json *)doc;
 }
