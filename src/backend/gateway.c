@@ -12,7 +12,6 @@
  */
 #include "backend/gateway.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
 
@@ -346,7 +345,8 @@ static void relay(struct ask *a, struct fleet_model *m)
 	struct exchange *x = a->exchange;
 	char authorization[WIRE_KEY_MAX_BYTES + sizeof(BEARER)];
 
-	snprintf(authorization, sizeof(authorization), BEARER "%s", m->key);
+	span_copy(SPAN_LIT(BEARER), authorization, sizeof(authorization));
+	span_copy(span_of(m->key), authorization + strlen(BEARER), WIRE_KEY_MAX_BYTES + 1);
 	struct h1_field field = { SPAN_LIT("Authorization"), span_of(authorization) };
 	struct proxy_options options = {
 		.client = a->gateway->client,
