@@ -95,21 +95,6 @@ int buf_add(struct buf *b, const void *bytes, size_t len)
 	return 0;
 }
 
-int buf_add_span(struct buf *b, struct span s)
-{
-	return buf_add(b, s.ptr, s.len);
-}
-
-int buf_add_text(struct buf *b, const char *text)
-{
-	return buf_add(b, text, strlen(text));
-}
-
-int buf_add_char(struct buf *b, char c)
-{
-	return buf_add(b, &c, 1);
-}
-
 int buf_add_u64(struct buf *b, uint64_t value)
 {
 	char digits[20];
@@ -177,17 +162,7 @@ void buf_clear(struct buf *b)
 	buf_truncate(b, 0);
 }
 
-struct span buf_span(const struct buf *b)
-{
-	return (struct span){ b->data, b->len };
-}
-
 const char *buf_text(const struct buf *b)
 {
 	return b->data != NULL && b->len > 0 ? b->data : "";
-}
-
-size_t buf_room(const struct buf *b)
-{
-	return b->max_bytes - b->len;
 }

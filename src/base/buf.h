@@ -30,9 +30,21 @@ char *buf_detach(struct buf *b); /* hands over the NUL-terminated bytes (free() 
 
 /* Use: 0 or ERR_FULL */
 int buf_add(struct buf *b, const void *bytes, size_t len);
-int buf_add_span(struct buf *b, struct span s);
-int buf_add_text(struct buf *b, const char *text);
-int buf_add_char(struct buf *b, char c);
+static inline int buf_add_span(struct buf *b, struct span s)
+{
+	return buf_add(b, s.ptr, s.len);
+}
+
+static inline int buf_add_text(struct buf *b, const char *text)
+{
+	return buf_add(b, text, strlen(text));
+}
+
+static inline int buf_add_char(struct buf *b, char c)
+{
+	return buf_add(b, &c, 1);
+}
+
 int buf_add_u64(struct buf *b, uint64_t value); /* in decimal */
 int buf_printf(struct buf *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
 int buf_vprintf(struct buf *b, const char *format, va_list args)
@@ -47,8 +59,17 @@ void buf_truncate(struct buf *b, size_t len); /* keeps the first len bytes */
 void buf_clear(struct buf *b);		      /* empties, keeps the memory */
 
 /* Inspect */
-struct span buf_span(const struct buf *b);
+static inline struct span buf_span(const struct buf *b)
+{
+	return (struct span){ b->data, b->len };
+}
+
+/* Bytes until the limit. */
+static inline size_t buf_room(const struct buf *b)
+{
+	return b->max_bytes - b->len;
+}
+
 const char *buf_text(const struct buf *b); /* never NULL */
-size_t buf_room(const struct buf *b);	   /* bytes until the limit */
 
 #endif

@@ -2,24 +2,11 @@
 #include "base/span.h"
 
 #include <ctype.h>
-#include <strings.h>
 
 #include "base/err.h"
 
 #define SLIPS_MAX_BYTES 128 /* of a word are compared */
 #define PART_MIN_BYTES 4    /* a part of a name this long is taken for it */
-
-bool span_is_nocase(struct span s, const char *text)
-{
-	return strlen(text) == s.len && strncasecmp(s.ptr, text, s.len) == 0;
-}
-
-bool span_has_prefix(struct span s, const char *prefix)
-{
-	size_t len = strlen(prefix);
-
-	return s.len >= len && memcmp(s.ptr, prefix, len) == 0;
-}
 
 bool span_has_suffix(struct span s, const char *suffix)
 {

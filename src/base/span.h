@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <strings.h>
 
 struct span {
 	const char *ptr;
@@ -41,10 +42,22 @@ static inline bool span_is(struct span s, const char *text)
 	return span_equal(s, span_of(text));
 }
 
-/* Like span_is, ignoring the case of ASCII letters (RFC 9110 field names). */
-bool span_is_nocase(struct span s, const char *text);
+/* Like the two above, ignoring the case of ASCII letters (RFC 9110 field names). */
+static inline bool span_equal_nocase(struct span a, struct span b)
+{
+	return a.len == b.len && (a.len == 0 || strncasecmp(a.ptr, b.ptr, a.len) == 0);
+}
 
-bool span_has_prefix(struct span s, const char *prefix);
+static inline bool span_is_nocase(struct span s, const char *text)
+{
+	return span_equal_nocase(s, span_of(text));
+}
+
+static inline bool span_has_prefix(struct span s, const char *prefix)
+{
+	return s.len >= strlen(prefix) && memcmp(s.ptr, prefix, strlen(prefix)) == 0;
+}
+
 bool span_has_suffix(struct span s, const char *suffix);
 
 /* Index of the first occurrence, or s.len when there is none. */

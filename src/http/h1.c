@@ -9,7 +9,6 @@
 
 #include <llhttp.h>
 #include <stdlib.h>
-#include <strings.h>
 
 #include "base/mem.h"
 
@@ -454,25 +453,12 @@ int h1_read_response(struct h1_reader **reader, struct span *input, struct h1_he
 
 /* Inspecting a head */
 
-/* The next field of that name at or behind `from`, or field_count. Most heads have none. */
-static size_t find_field(const struct h1_head *head, struct span name, size_t from)
+size_t h1_search(const struct h1_head *head, struct span name, size_t from)
 {
-	if ((head->name_lengths & 1u << name.len % 32) == 0) {
-		return head->field_count;
-	}
-	while (from < head->field_count &&
-	       (head->fields[from].name.len != name.len ||
-		strncasecmp(head->fields[from].name.ptr, name.ptr, name.len) != 0)) {
+	while (from < head->field_count && !span_equal_nocase(head->fields[from].name, name)) {
 		from++;
 	}
 	return from;
-}
-
-struct span h1_get(const struct h1_head *head, const char *name)
-{
-	size_t at = find_field(head, span_of(name), 0);
-
-	return at < head->field_count ? head->fields[at].value : (struct span){ NULL, 0 };
 }
 
 size_t h1_count(const struct h1_head *head, const char *name)
@@ -481,7 +467,7 @@ size_t h1_count(const struct h1_head *head, const char *name)
 	size_t count = 0;
 	size_t at = 0;
 
-	while ((at = find_field(head, wanted, at)) < head->field_count) {
+	while ((at = h1_find(head, wanted, at)) < head->field_count) {
 		count++;
 		at++;
 	}
@@ -491,9 +477,7 @@ size_t h1_count(const struct h1_head *head, const char *name)
 static bool list_has(struct span list, struct span element)
 {
 	while (list.ptr != NULL) {
-		struct span item = span_trim(span_split(&list, ','));
-
-		if (item.len == element.len && strncasecmp(item.ptr, element.ptr, item.len) == 0) {
+		if (span_equal_nocase(span_trim(span_split(&list, ',')), element)) {
 			return true;
 		}
 	}
@@ -505,7 +489,7 @@ static bool fields_list(const struct h1_head *head, const char *name, struct spa
 	struct span wanted = span_of(name);
 	size_t at = 0;
 
-	while ((at = find_field(head, wanted, at)) < head->field_count) {
+	while ((at = h1_find(head, wanted, at)) < head->field_count) {
 		if (list_has(head->fields[at++].value, element)) {
 			return true;
 		}
@@ -520,20 +504,20 @@ bool h1_lists(const struct h1_head *head, const char *name, const char *element)
 
 bool h1_is_hop_by_hop(const struct h1_head *head, struct span name)
 {
-	static const char *const names[] = {
-		"connection",
-		"keep-alive",
-		"proxy-connection",
-		"proxy-authenticate",
-		"proxy-authorization",
-		"te",
-		"trailer",
-		"transfer-encoding",
-		"upgrade",
+	static const struct span names[] = {
+		SPAN_INIT("connection"),
+		SPAN_INIT("keep-alive"),
+		SPAN_INIT("proxy-connection"),
+		SPAN_INIT("proxy-authenticate"),
+		SPAN_INIT("proxy-authorization"),
+		SPAN_INIT("te"),
+		SPAN_INIT("trailer"),
+		SPAN_INIT("transfer-encoding"),
+		SPAN_INIT("upgrade"),
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-		if (span_is_nocase(name, names[i])) {
+		if (span_equal_nocase(name, names[i])) {
 			return true;
 		}
 	}

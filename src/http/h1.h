@@ -72,8 +72,25 @@ int h1_read_response(struct h1_reader **reader, struct span *input, struct h1_he
 		     struct err *err);
 void h1_reader_free(struct h1_reader *reader); /* NULL is fine */
 
-/* The first field of that name, or ptr NULL. Names match without regard to case. */
-struct span h1_get(const struct h1_head *head, const char *name);
+/*
+ * The next field of that name at or behind `from`, or field_count; h1_search is for h1_find alone.
+ * Names match without regard to case. Most heads have no field with a name that long.
+ */
+size_t h1_search(const struct h1_head *head, struct span name, size_t from);
+static inline size_t h1_find(const struct h1_head *head, struct span name, size_t from)
+{
+	return head->name_lengths >> name.len % 32 & 1 ? h1_search(head, name, from)
+						       : head->field_count;
+}
+
+/* The first field of that name, or ptr NULL. */
+static inline struct span h1_get(const struct h1_head *head, const char *name)
+{
+	size_t at = h1_find(head, span_of(name), 0);
+
+	return at < head->field_count ? head->fields[at].value : (struct span){ NULL, 0 };
+}
+
 size_t h1_count(const struct h1_head *head, const char *name);
 /* Whether a comma-separated field (all of that name) has the element, without regard to case. */
 bool h1_lists(const struct h1_head *head, const char *name, const char *element);

@@ -48,11 +48,6 @@ int policy_host(const struct h1_head *head, struct span *ret_host, struct err *e
 	return 0;
 }
 
-static bool equal_nocase(struct span a, struct span b)
-{
-	return a.len == b.len && strncasecmp(a.ptr, b.ptr, a.len) == 0;
-}
-
 int policy_target(struct span target, struct span host, struct policy_target *ret, struct err *err)
 {
 	static const char scheme[] = "http://";
@@ -62,7 +57,7 @@ int policy_target(struct span target, struct span host, struct policy_target *re
 		struct span rest = span_from(target, scheme_len);
 		struct span authority = { rest.ptr, span_find_char(rest, '/') };
 
-		if (!equal_nocase(authority, host)) {
+		if (!span_equal_nocase(authority, host)) {
 			return err_set(err, ERR_INVALID,
 				       "the target's host differs from the Host field");
 		}
@@ -160,7 +155,7 @@ bool policy_origin_is_allowed(struct span origin, struct span host, const char *
 		return true;
 	}
 	if (host.len > 0 && span_has_prefix(origin, scheme) &&
-	    equal_nocase(span_from(origin, sizeof(scheme) - 1), host)) {
+	    span_equal_nocase(span_from(origin, sizeof(scheme) - 1), host)) {
 		return true;
 	}
 	for (size_t i = 0; origins != NULL && origins[i] != NULL; i++) {
