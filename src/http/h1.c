@@ -38,8 +38,8 @@ static bool is_text(char c)
 /* RFC 9110 5.6.2 */
 static bool is_token_char(char c)
 {
-	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-	       (c != '\0' && strchr("!#$%&'*+-.^_`|~", c) != NULL);
+	return ((c | 0x20) >= 'a' && (c | 0x20) <= 'z') || c == '-' || (c >= '0' && c <= '9') ||
+	       (c != '\0' && strchr("!#$%&'*+.^_`|~", c) != NULL);
 }
 
 /* Finding the end of a head */
@@ -55,6 +55,23 @@ static bool are_text(const char *bytes)
 	uint64_t del = v ^ (ONES * 0x7f);
 
 	return ((((v - ONES * 0x20) & ~v) | ((del - ONES) & ~del)) & (ONES * 0x80)) == 0;
+}
+
+/* How many bytes at the front are text. The last few are looked at as part of 8. */
+static size_t text_len(struct span s)
+{
+	size_t at = 0;
+
+	while (at + 8 <= s.len && are_text(s.ptr + at)) {
+		at += 8;
+	}
+	if (s.len >= 8 && at + 8 > s.len && are_text(s.ptr + s.len - 8)) {
+		return s.len;
+	}
+	while (at < s.len && is_text(s.ptr[at])) {
+		at++;
+	}
+	return at;
 }
 
 struct scan {
@@ -125,21 +142,21 @@ static int scan_head(struct scan *s, struct span more, struct err *err)
 	size_t at = 0;
 
 	while (at < more.len) {
-		size_t start = at;
+		struct span rest = span_from(more, at);
 
 		if (s->line_bytes == 0 && !s->after_cr &&
-		    (more.ptr[at] == ' ' || more.ptr[at] == '\t')) {
+		    (rest.ptr[0] == ' ' || rest.ptr[0] == '\t')) {
 			return err_set(err, ERR_INVALID, "line %zu of the head begins with a blank",
 				       s->lines + 1);
 		}
-		while (!s->after_cr && at + 8 <= more.len && are_text(more.ptr + at)) {
-			at += 8;
+		if (!s->after_cr) {
+			rest.len = span_find_char(rest, '\r');
+			size_t len = text_len(rest);
+
+			at += len;
+			s->bytes += len;
+			s->line_bytes += len;
 		}
-		while (!s->after_cr && at < more.len && is_text(more.ptr[at])) {
-			at++;
-		}
-		s->bytes += at - start;
-		s->line_bytes += at - start;
 		int status = at < more.len ? scan_special(s, more.ptr[at++], err) : 0;
 
 		if (is_too_large(s)) {
@@ -463,13 +480,10 @@ size_t h1_search(const struct h1_head *head, struct span name, size_t from)
 
 size_t h1_count(const struct h1_head *head, const char *name)
 {
-	struct span wanted = span_of(name);
 	size_t count = 0;
-	size_t at = 0;
 
-	while ((at = h1_find(head, wanted, at)) < head->field_count) {
+	for (size_t at = 0; (at = h1_find(head, span_of(name), at)) < head->field_count; at++) {
 		count++;
-		at++;
 	}
 	return count;
 }
@@ -486,11 +500,8 @@ static bool list_has(struct span list, struct span element)
 
 static bool fields_list(const struct h1_head *head, const char *name, struct span element)
 {
-	struct span wanted = span_of(name);
-	size_t at = 0;
-
-	while ((at = h1_find(head, wanted, at)) < head->field_count) {
-		if (list_has(head->fields[at++].value, element)) {
+	for (size_t at = 0; (at = h1_find(head, span_of(name), at)) < head->field_count; at++) {
+		if (list_has(head->fields[at].value, element)) {
 			return true;
 		}
 	}
@@ -686,22 +697,29 @@ void h1_add_request_line(struct buf *out, enum h1_method method, struct span tar
 	buf_add_text(out, " HTTP/1.1\r\n");
 }
 
+static char *put(char *at, struct span s)
+{
+	if (s.len > 0) {
+		memcpy(at, s.ptr, s.len);
+	}
+	return at + s.len;
+}
+
 void h1_add_field(struct buf *out, struct span name, struct span value)
 {
-	buf_add_span(out, name);
-	buf_add_text(out, ": ");
-	size_t start = out->len;
+	size_t len = name.len + value.len + strlen(": \r\n");
+	char *at = buf_reserve(out, len);
 
-	if (buf_add_span(out, value) == 0) {
-		for (size_t i = start; i < out->len; i++) {
-			if (i + 8 <= out->len && are_text(out->data + i)) {
-				i += 7;
-			} else if (!is_text(out->data[i])) {
-				out->data[i] = ' ';
-			}
-		}
+	if (at == NULL) {
+		return;
 	}
-	buf_add_text(out, "\r\n");
+	at = put(put(at, name), SPAN_LIT(": "));
+	put(put(at, value), SPAN_LIT("\r\n"));
+	value.ptr = at;
+	while ((value = span_from(value, text_len(value))).len > 0) {
+		at[value.ptr - at] = ' ';
+	}
+	buf_added(out, len);
 }
 
 void h1_add_length(struct buf *out, uint64_t content_length)
