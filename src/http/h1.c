@@ -578,7 +578,7 @@ bool h1_body_is_done(const struct h1_body *b)
 	return true;
 }
 
-static int hex_digit(char c)
+int h1_hex_digit(char c)
 {
 	if (c >= '0' && c <= '9') {
 		return c - '0';
@@ -590,7 +590,7 @@ static int hex_digit(char c)
 /* A byte of a chunk's size line. False: refused. */
 static bool chunk_size_byte(struct h1_body *b, char c)
 {
-	int digit = hex_digit(c);
+	int digit = h1_hex_digit(c);
 
 	if (b->state == CHUNK_SIZE_LF) {
 		b->state = b->left > 0 ? CHUNK_DATA : TRAILER_START;

@@ -119,6 +119,8 @@ bool h1_body_is_done(const struct h1_body *b); /* always false for H1_UNTIL_CLOS
  */
 int h1_body_next(struct h1_body *b, struct span *input, struct span *ret_piece, struct err *err);
 
+int h1_hex_digit(char c); /* its value, or -1 */
+
 /* Writing heads. Bytes that are not allowed in a field become spaces. */
 void h1_add_request_line(struct buf *out, enum h1_method method, struct span target);
 void h1_add_field(struct buf *out, struct span name, struct span value);

@@ -75,15 +75,6 @@ int policy_target(struct span target, struct span host, struct policy_target *re
 	return 0;
 }
 
-static int hex_value(char c)
-{
-	if (c >= '0' && c <= '9') {
-		return c - '0';
-	}
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* Whether a decoded path means one thing to everybody: no segment that is empty, "." or "..". */
 static bool is_plain(struct span path)
 {
@@ -109,8 +100,8 @@ int policy_path(struct span raw, char *ret_path, struct err *err)
 		bool is_encoded = c == '%';
 
 		if (is_encoded) {
-			int high = i + 2 < raw.len ? hex_value(raw.ptr[i + 1]) : -1;
-			int low = high >= 0 ? hex_value(raw.ptr[i + 2]) : -1;
+			int high = i + 2 < raw.len ? h1_hex_digit(raw.ptr[i + 1]) : -1;
+			int low = high >= 0 ? h1_hex_digit(raw.ptr[i + 2]) : -1;
 
 			if (low < 0) {
 				return err_set(err, ERR_INVALID, "the path has a broken %%-escape");
