@@ -214,7 +214,9 @@ $(BUILD)/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $(LIB) $(BUILD)/flags
 # A lock file that was made where a registry lacked other platforms' optional packages is refused
 # by npm ci; npm install then takes the locked versions and what this platform needs besides.
 NPM_FLAGS := --loglevel=error --no-audit --no-fund
-npm_install = npm ci --silent $(NPM_FLAGS) 2>/dev/null || npm install --no-save $(NPM_FLAGS)
+quietly = { said=$$($(1) 2>&1) || { echo "$$said" >&2; false; }; }
+npm_install = npm ci --silent $(NPM_FLAGS) 2>/dev/null || \
+	$(call quietly,npm install --no-save $(NPM_FLAGS))
 
 # What "make test" runs, and what is built for it. Each layer of no files passes over.
 TEST_LAYERS := unit replay wire sys e2e
@@ -340,7 +342,8 @@ web: $(if $(wildcard web/package.json),web/dist/index.html) ## build the page in
 web/dist/index.html: $(WEB_SRC)
 	$(say) WEB $(@D)
 	$(Q)if command -v npm >/dev/null 2>&1; then \
-		cd web && { $(npm_install); } && npm run --silent build $(if $(QUIET),>/dev/null); \
+		cd web && { $(npm_install); } && \
+		$(if $(QUIET),$(call quietly,npm run --silent build),npm run --silent build); \
 	else \
 		echo 'the page needs node 18.19 or later and npm to be built; all else works without'; \
 	fi

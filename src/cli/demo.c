@@ -8,11 +8,13 @@
 
 #include "base/fs.h"
 #include "base/mem.h"
+#include "cli/term.h"
+#include "model/gguf.h"
 #include "model/registry.h"
 
 #define DEMO_FILE "ronzal-demo.gguf"
 
-static const char *const ids[] = { "ronzal-demo", "ronzal-demo-2" };
+static const char *const ids[] = { DEMO_ID, DEMO_ID "-2" };
 
 static int add(struct registry *r, const char *id, char *path, uint16_t port, struct err *err)
 {
@@ -27,9 +29,10 @@ static int add(struct registry *r, const char *id, char *path, uint16_t port, st
 
 /*
  * As containers and the host both understand it, when the model lies in the first root; else where
- * this program has it, if nobody narrowed the roots. free() it; NULL when it is nowhere.
+ * this program has it, if nobody narrowed the roots. NULL when it is nowhere. ret_file: as this
+ * process opens it. free() both.
  */
-static char *demo_path(const struct cli *cli)
+static char *demo_path(const struct cli *cli, char **ret_file)
 {
 	char *const *roots = cli->places.model_roots;
 	char *in_root = fs_join(roots[0] != NULL ? roots[0] : "", DEMO_FILE);
@@ -38,8 +41,10 @@ static char *demo_path(const struct cli *cli)
 
 	if (fs_is_file(in_root)) {
 		path = mem_strdup("/models/" DEMO_FILE);
+		*ret_file = mem_strdup(in_root);
 	} else if (cli->config.model_roots[0] == '\0' && fs_is_file(own)) {
 		path = mem_strdup(own);
+		*ret_file = mem_strdup(own);
 	}
 	free(own);
 	free(in_root);
@@ -108,7 +113,7 @@ static int mend_registry(const struct cli *cli, const char *model_path, struct e
 
 int demo_register(const struct cli *cli, struct err *err)
 {
-	char *model_path = demo_path(cli);
+	char *file = NULL, *model_path = demo_path(cli, &file);
 	int status = 0;
 
 	if (model_path != NULL && access(cli->places.registry, F_OK) != 0) {
@@ -117,5 +122,23 @@ int demo_register(const struct cli *cli, struct err *err)
 		status = mend_registry(cli, model_path, err);
 	}
 	free(model_path);
+	free(file);
 	return status;
+}
+
+void demo_print(const struct cli *cli)
+{
+	char *file = NULL, *path = demo_path(cli, &file);
+	struct gguf g = { .parameters = 0 };
+	uint64_t bytes;
+	char size[32];
+
+	if (file != NULL && gguf_read_path(&g, file, &bytes, NULL) == 0) {
+		term_bytes(bytes, size, sizeof(size));
+		printf("model    " DEMO_ID " (%.1f M parameters, %s)   ok\n",
+		       (double)g.parameters / 1e6, size);
+	}
+	gguf_finish(&g);
+	free(path);
+	free(file);
 }

@@ -8,7 +8,11 @@
 
 #include "cli/cli.h"
 
+#define DEMO_ID "ronzal-demo"
+
 /* Makes or mends it; nothing else of a registry that is there is touched. */
 int demo_register(const struct cli *cli, struct err *err);
+/* What the smoke model's file says that it is, in one line; nothing where it lacks. */
+void demo_print(const struct cli *cli);
 
 #endif

@@ -297,6 +297,9 @@ int command_up(struct cli *cli, struct args *args, struct err *err)
 	}
 	up.daemon = (struct daemon){ .loop = up.visit.loop, .leave = leave };
 	daemon_listen(&up.daemon);
+	if (visit_find(&up.visit, DEMO_ID) != NULL) {
+		demo_print(cli);
+	}
 	part_init(&up.backend, &up, "backend", cli->config.backend_port);
 	part_init(&up.frontend, &up, "frontend", cli->config.frontend_port);
 	start_models(&up);

@@ -50,7 +50,11 @@ check() { # NAME COMMAND...
 }
 
 makes() {
-	up && [ "$(count "$demo")" -eq 2 ]
+	up && [ "$(count "$demo")" -eq 2 ] &&
+		grep -q "^model    ronzal-demo ([0-9.]* M parameters, $(mib "$demo") MiB)   ok\$" "$T/out"
+}
+mib() { # FILE
+	wc -c <"$1" | awk '{ printf "%.1f", $1 / 1048576 }'
 }
 check makes_a_registry_with_the_smoke_model_twice makes
 
