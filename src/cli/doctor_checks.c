@@ -63,17 +63,29 @@ static void look_at_options(struct doctor *d)
 	}
 }
 
+static bool has_program(const struct doctor *d, const char *name)
+{
+	char *path = fs_join(d->cli->layout.libexec, name);
+	bool can_run = access(path, X_OK) == 0;
+
+	free(path);
+	return can_run;
+}
+
+/* Images for containers have neither the gate nor what downloads. */
 static void look_at_programs(struct doctor *d)
 {
-	char *shim = fs_join(d->cli->layout.libexec, "ronzal-shim");
+	static const char *const names[] = { "ronzal-shim", "ronzal-fetch" };
+	size_t count = has_program(d, "ronzal-gate") ? 2 : 1;
 
-	if (access(shim, X_OK) != 0) {
-		doctor_say(d, LEVEL_FAIL, "make build, or install again",
-			   "%s is missing or cannot be run", shim);
-	} else {
-		doctor_say(d, LEVEL_OK, "", "%s", d->cli->layout.libexec);
+	for (size_t i = 0; i < count; i++) {
+		if (!has_program(d, names[i])) {
+			doctor_say(d, LEVEL_FAIL, "make build, or install again",
+				   "%s/%s is missing or cannot be run", d->cli->layout.libexec,
+				   names[i]);
+		}
 	}
-	free(shim);
+	doctor_well(d, "%s", d->cli->layout.libexec);
 }
 
 static void look_at_engine(struct doctor *d)

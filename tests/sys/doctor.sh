@@ -90,14 +90,15 @@ check finds_an_unknown_mode finds FAIL options 'none of true, false, auto' USE_E
 check finds_a_port_range_that_is_upside_down \
 	finds_among_others FAIL options 'no port lies in' RONZAL_ENGINE_PORT_MIN=18799 RONZAL_ENGINE_PORT_MAX=18798
 
-shim_gone() {
-	mv "$CHECKOUT/build/ronzal-shim" "$T/shim"
-	finds_among_others FAIL programs 'ronzal-shim is missing'
+gone() { # PROGRAM FINDS: and how
+	mv "$CHECKOUT/build/$1" "$T/$1"
+	"$2" FAIL programs "$1 is missing"
 	result=$?
-	mv "$T/shim" "$CHECKOUT/build/ronzal-shim"
+	mv "$T/$1" "$CHECKOUT/build/$1"
 	return $result
 }
-check finds_a_missing_program shim_gone
+check finds_a_missing_program gone ronzal-shim finds_among_others
+check finds_a_missing_downloader gone ronzal-fetch finds
 check finds_a_missing_engine finds FAIL engine 'cannot be run' RONZAL_ENGINE="$T/nowhere"
 check finds_an_engine_that_is_none finds FAIL engine . RONZAL_ENGINE=/bin/true
 
