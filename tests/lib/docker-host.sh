@@ -32,7 +32,7 @@ starts_all_on_the_host() {
 
 host_begin() { # UID PORT
 	[ "$(id -u)" -eq 0 ] || docker_skip 'needs root, to be the host and one of its users'
-	HOST_USER=ronzal-test HOST_UID=$1 HOST_SSH_PORT=$2
+	HOST_USER=ronzal-test-$$ HOST_UID=$1 HOST_SSH_PORT=$2
 	HOST_HOME=$T/home
 	trap 'docker_end; host_end; rm -rf "$T"' EXIT
 	while getent passwd "$HOST_UID" >/dev/null || getent group "$HOST_UID" >/dev/null; do
