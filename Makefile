@@ -362,7 +362,9 @@ engine: ## find llama-server, or install it
 run: ## install what is missing, build, and run everything natively
 	@scripts/deps.sh
 	@scripts/deps.sh --show
+	@[ -x $(BUILD)/ronzal ] || echo 'build    compiles, which takes a minute or so'
 	@$(MAKE) QUIET=$(if $(Q),1) build
+	@[ -e web/dist/index.html ] || echo 'page     npm installs what it needs, and builds it'
 	@$(MAKE) QUIET=$(if $(Q),1) web || echo "page     could not be built; all else works without it"
 	@echo 'build    $(if $(PROGRAMS),$(notdir $(PROGRAMS)),nothing)   ok'
 	@scripts/engine.sh
