@@ -27,7 +27,8 @@ work='' last='' pids='' ronzal_pid='' ronzal_port='' engine_port='' # the rig se
 . bench/lib/rig.sh
 
 alone=$((port + 1)) nginx_port=$((port + 2)) haproxy_port=$((port + 3))
-start "$last" "$build/bench/engine" --port $alone
+# In a session of its own, as the engine behind ronzal is: a scheduler that groups by session counts both alike.
+start "$last" setsid "$build/bench/engine" --port $alone
 
 mkdir "$work/nginx"
 cat >"$work/nginx.conf" <<END

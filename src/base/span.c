@@ -8,6 +8,11 @@
 #define SLIPS_MAX_BYTES 128 /* of a word are compared */
 #define PART_MIN_BYTES 4    /* a part of a name this long is taken for it */
 
+bool span_has_prefix(struct span s, const char *prefix)
+{
+	return s.len >= strlen(prefix) && memcmp(s.ptr, prefix, strlen(prefix)) == 0;
+}
+
 bool span_has_suffix(struct span s, const char *suffix)
 {
 	size_t len = strlen(suffix);

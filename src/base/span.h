@@ -53,11 +53,7 @@ static inline bool span_is_nocase(struct span s, const char *text)
 	return span_equal_nocase(s, span_of(text));
 }
 
-static inline bool span_has_prefix(struct span s, const char *prefix)
-{
-	return s.len >= strlen(prefix) && memcmp(s.ptr, prefix, strlen(prefix)) == 0;
-}
-
+bool span_has_prefix(struct span s, const char *prefix);
 bool span_has_suffix(struct span s, const char *suffix);
 
 /* Index of the first occurrence, or s.len when there is none. */

@@ -240,10 +240,8 @@ int config_read_file(struct config *c, const char *path, struct err *err)
 	buf_init(&text, CONFIG_FILE_MAX_BYTES);
 	int status = fs_read(path, &text, &why);
 
-	if (status == 0) {
+	if (status == 0 || status == -ENOENT) { /* no file is an empty one */
 		status = config_read_text(c, buf_span(&text), path, err);
-	} else if (status == -ENOENT) {
-		status = 0;
 	} else {
 		*err = why;
 	}
