@@ -51,7 +51,7 @@ make_root() {
 		awk '$1 == "Debian" && $2 == "main" && $3 !~ /security/ { print $3; exit }')
 	[ -s "$cache/root-$suite.tar" ] || {
 		mkdir -p "$cache"
-		debootstrap --variant=minbase "$suite" "$T/new" "${mirror:-http://deb.debian.org/debian}" \
+		debootstrap --variant=minbase "$suite" "$T/new" ${mirror:+"$mirror"} \
 			>"$T/debootstrap.log" 2>&1 || skip "debootstrap: $(tail -n 1 "$T/debootstrap.log")"
 		tar -C "$T/new" -cf "$cache/root-$suite.tar.new" . && rm -rf "$T/new" &&
 			mv "$cache/root-$suite.tar.new" "$cache/root-$suite.tar"

@@ -56,9 +56,10 @@ get_zig() {
 apt_init() {
 	mirror=$(apt-get indextargets --format '$(ORIGIN) $(COMPONENT) $(REPO_URI)' 'Created-By: Packages' |
 		awk '$1 == "Debian" && $2 == "main" && $3 !~ /security/ { print $3; exit }')
+	[ -n "$mirror" ] || skip 'apt here knows no mirror of Debian'
 	mkdir -p "$cache/apt/lists/partial" "$cache/apt/archives/partial" "$cache/src"
 	echo "deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]" \
-		"${mirror:-http://deb.debian.org/debian} $suite main" >"$cache/apt/sources.list"
+		"$mirror $suite main" >"$cache/apt/sources.list"
 	cat >"$cache/apt/conf" <<-EOF
 		Dir::Etc::SourceList "$cache/apt/sources.list";
 		Dir::Etc::SourceParts "/dev/null";
