@@ -124,9 +124,10 @@ static bool read_device(struct receipt_parser *p, const struct dialect_line *l)
 
 	if (span_has_prefix(l->body, "using device ")) {
 		struct span rest = span_from(l->body, strlen("using device "));
+		struct span id = first_word(rest);
 
-		if (!dialect_is_host(first_word(rest))) {
-			use_device(p, first_word(rest), in_brackets(rest));
+		if (id.len > 0 && !dialect_is_host(id)) {
+			use_device(p, id, in_brackets(rest));
 			keep_evidence(p, EVIDENCE_DEVICE, l->text, 2);
 		}
 		return true;
