@@ -298,7 +298,7 @@ CHECK_LAYERS := build@build lint $(TEST_LAYERS) \
 
 .PHONY: check
 check: ## lint, all tests, sanitizers with gcc and clang, 10 s of fuzzing a target, Docker
-	@FUZZ_SECONDS=10 tests/run.sh $(CHECK_LAYERS)
+	@FUZZ_SECONDS=10 FUZZ_SEED=1 tests/run.sh $(CHECK_LAYERS)
 
 .PHONY: programs-build programs-build-asan-gcc programs-build-asan-clang programs-build-fuzz
 programs-build: build test-programs e2e-deps web

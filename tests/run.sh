@@ -220,7 +220,8 @@ run_e2e() {
 	done
 }
 
-# Finds are kept in build-fuzz; a crash is also what the next run starts with.
+# Finds are kept in build-fuzz; a crash is also what the next run starts with. With FUZZ_SEED a run
+# can be repeated; without it each one looks elsewhere.
 run_fuzz() {
 	for source in tests/fuzz/fuzz_*.c; do
 		is_there "$source" || return
@@ -228,8 +229,8 @@ run_fuzz() {
 		short=${name#fuzz_}
 		found=build-fuzz/corpus/$short
 		mkdir -p "$found" "tests/fuzz/corpus/$short"
-		set -- -max_total_time="${FUZZ_SECONDS:-30}" -timeout=10 -rss_limit_mb=2048 \
-			-error_exitcode=1 -print_final_stats=1 -artifact_prefix="build-fuzz/$short-"
+		set -- -seed="${FUZZ_SEED:-0}" -max_total_time="${FUZZ_SECONDS:-30}" \
+			-timeout=10 -rss_limit_mb=2048 -error_exitcode=1 -print_final_stats=1 -artifact_prefix="build-fuzz/$short-"
 		[ ! -f "tests/fuzz/$short.dict" ] || set -- "$@" -dict="tests/fuzz/$short.dict"
 		run "$short" $((${FUZZ_SECONDS:-30} + 120)) judge "fuzzed for ${FUZZ_SECONDS:-30} s" \
 			"build-fuzz/fuzz/$name" "$@" "$found" "tests/fuzz/corpus/$short"
