@@ -230,7 +230,8 @@ run_fuzz() {
 		found=build-fuzz/corpus/$short
 		mkdir -p "$found" "tests/fuzz/corpus/$short"
 		set -- -seed="${FUZZ_SEED:-0}" -max_total_time="${FUZZ_SECONDS:-30}" \
-			-timeout=10 -rss_limit_mb=2048 -error_exitcode=1 -print_final_stats=1 -artifact_prefix="build-fuzz/$short-"
+			-timeout=10 -rss_limit_mb=2048 -error_exitcode=1 \
+			-print_final_stats=1 -artifact_prefix="build-fuzz/$short-"
 		[ ! -f "tests/fuzz/$short.dict" ] || set -- "$@" -dict="tests/fuzz/$short.dict"
 		run "$short" $((${FUZZ_SECONDS:-30} + 120)) judge "fuzzed for ${FUZZ_SECONDS:-30} s" \
 			"build-fuzz/fuzz/$name" "$@" "$found" "tests/fuzz/corpus/$short"
