@@ -2,6 +2,7 @@
 //
 // What clients see when engines stop, die and come back under them.
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { after, before, test } from "node:test";
 import { sleep } from "./lib/frontend.js";
 import { skip, Stack } from "./lib/stack.js";
@@ -162,4 +163,17 @@ test("metrics_are_well_formed_and_count_what_was_done", { skip }, async () => {
 	const after_one = await scrape();
 	assert.equal(after_one.get(count), before_one.get(count)! + 1);
 	assert.ok([...after_one.keys()].some((id) => id.startsWith("llamacpp:")), "no engine's own");
+});
+
+// What engines print is passed on under their own names, which promtool finds unusual.
+test("promtool_finds_nothing_wrong_with_our_metrics", { skip }, async (t) => {
+	const text = await (await fetch(`${stack.url}/metrics`)).text();
+	const ours = text.split("\n").filter((line) => !line.includes("llamacpp:"));
+	const said = spawnSync("promtool", ["check", "metrics"], { input: ours.join("\n") });
+	if (said.error) {
+		t.skip("promtool is not installed: scripts/deps.sh --test");
+		return;
+	}
+	assert.equal(said.status, 0, String(said.stderr));
+	assert.match(text, /^ronzal_/m);
 });
