@@ -18,6 +18,7 @@
 #define TEXT_MAX_BYTES 160
 #define DIMENSIONS_MAX 4
 #define SMALLEST_BYTES 24 /* magic, version and two counts */
+#define MAGIC 0x46554747  /* "GGUF" */
 #define ALIGNMENT_DEFAULT 32
 #define ALIGNMENT_MAX 65536
 #define TENSOR_TYPES_MAX 64
@@ -26,6 +27,12 @@
 #define VALUE_ENUM(name, number, bytes) VALUE_##name = (number),
 enum value_type { GGUF_VALUE_TABLE(VALUE_ENUM) };
 #undef VALUE_ENUM
+
+/* One number, or the first ones of an array: what is given for each layer. */
+struct numbers {
+	uint32_t of[GGUF_LAYERS_MAX];
+	size_t count;
+};
 
 struct reader {
 	const struct gguf_source *source;
@@ -42,25 +49,27 @@ struct reader {
 
 	/* The value read last */
 	char text[TEXT_MAX_BYTES];
-	uint32_t numbers[GGUF_LAYERS_MAX];
-	size_t number_count;
+	struct numbers numbers;
 	uint64_t array_count; /* 0: it is no array */
 
-	/* Arrays with one number a layer; the layers may be made later than these are read */
-	uint32_t kv_heads[GGUF_LAYERS_MAX], sliding[GGUF_LAYERS_MAX];
-	size_t kv_heads_count, sliding_count;
+	struct numbers kv_heads, sliding; /* kept, as the layers may be made later */
 
 	char window[WINDOW_BYTES];
 };
 
 /* Bytes */
 
-static int broken(struct reader *rd, const char *what)
+static void broken(struct reader *rd, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+static void broken(struct reader *rd, const char *format, ...)
 {
+	va_list args;
+
 	if (rd->status == 0) {
-		rd->status = err_set(rd->err, ERR_INVALID, "%s", what);
+		va_start(args, format);
+		rd->status = err_vset(rd->err, ERR_INVALID, format, args);
+		va_end(args);
 	}
-	return rd->status;
 }
 
 static uint64_t position(const struct reader *rd)
@@ -118,46 +127,29 @@ static void skip(struct reader *rd, uint64_t bytes)
 	rd->len = 0;
 }
 
-static uint64_t get_number(struct reader *rd, size_t bytes)
+/* Written out: a loop takes thrice as long, and vocabularies hold a quarter million lengths. */
+static inline uint64_t get_number(struct reader *rd, size_t bytes)
 {
-	uint64_t value = 0;
+	unsigned char b[8] = { 0 }; /* little endian */
 
-	if (!fill(rd, bytes)) {
+	if (rd->len - rd->head < bytes && !fill(rd, bytes)) {
 		return 0;
 	}
-	for (size_t i = bytes; i > 0; i--) {
-		value = value << 8 | (unsigned char)rd->window[rd->head + i - 1];
-	}
+	memcpy(b, rd->window + rd->head, bytes);
 	rd->head += bytes;
-	return value;
+	return (uint64_t)b[0] | (uint64_t)b[1] << 8 | (uint64_t)b[2] << 16 | (uint64_t)b[3] << 24 |
+	       (uint64_t)b[4] << 32 | (uint64_t)b[5] << 40 | (uint64_t)b[6] << 48 |
+	       (uint64_t)b[7] << 56;
 }
 
-/* Written out, so that it becomes one load: vocabularies hold a quarter million lengths. */
-static inline uint32_t load_u32(const char *bytes)
+static uint32_t get_u32(struct reader *rd)
 {
-	const unsigned char *b = (const unsigned char *)bytes;
-
-	return (uint32_t)b[0] | (uint32_t)b[1] << 8 | (uint32_t)b[2] << 16 | (uint32_t)b[3] << 24;
+	return (uint32_t)get_number(rd, 4);
 }
 
-static inline uint32_t get_u32(struct reader *rd)
+static uint64_t get_u64(struct reader *rd)
 {
-	if (rd->len - rd->head < 4 && !fill(rd, 4)) {
-		return 0;
-	}
-	rd->head += 4;
-	return load_u32(rd->window + rd->head - 4);
-}
-
-static inline uint64_t get_u64(struct reader *rd)
-{
-	if (rd->len - rd->head < 8 && !fill(rd, 8)) {
-		return 0;
-	}
-	rd->head += 8;
-	const char *bytes = rd->window + rd->head - 8;
-
-	return load_u32(bytes) | (uint64_t)load_u32(bytes + 4) << 32;
+	return get_number(rd, 8);
 }
 
 /* Copies the text, cut to the room; what cannot be shown becomes a blank. */
@@ -225,10 +217,11 @@ static void read_array(struct reader *rd)
 		broken(rd, "it holds a list of a kind that GGUF does not have: " PART_NOUN);
 		return;
 	}
-	while (rd->number_count < count && rd->number_count < GGUF_LAYERS_MAX && rd->status == 0) {
-		rd->numbers[rd->number_count++] = get_clamped(rd, type);
+	while (rd->numbers.count < count && rd->numbers.count < GGUF_LAYERS_MAX &&
+	       rd->status == 0) {
+		rd->numbers.of[rd->numbers.count++] = get_clamped(rd, type);
 	}
-	count -= rd->number_count;
+	count -= rd->numbers.count;
 	skip(rd, count > UINT64_MAX / bytes ? UINT64_MAX : count * bytes);
 }
 
@@ -237,14 +230,14 @@ static void read_value(struct reader *rd)
 	uint32_t type = get_u32(rd);
 
 	rd->text[0] = '\0';
-	rd->number_count = 0;
+	rd->numbers.count = 0;
 	rd->array_count = 0;
 	if (type == VALUE_STRING) {
 		get_text(rd, rd->text, sizeof(rd->text));
 	} else if (type == VALUE_ARRAY) {
 		read_array(rd);
 	} else if (value_bytes(type) > 0) {
-		rd->numbers[rd->number_count++] = get_clamped(rd, type);
+		rd->numbers.of[rd->numbers.count++] = get_clamped(rd, type);
 	} else {
 		broken(rd, "it holds a value of a kind that GGUF does not have: " PART_NOUN);
 	}
@@ -254,8 +247,8 @@ static uint32_t largest(const struct reader *rd)
 {
 	uint32_t most = 0;
 
-	for (size_t i = 0; i < rd->number_count; i++) {
-		most = rd->numbers[i] > most ? rd->numbers[i] : most;
+	for (size_t i = 0; i < rd->numbers.count; i++) {
+		most = rd->numbers.of[i] > most ? rd->numbers.of[i] : most;
 	}
 	return most;
 }
@@ -321,18 +314,11 @@ static void take_number(struct reader *rd, const struct number_key *row)
 	uint32_t value = largest(rd);
 
 	if (value > row->max) {
-		rd->status = err_set(rd->err, ERR_INVALID,
-				     "its header says %s = %u, which no model has: " PART_NOUN,
-				     row->key, value);
+		broken(rd, "its header says %s = %u, which no model has: " PART_NOUN, row->key,
+		       value);
 		return;
 	}
 	memcpy((char *)rd->g + row->offset, &value, sizeof(value));
-}
-
-static void take_list(const struct reader *rd, uint32_t *list, size_t *ret_count)
-{
-	memcpy(list, rd->numbers, rd->number_count * sizeof(list[0]));
-	*ret_count = rd->number_count;
 }
 
 static void take_architecture_key(struct reader *rd, struct span key)
@@ -344,13 +330,13 @@ static void take_architecture_key(struct reader *rd, struct span key)
 		}
 	}
 	if (span_is(key, "attention.head_count_kv")) {
-		take_list(rd, rd->kv_heads, &rd->kv_heads_count);
+		rd->kv_heads = rd->numbers;
 	} else if (span_is(key, "attention.sliding_window_pattern")) {
-		take_list(rd, rd->sliding, &rd->sliding_count);
+		rd->sliding = rd->numbers;
 	} else if (span_is(key, "pooling_type")) {
 		rd->g->pooling = 1 + (largest(rd) & 0xff);
 	} else if (span_is(key, "attention.causal")) {
-		rd->g->is_encoder = rd->number_count == 1 && rd->numbers[0] == 0;
+		rd->g->is_encoder = rd->numbers.count == 1 && rd->numbers.of[0] == 0;
 	}
 }
 
@@ -368,8 +354,8 @@ static void take_general_key(struct reader *rd, struct span key)
 		g->role = strcmp(rd->text, "model") == 0    ? GGUF_MODEL
 			  : strcmp(rd->text, "mmproj") == 0 ? GGUF_PROJECTOR
 							    : GGUF_OTHER;
-	} else if (span_is(key, "general.file_type") && rd->number_count == 1) {
-		rd->file_type = rd->numbers[0] & ~1024u; /* the bit says "guessed" */
+	} else if (span_is(key, "general.file_type") && rd->numbers.count == 1) {
+		rd->file_type = rd->numbers.of[0] & ~1024u; /* the bit says "guessed" */
 	} else if (span_is(key, "general.alignment")) {
 		rd->alignment = largest(rd);
 		if (rd->alignment == 0 || rd->alignment > ALIGNMENT_MAX ||
@@ -484,11 +470,10 @@ static void read_tensor(struct reader *rd)
 		return;
 	}
 	if (row == NULL) {
-		rd->status =
-			err_set(rd->err, ERR_INVALID,
-				"it holds tensors of type %u, which this ronzal does not know: "
-				"it is damaged, or newer than ronzal",
-				type);
+		broken(rd,
+		       "it holds tensors of type %u, which this ronzal does not know: it is "
+		       "damaged, or newer than ronzal",
+		       type);
 		return;
 	}
 	uint64_t blocks = elements / row->block + (elements % row->block != 0);
@@ -509,23 +494,21 @@ static void read_tensor(struct reader *rd)
 
 static void read_magic(struct reader *rd)
 {
-	bool is_long = rd->source->bytes >= SMALLEST_BYTES;
-	uint32_t magic = is_long ? get_u32(rd) : 0;
-	uint32_t version = is_long ? get_u32(rd) : 0;
+	if (rd->source->bytes < SMALLEST_BYTES) {
+		broken(rd, "it is only %llu bytes long: " PART_NOUN,
+		       (unsigned long long)rd->source->bytes);
+	}
+	uint32_t magic = get_u32(rd), version = get_u32(rd);
 
-	if (!is_long) {
-		rd->status = err_set(rd->err, ERR_INVALID, "it is only %llu bytes long: " PART_NOUN,
-				     (unsigned long long)rd->source->bytes);
-	} else if (magic != 0x46554747) {
-		rd->status = err_set(rd->err, ERR_INVALID,
-				     "it is not a GGUF file; llama-server loads no other kind");
+	if (magic != MAGIC) {
+		broken(rd, "it is not a GGUF file; llama-server loads no other kind");
 	} else if (version == 0x02000000 || version == 0x03000000) {
 		broken(rd, "it is a big-endian GGUF; get one made for this kind of machine");
 	} else if (version != 2 && version != 3) {
-		rd->status = err_set(rd->err, ERR_INVALID,
-				     "it is GGUF version %u; versions 2 and 3 can be used, get the "
-				     "model in a current form",
-				     version);
+		broken(rd,
+		       "it is GGUF version %u; versions 2 and 3 can be used, get the model in "
+		       "a current form",
+		       version);
 	}
 }
 
@@ -540,18 +523,18 @@ static void set_sliding(struct reader *rd)
 	} rows[] = { GGUF_SLIDING_TABLE(SLIDING_ROW) };
 #undef SLIDING_ROW
 	struct gguf *g = rd->g;
-	uint32_t period = rd->sliding_count == 1 ? rd->sliding[0] : 0;
+	uint32_t period = rd->sliding.count == 1 ? rd->sliding.of[0] : 0;
 	bool is_first_full = false;
 
-	for (size_t i = 0; i < ARRAY_LEN(rows) && rd->sliding_count <= 1; i++) {
+	for (size_t i = 0; i < ARRAY_LEN(rows) && rd->sliding.count <= 1; i++) {
 		if (strcmp(rows[i].architecture, g->architecture) == 0) {
 			period = period > 0 ? period : rows[i].period;
 			is_first_full = rows[i].is_first_full;
 		}
 	}
 	for (uint32_t i = 0; i < g->layer_count && g->sliding_window > 0; i++) {
-		if (rd->sliding_count > 1) {
-			g->layers[i].is_sliding = i < rd->sliding_count && rd->sliding[i] != 0;
+		if (rd->sliding.count > 1) {
+			g->layers[i].is_sliding = i < rd->sliding.count && rd->sliding.of[i] != 0;
 		} else if (period > 0) {
 			g->layers[i].is_sliding = i % period != (is_first_full ? 0 : period - 1);
 		}
@@ -576,9 +559,10 @@ static void make_layers(struct reader *rd)
 	g->value_length = g->value_length > 0 ? g->value_length : g->embedding_length / heads;
 	g->layers = mem_alloc(g->layer_count * sizeof(g->layers[0]));
 	for (uint32_t i = 0; i < g->layer_count; i++) {
-		size_t at = rd->kv_heads_count > 1 ? i : 0;
+		size_t at = rd->kv_heads.count > 1 ? i : 0;
 
-		g->layers[i].kv_heads = at < rd->kv_heads_count ? rd->kv_heads[at] : g->head_count;
+		g->layers[i].kv_heads =
+			at < rd->kv_heads.count ? rd->kv_heads.of[at] : g->head_count;
 		if (g->full_attention_interval > 0 && (i + 1) % g->full_attention_interval != 0) {
 			g->layers[i].kv_heads = 0;
 		}
@@ -618,11 +602,9 @@ static void check_length(struct reader *rd, uint64_t tensors)
 		(position(rd) + rd->alignment - 1) & ~(uint64_t)(rd->alignment - 1);
 	unsigned long long whole = start + rd->data_bytes;
 
-	if (rd->status == 0 && tensors > 0 && whole > rd->source->bytes) {
-		rd->status =
-			err_set(rd->err, ERR_INVALID,
-				"it has %llu of the %llu bytes that its header tells: " PART_NOUN,
-				(unsigned long long)rd->source->bytes, whole);
+	if (tensors > 0 && whole > rd->source->bytes) {
+		broken(rd, "it has %llu of the %llu bytes that its header tells: " PART_NOUN,
+		       (unsigned long long)rd->source->bytes, whole);
 	}
 }
 
@@ -634,11 +616,11 @@ static void read_header(struct reader *rd)
 	uint64_t tensors = get_u64(rd);
 	uint64_t keys = get_u64(rd);
 
-	if (rd->status == 0 && (tensors > GGUF_TENSORS_MAX || keys > GGUF_KEYS_MAX)) {
-		rd->status = err_set(rd->err, ERR_INVALID,
-				     "its header tells of %llu keys and %llu tensors, which no "
-				     "model has: " PART_NOUN,
-				     (unsigned long long)keys, (unsigned long long)tensors);
+	if (tensors > GGUF_TENSORS_MAX || keys > GGUF_KEYS_MAX) {
+		broken(rd,
+		       "its header tells of %llu keys and %llu tensors, which no model "
+		       "has: " PART_NOUN,
+		       (unsigned long long)keys, (unsigned long long)tensors);
 	}
 	for (uint64_t i = 0; i < keys && rd->status == 0; i++) {
 		get_text(rd, key, sizeof(key));
