@@ -23,6 +23,16 @@ const struct field field_rows[] = { FIELD_TABLE(FIELD_ROW) };
 
 const size_t field_row_count = ARRAY_LEN(field_rows);
 
+const struct field *field_find(struct span name)
+{
+	for (size_t i = 0; i < field_row_count; i++) {
+		if (span_is(name, field_rows[i].name)) {
+			return &field_rows[i];
+		}
+	}
+	return NULL;
+}
+
 bool registry_id_is_valid(struct span id)
 {
 	if (id.len == 0 || id.len >= REGISTRY_ID_MAX_BYTES || !isalnum((unsigned char)id.ptr[0])) {
@@ -197,20 +207,20 @@ const char *registry_nearest(const struct registry *r, struct span id)
 	return nearest.name;
 }
 
-bool registry_port_is_taken(const struct registry *r, uint16_t port)
+const struct model *registry_port_holder(const struct registry *r, int64_t port)
 {
 	for (size_t i = 0; i < r->count; i++) {
 		if (r->models[i].port == port) {
-			return true;
+			return &r->models[i];
 		}
 	}
-	return false;
+	return NULL;
 }
 
 uint16_t registry_free_port(const struct registry *r, uint16_t from)
 {
 	for (uint32_t port = from; port <= r->port_max; port++) {
-		if (!registry_port_is_taken(r, (uint16_t)port)) {
+		if (registry_port_holder(r, port) == NULL) {
 			return (uint16_t)port;
 		}
 	}
@@ -270,7 +280,7 @@ static int check_room(const struct registry *r, const struct model *m, struct er
 		return err_set(err, ERR_FULL, "adding %s: there are %d models already", m->id,
 			       REGISTRY_MODELS_MAX);
 	}
-	if (m->port != 0 && registry_port_is_taken(r, m->port)) {
+	if (m->port != 0 && registry_port_holder(r, m->port) != NULL) {
 		return err_set(err, ERR_BUSY, "adding %s: port %u belongs to another model", m->id,
 			       m->port);
 	}
@@ -321,15 +331,14 @@ static int remove_refused(struct registry *r, const char *id)
 
 int registry_set_port(struct registry *r, struct model *m, int64_t port, struct err *err)
 {
+	const struct model *holder = registry_port_holder(r, port);
+
 	if (port < r->port_min || port > r->port_max) {
 		return err_set(err, ERR_INVALID, "port: %lld is outside %u..%u", (long long)port,
 			       r->port_min, r->port_max);
 	}
-	for (size_t i = 0; i < r->count; i++) {
-		if (&r->models[i] != m && r->models[i].port == port) {
-			return err_set(err, ERR_BUSY, "port %u is %s's", (unsigned)port,
-				       r->models[i].id);
-		}
+	if (holder != NULL && holder != m) {
+		return err_set(err, ERR_BUSY, "port %u is %s's", (unsigned)port, holder->id);
 	}
 	m->port = (uint16_t)port;
 	return 0;

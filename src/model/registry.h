@@ -31,11 +31,11 @@ struct model {
 	char *file_path;	     /* as the registry says: absolute, or below /models */
 	char *mmproj_path;	     /* NULL: none */
 	char *family, *quantization; /* NULL when not said */
-	double size_params;	     /* billions; 0: not said */
+	double size_params;	     /* billions; 0: not said; as it was read or added */
 	bool enabled;
 	uint16_t port; /* assigned when the file says none; 0 only in what registry_add is given */
 	struct settings settings;
-	char *aliases[REGISTRY_ALIASES_MAX];
+	char *aliases[REGISTRY_ALIASES_MAX]; /* as they were read or added */
 	int alias_count;
 	size_t entry; /* private: which member of the file, counted from 1; 0: added since */
 };

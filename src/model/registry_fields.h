@@ -46,11 +46,14 @@ struct field {
 extern const struct field field_rows[];
 extern const size_t field_row_count;
 
+const struct field *field_find(struct span name); /* NULL: unknown */
+
 /* NULL when it may stand in the registry, else what is wrong with it. */
 const char *field_text_fault(struct span text, size_t max_bytes);
 const char *field_path_fault(struct span path);
 
-bool registry_port_is_taken(const struct registry *r, uint16_t port);
+/* Whose port it is, or NULL. */
+const struct model *registry_port_holder(const struct registry *r, int64_t port);
 /* The lowest free port from `from` on, or 0. */
 uint16_t registry_free_port(const struct registry *r, uint16_t from);
 /* Moves a model to the end of the list; the registry owns it from then on. */

@@ -148,7 +148,7 @@ static void read_port(struct reader *rd, const struct json_value *v, struct mode
 	} else if (port < r->port_min || port > r->port_max) {
 		note(rd, "%s.port: %lld is outside %u..%u", rd->where, (long long)port, r->port_min,
 		     r->port_max);
-	} else if (registry_port_is_taken(r, (uint16_t)port)) {
+	} else if (registry_port_holder(r, port) != NULL) {
 		note(rd, "%s.port: %lld belongs to another model already", rd->where,
 		     (long long)port);
 	} else {
@@ -226,7 +226,7 @@ static void read_setting(struct reader *rd, const struct setting_row *row,
 }
 
 /* Notes a second appearance of a known member: readers differ in which one they take. */
-static bool is_first(struct reader *rd, const char *name, uint32_t *seen, size_t row)
+static bool is_first(struct reader *rd, const char *name, uint32_t *seen, ptrdiff_t row)
 {
 	if ((*seen >> row & 1) != 0) {
 		note_member(rd, name, "is given twice");
@@ -239,21 +239,13 @@ static bool is_first(struct reader *rd, const char *name, uint32_t *seen, size_t
 static void read_member(struct reader *rd, struct span key, const struct json_value *v,
 			struct model *m)
 {
+	const struct field *f = field_find(key);
 	const struct setting_row *row = setting_find(key);
 
-	for (size_t i = 0; i < field_row_count; i++) {
-		const struct field *f = &field_rows[i];
-
-		if (span_is(key, f->name)) {
-			if (is_first(rd, f->name, &rd->seen_fields, i) &&
-			    json_type(v) != JSON_NULL) {
-				read_field(rd, f, v, m);
-			}
-			return;
-		}
-	}
-	if (row != NULL &&
-	    is_first(rd, row->name, &rd->seen_settings, (size_t)(row - setting_rows))) {
+	if (f != NULL && is_first(rd, f->name, &rd->seen_fields, f - field_rows) &&
+	    json_type(v) != JSON_NULL) {
+		read_field(rd, f, v, m);
+	} else if (row != NULL && is_first(rd, row->name, &rd->seen_settings, row - setting_rows)) {
 		read_setting(rd, row, v, m);
 	}
 }

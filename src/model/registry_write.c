@@ -21,23 +21,6 @@ static const char *text_of(const struct model *m, const struct field *f)
 	return text;
 }
 
-static bool aliases_equal(const struct model *m, const struct json_value *v)
-{
-	struct json_iter it = json_iter(v);
-	const struct json_value *value;
-	struct span key, alias;
-	int same = 0;
-
-	if (json_count(v) != (size_t)m->alias_count) {
-		return false;
-	}
-	while (json_next(&it, &key, &value) && json_to_span(value, &alias) &&
-	       span_is(alias, m->aliases[same])) {
-		same++;
-	}
-	return same == m->alias_count;
-}
-
 /* Whether the display name is the one that is made when the file says none. */
 static bool is_made_name(const struct model *m, const struct field *f)
 {
@@ -49,10 +32,12 @@ static bool is_made_name(const struct model *m, const struct field *f)
 	return same;
 }
 
-/* Whether the file says what the model holds. An absent or null value says "unset". */
+/*
+ * Whether the file says what the model holds. An absent or null value says "unset". What a model
+ * keeps as it was read is only said where the file does not have it: by a model that was added.
+ */
 static bool field_equals(const struct model *m, const struct field *f, const struct json_value *v)
 {
-	double params = 0;
 	int64_t port = 0;
 	bool enabled = false;
 	struct span text;
@@ -65,10 +50,9 @@ static bool field_equals(const struct model *m, const struct field *f, const str
 		}
 		return text_of(m, f) == NULL || is_made_name(m, f);
 	case FIELD_PARAMS:
-		json_to_double(v, &params);
-		return params <= m->size_params && params >= m->size_params;
+		return v != NULL || m->size_params <= 0;
 	case FIELD_ALIASES:
-		return aliases_equal(m, v);
+		return v != NULL || m->alias_count == 0;
 	case FIELD_PORT:
 		json_to_i64(v, &port);
 		return port == m->port;
@@ -114,23 +98,20 @@ static void write_field(struct json_writer *w, const struct model *m, const stru
 static void write_known(struct json_writer *w, const struct model *m, struct span key,
 			const struct json_value *v)
 {
+	const struct field *f = field_find(key);
 	const struct setting_row *row = setting_find(key);
 	int32_t value = SETTING_UNSET;
 
-	for (size_t i = 0; i < field_row_count; i++) {
-		if (span_is(key, field_rows[i].name) && !field_equals(m, &field_rows[i], v)) {
-			write_field(w, m, &field_rows[i]);
-			return;
-		}
-	}
 	if (row != NULL) {
 		setting_read(row, v, &value, NULL);
-		if (value != setting_get(&m->settings, row)) {
-			setting_write(w, row, setting_get(&m->settings, row));
-			return;
-		}
 	}
-	jsonw_value(w, v);
+	if (f != NULL && !field_equals(m, f, v)) {
+		write_field(w, m, f);
+	} else if (row != NULL && value != setting_get(&m->settings, row)) {
+		setting_write(w, row, setting_get(&m->settings, row));
+	} else {
+		jsonw_value(w, v);
+	}
 }
 
 /* Members that the file does not have and the model does; `v` NULL: it has none at all. */
