@@ -19,22 +19,16 @@ static const char *const kv_names[] = { KV_TYPE_TABLE(KV_TYPE_NAME) };
 static const uint32_t kv_block_bytes[] = { KV_TYPE_TABLE(KV_TYPE_BYTES) };
 static const char *const tri_names[] = { "off", "on", "auto" };
 
-/* The words a kind takes, in the order of their values. */
-static size_t kind_words(enum setting_kind kind, const char *const **ret_words)
-{
-	*ret_words = kind == SETTING_KV ? kv_names : tri_names;
-	switch (kind) {
-	case SETTING_INT:
-		return 0;
-	case SETTING_BOOL:
-		return TRI_AUTO;
-	case SETTING_TRI:
-		return ARRAY_LEN(tri_names);
-	case SETTING_KV:
-		return ARRAY_LEN(kv_names);
-	}
-	return 0;
-}
+/* The words that a kind takes, in the order of their values. */
+static const struct {
+	const char *const *words;
+	size_t count;
+} kinds[] = {
+	[SETTING_INT] = { NULL, 0 },
+	[SETTING_BOOL] = { tri_names, TRI_ON + 1 },
+	[SETTING_TRI] = { tri_names, ARRAY_LEN(tri_names) },
+	[SETTING_KV] = { kv_names, ARRAY_LEN(kv_names) },
+};
 
 const char *kv_type_name(enum kv_type type)
 {
@@ -78,8 +72,7 @@ void setting_put(struct settings *s, const struct setting_row *row, int32_t valu
 
 static int refuse(const struct setting_row *row, struct err *err)
 {
-	const char *const *words;
-	size_t count = kind_words(row->kind, &words);
+	size_t count = kinds[row->kind].count;
 	struct buf choices;
 
 	if (row->kind == SETTING_INT) {
@@ -88,7 +81,11 @@ static int refuse(const struct setting_row *row, struct err *err)
 	}
 	buf_init(&choices, 160);
 	for (size_t i = 0; i < count; i++) {
-		buf_printf(&choices, "%s%s", i == 0 ? "" : i + 1 < count ? ", " : " or ", words[i]);
+		buf_printf(&choices, "%s%s",
+			   i == 0	   ? ""
+			   : i + 1 < count ? ", "
+					   : " or ",
+			   kinds[row->kind].words[i]);
 	}
 	int status = err_set(err, ERR_INVALID, "must be %s", buf_text(&choices));
 
@@ -110,11 +107,8 @@ static int check_bounds(const struct setting_row *row, int64_t value, int32_t *r
 /* The value that a word names, or SETTING_UNSET. */
 static int32_t word_value(enum setting_kind kind, struct span word)
 {
-	const char *const *words;
-	size_t count = kind_words(kind, &words);
-
-	for (size_t i = 0; i < count; i++) {
-		if (span_is_nocase(word, words[i])) {
+	for (size_t i = 0; i < kinds[kind].count; i++) {
+		if (span_is_nocase(word, kinds[kind].words[i])) {
 			return (int32_t)i;
 		}
 	}
@@ -155,10 +149,7 @@ void setting_print(const struct setting_row *row, int32_t value, char *text, siz
 	} else if (row->kind == SETTING_INT) {
 		snprintf(text, room, "%d", value);
 	} else {
-		const char *const *words;
-
-		kind_words(row->kind, &words);
-		snprintf(text, room, "%s", words[value]);
+		snprintf(text, room, "%s", kinds[row->kind].words[value]);
 	}
 }
 
