@@ -23,17 +23,10 @@ struct place {
 	dev_t device;
 	ino_t inode;
 	int depth;
+	const char *store; /* of Ollama, where the folder is within its manifests; else NULL */
 };
 
-static void walk(struct scan *s, const struct place *place);
-
-static void note(struct scan *s, const char *text)
-{
-	if (s->problem_count < SCAN_PROBLEMS_MAX) {
-		span_copy(span_of(text), s->problems[s->problem_count], sizeof(s->problems[0]));
-	}
-	s->problem_count++;
-}
+static int walk(struct scan *s, const struct place *place);
 
 static bool has_suffix(const char *name, const char *suffix)
 {
@@ -104,37 +97,36 @@ static void keep(struct scan *s, struct scan_model *m)
 	model_drop(m);
 }
 
-/* One file that may be a model: read, or told why not. `name` NULL: made from the file's. */
-static void look_at(struct scan *s, const char *path, const char *name, const char *mmproj_path)
+/*
+ * One file that may be a model, or err why it cannot be used. `name` NULL: made from the file's. A
+ * model in parts is told once: by the first of them, or by the second where that is missing.
+ */
+static int look_at(struct scan *s, const char *path, const char *name, const char *mmproj_path,
+		   struct err *err)
 {
 	struct scan_model m = { .is_blob = name != NULL };
-	uint32_t part, count;
-	struct err err;
+	uint32_t part = 0, count;
 	char *first = gguf_part_path(path, 0, &part, &count);
+	int status = 0;
 
-	if (first != NULL &&
-	    part > 0) { /* told once, by the first part; or by the second without it */
-		if (part == 1 && !fs_is_file(first)) {
-			char *text =
-				mem_printf("the model %s is not complete: its first part is not "
-					   "there; get it again",
-					   path);
-			note(s, text);
-			free(text);
+	if (part == 1 && !fs_is_file(first)) {
+		status = err_set(err, ERR_INVALID,
+				 "the model %s is not complete: its first part is not there; get "
+				 "it again",
+				 path);
+	} else if (part == 0) {
+		status = gguf_read_path(&m.gguf, path, &m.bytes, err);
+		if (status == 0) {
+			m.path = mem_strdup(path);
+			m.name = name != NULL ? mem_strdup(name) : model_made_name(path);
+			m.mmproj_path = mem_strdup(mmproj_path);
+			keep(s, &m);
+		} else {
+			gguf_finish(&m.gguf);
 		}
-		free(first);
-		return;
-	}
-	if (gguf_read_path(&m.gguf, path, &m.bytes, &err) != 0) {
-		note(s, err.text);
-		gguf_finish(&m.gguf);
-	} else {
-		m.path = mem_strdup(path);
-		m.name = name != NULL ? mem_strdup(name) : model_made_name(path);
-		m.mmproj_path = mem_strdup(mmproj_path);
-		keep(s, &m);
 	}
 	free(first);
+	return status;
 }
 
 /* Ollama */
@@ -175,10 +167,11 @@ static char *ollama_name(const char *manifest)
 	return mem_printf("%.*s:%s", (int)(parts[2] - 1 - from), from, parts[2]);
 }
 
-static void look_at_manifest(struct scan *s, const char *store, const char *path)
+static int look_at_manifest(struct scan *s, const char *store, const char *path, struct err *err)
 {
 	struct buf text;
 	struct json *json = NULL;
+	int status = 0;
 
 	buf_init(&text, SCAN_MANIFEST_MAX_BYTES);
 	if (fs_read(path, &text, NULL) == 0) {
@@ -190,13 +183,14 @@ static void look_at_manifest(struct scan *s, const char *store, const char *path
 	char *name = ollama_name(path);
 
 	if (model != NULL) {
-		look_at(s, model, name, projector);
+		status = look_at(s, model, name, projector, err);
 	}
 	free(name);
 	free(projector);
 	free(model);
 	json_destroy(json);
 	buf_finish(&text);
+	return status;
 }
 
 /* Folders */
@@ -211,44 +205,31 @@ static bool is_circle(const struct place *place, const struct stat *st)
 	return false;
 }
 
-/* NULL: not within Ollama's manifests. */
-static const char *ollama_store(const struct place *place, char store[FS_PATH_MAX_BYTES])
-{
-	for (; place != NULL; place = place->parent) {
-		size_t len = strlen(place->path);
-
-		if (len > 10 && len < FS_PATH_MAX_BYTES && has_suffix(place->path, "/manifests")) {
-			memcpy(store, place->path, len - 10);
-			store[len - 10] = '\0';
-			return store;
-		}
-	}
-	return NULL;
-}
-
 static void visit(struct scan *s, const struct place *place, const char *name)
 {
 	char *path = fs_join(place->path, name);
-	char store[FS_PATH_MAX_BYTES];
+	bool is_model = has_suffix(name, ".gguf"), is_manifests = strcmp(name, "manifests") == 0;
 	struct stat st;
+	struct err err;
+	int status = 0;
 
 	if (++s->entries > SCAN_ENTRIES_MAX) {
 		s->is_cut = true;
 	} else if (stat(path, &st) != 0) {
-		if (has_suffix(name, ".gguf")) {
-			char *text =
-				mem_printf("the model %s is a link to a file that is gone", path);
-			note(s, text);
-			free(text);
-		}
+		status = is_model ? err_set(&err, ERR_NOT_FOUND,
+					    "the model %s is a link to a file that is gone", path)
+				  : 0;
 	} else if (S_ISDIR(st.st_mode) && !is_circle(place, &st)) {
-		struct place below = { place, path, st.st_dev, st.st_ino, place->depth + 1 };
-
-		walk(s, &below);
-	} else if (S_ISREG(st.st_mode) && has_suffix(name, ".gguf")) {
-		look_at(s, path, NULL, NULL);
-	} else if (S_ISREG(st.st_mode) && ollama_store(place, store) != NULL) {
-		look_at_manifest(s, store, path);
+		walk(s, &(struct place){ place, path, st.st_dev, st.st_ino, place->depth + 1,
+					 is_manifests ? place->path : place->store });
+	} else if (S_ISREG(st.st_mode) && is_model) {
+		status = look_at(s, path, NULL, NULL, &err);
+	} else if (S_ISREG(st.st_mode) && place->store != NULL) {
+		status = look_at_manifest(s, place->store, path, &err);
+	}
+	if (status != 0 && s->problem_count++ < SCAN_PROBLEMS_MAX) {
+		span_copy(span_of(err.text), s->problems[s->problem_count - 1],
+			  sizeof(s->problems[0]));
 	}
 	free(path);
 }
@@ -295,13 +276,20 @@ static void attach_projector(struct scan *s, struct scan_model *m)
 	}
 }
 
-static void walk(struct scan *s, const struct place *place)
+/* The system's code when the folder cannot be read. */
+static int walk(struct scan *s, const struct place *place)
 {
-	struct dirent **names = NULL;
-	int count =
-		place->depth <= SCAN_DEPTH_MAX ? scandir(place->path, &names, NULL, alphasort) : -1;
+	struct dirent **names;
 
-	s->is_cut |= place->depth > SCAN_DEPTH_MAX;
+	if (place->depth > SCAN_DEPTH_MAX) {
+		s->is_cut = true;
+		return 0;
+	}
+	int count = scandir(place->path, &names, NULL, alphasort);
+
+	if (count < 0) {
+		return -errno;
+	}
 	for (int i = 0; i < count; i++) {
 		if (names[i]->d_name[0] != '.' && !s->is_cut) {
 			visit(s, place, names[i]->d_name);
@@ -309,6 +297,7 @@ static void walk(struct scan *s, const struct place *place)
 		free(names[i]);
 	}
 	free(names);
+	return 0;
 }
 
 void scan_init(struct scan *s)
@@ -318,23 +307,17 @@ void scan_init(struct scan *s)
 
 int scan_folder(struct scan *s, const char *folder, struct err *err)
 {
-	struct place root = { .path = folder };
 	struct stat st;
 	size_t before = s->count;
-	DIR *dir = opendir(folder);
+	int status = stat(folder, &st) == 0 ? 0 : -errno;
 
-	if (dir == NULL || fstat(dirfd(dir), &st) != 0) {
-		int status = err_set_os(err, -errno, "looking for models in %s", folder);
-
-		if (dir != NULL) {
-			closedir(dir);
-		}
-		return status;
+	if (status == 0) {
+		status = walk(s, &(struct place){
+					 .path = folder, .device = st.st_dev, .inode = st.st_ino });
 	}
-	closedir(dir);
-	root.device = st.st_dev;
-	root.inode = st.st_ino;
-	walk(s, &root);
+	if (status != 0) {
+		return err_set_os(err, status, "looking for models in %s", folder);
+	}
 	for (size_t i = before; i < s->count; i++) {
 		if (!s->models[i].is_blob) {
 			attach_projector(s, &s->models[i]);
@@ -345,14 +328,11 @@ int scan_folder(struct scan *s, const char *folder, struct err *err)
 
 int scan_file(struct scan *s, const char *path, const char *mmproj_path, struct err *err)
 {
-	size_t before = s->count, problems_before = s->problem_count;
+	size_t before = s->count;
+	int status = look_at(s, path, NULL, mmproj_path, err);
 
-	look_at(s, path, NULL, mmproj_path);
-	if (s->count > before) {
-		return 0;
-	}
-	if (s->problem_count > problems_before && problems_before < SCAN_PROBLEMS_MAX) {
-		return err_set(err, ERR_INVALID, "%s", s->problems[problems_before]);
+	if (status != 0 || s->count > before) {
+		return status;
 	}
 	return err_set(
 		err, ERR_INVALID,
