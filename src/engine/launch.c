@@ -105,10 +105,22 @@ static void add_number(struct launch *l, enum ability ability, int32_t number)
 	add_text(l, ability, text);
 }
 
-static void add_number_if_set(struct launch *l, enum ability ability, int32_t number)
+/* As it is set; a switch that is on is a flag alone. What is not set is left to the engine. */
+static void add_setting(struct launch *l, const struct settings *s, const char *name,
+			enum ability ability)
 {
-	if (number != SETTING_UNSET) {
-		add_number(l, ability, number);
+	const struct setting_row *row = setting_find(span_of(name));
+	int32_t value = setting_get(s, row);
+	char text[16];
+
+	if (value == SETTING_UNSET) {
+		return;
+	}
+	if (row->kind != SETTING_BOOL) {
+		setting_print(row, value, text, sizeof(text));
+		add_text(l, ability, text);
+	} else if (value == 1) {
+		add_flag(l, ability);
 	}
 }
 
@@ -137,18 +149,11 @@ static void add_layers_and_context(struct launch *l, const struct settings *s)
 	}
 }
 
-static void add_flash_attention(struct launch *l, int32_t value)
+static void add_flash_attention(struct launch *l, const struct settings *s)
 {
-	static const char *const words[] = {
-		[TRI_OFF] = "off", [TRI_ON] = "on", [TRI_AUTO] = "auto"
-	};
-
-	if (value == SETTING_UNSET) {
-		return;
-	}
 	if (l->abilities->has[ABILITY_FLASH_ATTN_VALUE]) {
-		add_text(l, ABILITY_FLASH_ATTN_VALUE, words[value]);
-	} else if (value == TRI_ON) {
+		add_setting(l, s, "flash_attention", ABILITY_FLASH_ATTN_VALUE);
+	} else if (s->flash_attention == TRI_ON) {
 		add_flag(l, ABILITY_FLASH_ATTN);
 	}
 }
@@ -167,9 +172,7 @@ static void add_load_mode(struct launch *l, const struct settings *s)
 		}
 		return;
 	}
-	if (s->mlock == 1) {
-		add_flag(l, ABILITY_MLOCK);
-	}
+	add_setting(l, s, "mlock", ABILITY_MLOCK);
 	if (s->mmap == 0) {
 		add_flag(l, ABILITY_NO_MMAP);
 	} else if (s->mmap == 1) {
@@ -177,40 +180,29 @@ static void add_load_mode(struct launch *l, const struct settings *s)
 	}
 }
 
-static void add_cache_type(struct launch *l, enum ability ability, int32_t type)
-{
-	if (type != SETTING_UNSET) {
-		add_text(l, ability, kv_type_name((enum kv_type)type));
-	}
-}
-
 /* What the size of a load depends on. */
 static void add_sizes(struct launch *l, const struct settings *s)
 {
 	add_layers_and_context(l, s);
-	add_number_if_set(l, ABILITY_PARALLEL, s->parallel);
-	add_number_if_set(l, ABILITY_BATCH_SIZE, s->batch_size);
-	add_flash_attention(l, s->flash_attention);
-	add_cache_type(l, ABILITY_CACHE_TYPE_K, s->cache_type_k);
-	add_cache_type(l, ABILITY_CACHE_TYPE_V, s->cache_type_v);
+	add_setting(l, s, "parallel", ABILITY_PARALLEL);
+	add_setting(l, s, "batch_size", ABILITY_BATCH_SIZE);
+	add_flash_attention(l, s);
+	add_setting(l, s, "cache_type_k", ABILITY_CACHE_TYPE_K);
+	add_setting(l, s, "cache_type_v", ABILITY_CACHE_TYPE_V);
 }
 
 static void add_settings(struct launch *l, const struct settings *s, int32_t cache_ram_mib)
 {
 	add_sizes(l, s);
-	add_number_if_set(l, ABILITY_THREADS, s->n_threads);
+	add_setting(l, s, "n_threads", ABILITY_THREADS);
 	if (l->abilities->has[ABILITY_CACHE_RAM]) {
 		bool is_set = s->cache_ram_mib != SETTING_UNSET;
 
 		add_number(l, ABILITY_CACHE_RAM, is_set ? s->cache_ram_mib : cache_ram_mib);
 	}
 	add_load_mode(l, s);
-	if (s->embeddings == 1) {
-		add_flag(l, ABILITY_EMBEDDING);
-	}
-	if (s->reranking == 1) {
-		add_flag(l, ABILITY_RERANKING);
-	}
+	add_setting(l, s, "embeddings", ABILITY_EMBEDDING);
+	add_setting(l, s, "reranking", ABILITY_RERANKING);
 }
 
 /* Texts of others go behind flags only, and must not look like one even there. */

@@ -30,11 +30,6 @@ static const struct {
 	[SETTING_KV] = { kv_names, ARRAY_LEN(kv_names) },
 };
 
-const char *kv_type_name(enum kv_type type)
-{
-	return kv_names[type];
-}
-
 uint32_t kv_type_block_bytes(enum kv_type type)
 {
 	return kv_block_bytes[type];

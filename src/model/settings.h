@@ -27,7 +27,6 @@
 enum kv_type { KV_TYPE_TABLE(KV_TYPE_ENUM) KV_TYPE_COUNT };
 #undef KV_TYPE_ENUM
 
-const char *kv_type_name(enum kv_type type);
 uint32_t kv_type_block_bytes(enum kv_type type); /* of 32 elements */
 
 /*
