@@ -3,6 +3,7 @@
 
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/mem.h"
 #include "engine/dialect.h"
@@ -134,37 +135,30 @@ void obituary_parser_feed(struct obituary_parser *p, struct span line)
 	}
 }
 
-static void describe_end(int exit_code, struct obituary *o)
-{
-	snprintf(o->sentence, sizeof(o->sentence), "the engine ended with exit code %d", exit_code);
-	if (exit_code < 0) {
-		snprintf(o->sentence, sizeof(o->sentence), "the engine was ended by signal %d",
-			 -exit_code);
-	}
-	snprintf(o->next_step, sizeof(o->next_step), "see the model's log");
-	for (size_t i = 0; i < ARRAY_LEN(signals); i++) {
-		if (signals[i].signum == -exit_code) {
-			snprintf(o->sentence, sizeof(o->sentence), "%s", signals[i].sentence);
-			snprintf(o->next_step, sizeof(o->next_step), "%s", signals[i].next_step);
-		}
-	}
-}
-
 void obituary_read(const struct obituary_parser *p, int exit_code, struct obituary *ret_obituary)
 {
 	struct obituary *o = ret_obituary;
+	char end[64];
+	const char *sentence = end, *next_step = "see the model's log";
 
+	snprintf(end, sizeof(end),
+		 exit_code < 0 ? "the engine was ended by signal %d"
+			       : "the engine ended with exit code %d",
+		 abs(exit_code));
+	for (size_t i = 0; i < ARRAY_LEN(signals); i++) {
+		if (signals[i].signum == -exit_code) {
+			sentence = signals[i].sentence;
+			next_step = signals[i].next_step;
+		}
+	}
 	*o = (struct obituary){ .code = ERR_ENGINE_FAILED };
 	if (p->cause >= 0) {
 		o->code = causes[p->cause].code;
-		snprintf(o->sentence, sizeof(o->sentence), "%s", causes[p->cause].sentence);
-		snprintf(o->next_step, sizeof(o->next_step), "%s", causes[p->cause].next_step);
-	} else {
-		describe_end(exit_code, o);
+		sentence = causes[p->cause].sentence;
+		next_step = causes[p->cause].next_step;
 	}
-	size_t len = strlen(o->sentence);
-
-	snprintf(o->sentence + len, sizeof(o->sentence) - len, "%s%s%s",
+	snprintf(o->sentence, sizeof(o->sentence), "%s%s%s%s", sentence,
 		 p->is_ready ? ", while it served" : ", before it was ready",
 		 p->line[0] != '\0' ? ": " : "", p->line);
+	snprintf(o->next_step, sizeof(o->next_step), "%s", next_step);
 }
