@@ -286,11 +286,6 @@ void receipt_parser_feed(struct receipt_parser *p, struct span line)
 	json_destroy(json);
 }
 
-float receipt_parser_progress(const struct receipt_parser *p)
-{
-	return p->progress;
-}
-
 /* The verdict */
 
 /* For builds that print no sizes. Where others were printed, the weights' line was lost. */

@@ -46,7 +46,7 @@ struct receipt_parser {
 	bool is_settled; /* the load is over */
 	bool has_no_gpu_warning;
 	bool has_strange_weights; /* on something that is neither main memory nor a known device */
-	float progress;		  /* 0..1, grows only */
+	float progress;		  /* of the load, by the steps that the log has reached: 0..1 */
 	int devices_used;	  /* GPUs that the model was given */
 	char device[16];	  /* the first of them */
 	char device_name[96];
@@ -77,9 +77,6 @@ void receipt_parser_feed(struct receipt_parser *p, struct span line);
  */
 void receipt_parser_read(const struct receipt_parser *p, const struct receipt_wish *wish,
 			 struct receipt *receipt);
-
-/* How much of the load is behind, by the steps that the log has reached: 0..1. */
-float receipt_parser_progress(const struct receipt_parser *p);
 
 /*
  * Our own line for the server's log: "ronzal: GPU name: Apple M4 Pro (MTL0), 33/33 layers on the

@@ -17,13 +17,17 @@ struct desk {
 
 struct job {
 	struct list link;
-	struct puller *puller; /* NULL: it has ended */
-	struct pull pull;
+	struct puller *puller;
 };
 
 static struct job *job_of(struct list *link)
 {
 	return LIST_ITEM(link, struct job, link);
+}
+
+static bool is_running(const struct job *j)
+{
+	return pull_phase_is_running(puller_pull(j->puller)->phase);
 }
 
 static void drop(struct job *j)
@@ -35,15 +39,9 @@ static void drop(struct job *j)
 
 static void on_change(void *user, const struct pull *p)
 {
-	struct job *j = user;
-
-	j->pull = *p; /* which goes with the puller */
-	if (j->pull.phase == PULL_FAILED) {
-		log_warn("%s: %s", j->pull.source, j->pull.error);
-	}
-	if (!pull_phase_is_running(j->pull.phase)) {
-		puller_close(j->puller);
-		j->puller = NULL;
+	(void)user;
+	if (p->phase == PULL_FAILED) {
+		log_warn("%s: %s", p->source, p->error);
 	}
 }
 
@@ -57,8 +55,8 @@ static int make_room(struct desk *d, struct err *err)
 		struct job *j = job_of(it);
 
 		count++;
-		running += j->puller != NULL;
-		oldest = oldest == NULL && j->puller == NULL ? j : oldest;
+		running += is_running(j);
+		oldest = oldest == NULL && !is_running(j) ? j : oldest;
 	}
 	if (running >= DESK_RUNNING_MAX) {
 		return err_set(err, ERR_BUSY,
@@ -71,31 +69,25 @@ static int make_room(struct desk *d, struct err *err)
 	return 0;
 }
 
-static int begin(struct desk *d, const char *source, struct memory_machine machine,
-		 struct job **ret_job, struct err *err)
+static struct job *begin(struct desk *d, const char *source, struct memory_machine machine,
+			 struct err *err)
 {
-	int status = make_room(d, err);
-
-	if (status != 0) {
-		return status;
-	}
-	struct job *j = mem_alloc(sizeof(*j));
 	struct puller_options options = { .place = &d->place,
 					  .source = source,
 					  .machine = machine,
 					  .cache_ram_mib = d->cache_ram_mib,
-					  .on_change = on_change,
-					  .user = j };
+					  .on_change = on_change };
+	struct puller *puller =
+		make_room(d, err) == 0 ? puller_start(d->loop, &options, err) : NULL;
 
-	list_append(&d->jobs, &j->link);
-	pull_init(&j->pull, source);
-	j->puller = puller_start(d->loop, &options, err);
-	if (j->puller == NULL) {
-		drop(j);
-		return err->code;
+	if (puller == NULL) {
+		return NULL;
 	}
-	*ret_job = j;
-	return 0;
+	struct job *j = mem_alloc(sizeof(*j));
+
+	j->puller = puller;
+	list_append(&d->jobs, &j->link);
+	return j;
 }
 
 int desk_ask(struct desk *d, const char *source, enum desk_wish wish, struct memory_machine machine,
@@ -104,17 +96,19 @@ int desk_ask(struct desk *d, const char *source, enum desk_wish wish, struct mem
 	struct span repo, name;
 	struct job *j = NULL;
 
-	LIST_FOR_EACH (it, next, &d->jobs) {
-		j = strcmp(job_of(it)->pull.source, source) == 0 ? job_of(it) : j;
-	}
-	if (j != NULL && (wish == DESK_CANCEL || (wish == DESK_BEGIN && j->puller == NULL))) {
-		drop(j);
-		j = NULL;
-	}
 	*ret_pull = NULL;
 	if (!hub_source(span_of(source), &repo, &name)) {
 		return err_set(err, ERR_INVALID,
 			       "\"%.200s\" is neither ORG/REPO nor ORG/REPO:QUANT", source);
+	}
+	LIST_FOR_EACH (it, next, &d->jobs) {
+		bool is_it = strcmp(puller_pull(job_of(it)->puller)->source, source) == 0;
+
+		j = is_it ? job_of(it) : j;
+	}
+	if (j != NULL && (wish == DESK_CANCEL || (wish == DESK_BEGIN && !is_running(j)))) {
+		drop(j);
+		j = NULL;
 	}
 	if (wish == DESK_CANCEL) {
 		return 0;
@@ -123,12 +117,12 @@ int desk_ask(struct desk *d, const char *source, enum desk_wish wish, struct mem
 		return err_set(err, ERR_NOT_FOUND,
 			       "%s is no longer being downloaded. Ask for it again", source);
 	}
-	int status = j == NULL ? begin(d, source, machine, &j, err) : 0;
-
-	if (status == 0) {
-		*ret_pull = &j->pull;
+	j = j != NULL ? j : begin(d, source, machine, err);
+	if (j == NULL) {
+		return err->code;
 	}
-	return status;
+	*ret_pull = puller_pull(j->puller);
+	return 0;
 }
 
 struct desk *desk_create(struct loop *loop, const struct puller_place *place,

@@ -23,6 +23,17 @@ struct puller {
 	void *user;
 };
 
+static void end_child(struct puller *p)
+{
+	conn_close(p->output);
+	p->output = NULL;
+	if (p->child != NULL) {
+		child_kill(p->child, SIGTERM);
+	}
+	child_close(p->child);
+	p->child = NULL;
+}
+
 /* True once it no longer runs: then nothing more is told. */
 static bool take_line(struct puller *p, struct span line)
 {
@@ -51,8 +62,7 @@ static void on_data(void *user, struct span data)
 		is_over = take_line(p, line);
 	}
 	if (is_over) {
-		conn_close(p->output);
-		p->output = NULL;
+		end_child(p);
 	}
 	if (is_over || has_changed) {
 		p->on_change(p->user, &p->pull);
@@ -65,8 +75,7 @@ static void on_end(void *user, int status)
 	struct err err;
 
 	(void)status;
-	conn_close(p->output);
-	p->output = NULL;
+	end_child(p);
 	err_set(&err, ERR_CLOSED,
 		"the download was ended from outside. What is there is kept: say the same again");
 	pull_fail(&p->pull, &err);
@@ -140,16 +149,17 @@ struct puller *puller_start(struct loop *loop, const struct puller_options *opti
 	return p;
 }
 
+const struct pull *puller_pull(const struct puller *p)
+{
+	return &p->pull;
+}
+
 void puller_close(struct puller *p)
 {
 	if (p == NULL) {
 		return;
 	}
-	conn_close(p->output);
-	if (p->child != NULL && child_pid(p->child) != 0) {
-		child_kill(p->child, SIGTERM);
-	}
-	child_close(p->child);
+	end_child(p);
 	lines_finish(&p->lines);
 	free(p);
 }

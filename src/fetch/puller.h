@@ -22,7 +22,7 @@ struct puller_options {
 	const char *source;
 	struct memory_machine machine; /* that is to run it */
 	uint32_t cache_ram_mib;
-	/* At each change; once it no longer runs, for the last time. p goes with the puller. */
+	/* At each change; once it no longer runs, for the last time. */
 	void (*on_change)(void *user, const struct pull *p);
 	void *user;
 };
@@ -35,6 +35,7 @@ struct puller;
 /* NULL when ronzal-fetch cannot be run. */
 struct puller *puller_start(struct loop *loop, const struct puller_options *options,
 			    struct err *err);
+const struct pull *puller_pull(const struct puller *p); /* how it is; goes with the puller */
 void puller_close(struct puller *p); /* ends a download that runs; NULL is fine */
 
 #endif

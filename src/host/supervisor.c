@@ -131,7 +131,7 @@ static void update_progress(struct supervisor *s)
 {
 	uint32_t expected_ms = history_expected_load_ms(&s->history);
 	uint64_t spent_ms = (loop_now_us() - s->spawned_us) / 1000;
-	float fraction = receipt_parser_progress(&s->log.receipt);
+	float fraction = s->log.receipt.progress;
 
 	if (expected_ms > 0) {
 		fraction = spent_ms < expected_ms ? (float)spent_ms / (float)expected_ms : 0.99f;
