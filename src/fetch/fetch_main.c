@@ -77,22 +77,10 @@ static int read_endpoint(char **ret_endpoint, struct err *err)
 
 /* Repositories */
 
-static int link_file(const char *folder, const struct hub_repo *r, const struct hub_file *f,
-		     struct err *err)
+/* A file of the model; the projector stands behind its parts. */
+static const struct hub_file *file_of(const struct hub_repo *r, const struct hub_model *m, size_t i)
 {
-	char *path = hub_snapshot_path(folder, r, f), *target = hub_link_target(f);
-	char *above = mem_spandup((struct span){ path, (size_t)(strrchr(path, '/') - path) });
-	int status = fs_mkdirs(above, 0755, err);
-
-	if (status == 0 && !fs_is_file(path)) {
-		unlink(path); /* a link to a blob that is gone */
-		status =
-			symlink(target, path) == 0 ? 0 : err_set_os(err, -errno, "making %s", path);
-	}
-	free(above);
-	free(target);
-	free(path);
-	return status;
+	return i < m->parts ? &r->files[m->first + i] : r->projector;
 }
 
 static struct store_file stored(const struct job *j, const struct hub_repo *r, const char *folder,
@@ -107,15 +95,39 @@ static struct store_file stored(const struct job *j, const struct hub_repo *r, c
 	return s;
 }
 
-/* Links to the blobs of a model, with the projector behind its parts; the commit. */
-static int finish_snapshot(const char *folder, const struct hub_repo *r,
-			   const struct hub_file *const *files, size_t count, struct err *err)
+static int link_file(const char *path, const struct hub_file *f, struct err *err)
+{
+	char *above = mem_spandup((struct span){ path, (size_t)(strrchr(path, '/') - path) });
+	char *target = hub_link_target(f);
+	int status = fs_mkdirs(above, 0755, err);
+
+	if (status == 0 && !fs_is_file(path)) {
+		unlink(path); /* a link to a blob that is gone */
+		status =
+			symlink(target, path) == 0 ? 0 : err_set_os(err, -errno, "making %s", path);
+	}
+	free(target);
+	free(above);
+	return status;
+}
+
+/* Links to the blobs of the model, of which the pull tells; the commit. */
+static int finish_snapshot(struct pull *p, const char *folder, const struct hub_repo *r,
+			   const struct hub_model *m, size_t count, struct err *err)
 {
 	char *refs = fs_join(folder, "refs"), *ref = fs_join(refs, "main");
 	int status = fs_mkdirs(refs, 0755, err);
 
 	for (size_t i = 0; status == 0 && i < count; i++) {
-		status = link_file(folder, r, files[i], err);
+		const struct hub_file *f = file_of(r, m, i);
+		char *path = hub_snapshot_path(folder, r, f);
+
+		status = link_file(path, f, err);
+		if (i == 0 || f == r->projector) {
+			span_copy(span_of(path), i == 0 ? p->path : p->mmproj_path,
+				  PULL_PATH_MAX_BYTES);
+		}
+		free(path);
 	}
 	if (status == 0) {
 		status = fs_replace(ref, span_of(r->commit), 0644, err);
@@ -125,43 +137,22 @@ static int finish_snapshot(const char *folder, const struct hub_repo *r,
 	return status;
 }
 
-static void say_path(char to[PULL_PATH_MAX_BYTES], const char *folder, const struct hub_repo *r,
-		     const struct hub_file *f)
-{
-	char *path = f != NULL ? hub_snapshot_path(folder, r, f) : mem_strdup("");
-
-	span_copy(span_of(path), to, PULL_PATH_MAX_BYTES);
-	free(path);
-}
-
 static int get_model(struct job *j, const struct hub_repo *r, const struct hub_model *m,
 		     struct err *err)
 {
 	char *folder = hub_folder(j->cache, r->name), *blobs = fs_join(folder, "blobs");
-	const struct hub_file **files = mem_alloc((m->parts + 1) * sizeof(*files));
-	struct store_file *stores = mem_alloc((m->parts + 1) * sizeof(*stores));
 	size_t count = m->parts + (r->projector != NULL);
-	int status = fs_mkdirs(blobs, 0755, err);
+	struct store_file *files = mem_alloc(count * sizeof(*files));
 
 	for (size_t i = 0; i < count; i++) {
-		files[i] = i < m->parts ? &r->files[m->first + i] : r->projector;
-		stores[i] = stored(j, r, folder, files[i]);
+		files[i] = stored(j, r, folder, file_of(r, m, i));
 	}
+	int status = store_get(files, count, blobs, j->transfer, &j->report, err);
+
 	if (status == 0) {
-		status = store_get(stores, count, blobs, j->transfer, &j->report, err);
+		status = finish_snapshot(&j->report.pull, folder, r, m, count, err);
 	}
-	if (status == 0) {
-		status = finish_snapshot(folder, r, files, count, err);
-	}
-	if (status == 0) {
-		say_path(j->report.pull.path, folder, r, files[0]);
-		say_path(j->report.pull.mmproj_path, folder, r, r->projector);
-	}
-	for (size_t i = 0; i < count; i++) {
-		store_file_finish(&stores[i]);
-	}
-	free(stores);
-	free(files);
+	store_files_free(files, count);
 	free(blobs);
 	free(folder);
 	return status;
@@ -270,7 +261,7 @@ static int run_url(struct job *j, const char *url, struct err *err)
 	char *first = gguf_part_path(name, 0, &part, &count);
 	const char *at = strstr(url, name);
 	struct store_file *files = mem_alloc(count * sizeof(*files));
-	int status = fs_mkdirs(j->folder, 0755, err);
+	int status = 0;
 
 	for (uint32_t i = 0; i < count; i++) {
 		char *file =
@@ -287,10 +278,7 @@ static int run_url(struct job *j, const char *url, struct err *err)
 		status = store_get(files, count, j->folder, j->transfer, &j->report, err);
 		span_copy(span_of(files[0].path), j->report.pull.path, PULL_PATH_MAX_BYTES);
 	}
-	for (uint32_t i = 0; i < count; i++) {
-		store_file_finish(&files[i]);
-	}
-	free(files);
+	store_files_free(files, count);
 	free(first);
 	free(name);
 	return status;

@@ -19,11 +19,10 @@
 /* A file on its way. */
 struct coming {
 	const struct store_file *file;
+	struct transfer_file way; /* to the incomplete file */
+	char *path;		  /* of that */
 	struct report *report;
-	struct hasher *hasher; /* NULL: nobody said a hash */
-	char *path;	       /* of the incomplete file */
-	int fd;
-	uint64_t have;
+	struct hasher *hasher;
 };
 
 static char *incomplete_path(const struct store_file *f)
@@ -64,26 +63,27 @@ static int check_room(const char *folder, uint64_t bytes, struct err *err)
 }
 
 /* Opens it for this process alone; what is too long, or cannot be gone on with, is cut off. */
-static int open_incomplete(struct coming *c, bool may_go_on, struct err *err)
+static int open_incomplete(struct coming *c, struct err *err)
 {
 	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	const struct store_file *f = c->file;
+	struct transfer_file *way = &c->way;
 	struct stat st = { 0 };
 
-	c->fd = open(c->path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0644);
-	if (c->fd < 0) {
+	way->fd = open(c->path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0644);
+	if (way->fd < 0) {
 		return err_set_os(err, -errno, "making %s", c->path);
 	}
-	if (fcntl(c->fd, F_SETLK, &lock) != 0) {
+	if (fcntl(way->fd, F_SETLK, &lock) != 0) {
 		return err_set(err, ERR_BUSY,
 			       "%s is being downloaded by another program. Wait for that one",
-			       c->file->what);
+			       f->what);
 	}
-	fstat(c->fd, &st);
-	c->have = (uint64_t)st.st_size;
-	if (!may_go_on || c->have > c->file->bytes) {
-		c->have = 0;
+	fstat(way->fd, &st);
+	if ((f->sha256[0] != '\0' || f->tag[0] != '\0') && (uint64_t)st.st_size <= f->bytes) {
+		way->have = (uint64_t)st.st_size;
 	}
-	return ftruncate(c->fd, (off_t)c->have) == 0
+	return ftruncate(way->fd, (off_t)way->have) == 0
 		       ? 0
 		       : err_set_os(err, -errno, "shortening %s", c->path);
 }
@@ -92,21 +92,23 @@ static void on_bytes(void *user, uint64_t have)
 {
 	struct coming *c = user;
 
-	if (have < c->have && c->hasher != NULL) { /* from the beginning again */
+	if (have == 0 && c->hasher != NULL) { /* from the beginning again */
 		hasher_abandon(c->hasher);
-		c->hasher = hasher_start(c->fd, NULL);
+		c->hasher = hasher_start(c->way.fd, NULL);
 	}
-	c->have = have;
 	report_bytes(c->report, have);
 }
 
 static int check_hash(struct coming *c, struct err *err)
 {
 	const struct store_file *f = c->file;
-	struct hasher *h = c->hasher;
+	struct hasher *h = c->hasher != NULL ? c->hasher : hasher_start(c->way.fd, err);
 	char hex[DIGEST_HEX_BYTES];
 
 	c->hasher = NULL;
+	if (h == NULL) {
+		return err->code;
+	}
 	int status = hasher_finish(h, hex, err);
 
 	if (status == 0 && strcmp(hex, f->sha256) != 0) {
@@ -125,7 +127,7 @@ static int check_magic(struct coming *c, struct err *err)
 {
 	char magic[4] = "";
 
-	if (pread(c->fd, magic, sizeof(magic), 0) == 4 && memcmp(magic, "GGUF", 4) == 0) {
+	if (pread(c->way.fd, magic, sizeof(magic), 0) == 4 && memcmp(magic, "GGUF", 4) == 0) {
 		return 0;
 	}
 	unlink(c->path);
@@ -138,14 +140,13 @@ static int check_magic(struct coming *c, struct err *err)
 /* Whole, as said, on the disk, in its place. */
 static int put_in_place(struct coming *c, struct err *err)
 {
-	int status;
-
 	report_phase(c->report, PULL_CHECKING);
-	status = c->hasher != NULL ? check_hash(c, err) : 0;
+	int status = c->file->sha256[0] != '\0' ? check_hash(c, err) : 0;
+
 	if (status == 0) {
 		status = check_magic(c, err);
 	}
-	if (status == 0 && (fsync(c->fd) != 0 || rename(c->path, c->file->path) != 0)) {
+	if (status == 0 && (fsync(c->way.fd) != 0 || rename(c->path, c->file->path) != 0)) {
 		status = err_set_os(err, -errno, "putting %s in its place", c->file->path);
 	}
 	return status;
@@ -153,40 +154,38 @@ static int put_in_place(struct coming *c, struct err *err)
 
 static int bring(struct coming *c, struct transfer *t, struct err *err)
 {
-	const struct store_file *f = c->file;
-	int status = open_incomplete(c, f->sha256[0] != '\0' || f->tag[0] != '\0', err);
+	int status = open_incomplete(c, err);
 
-	if (status == 0 && f->sha256[0] != '\0') {
-		c->hasher = hasher_start(c->fd, err);
+	if (status == 0 && c->file->sha256[0] != '\0') {
+		c->hasher = hasher_start(c->way.fd, err);
 		status = c->hasher != NULL ? 0 : err->code;
 	}
 	if (status == 0) {
-		struct transfer_file file = { .what = f->what,
-					      .url = f->url,
-					      .fd = c->fd,
-					      .bytes = f->bytes,
-					      .have = c->have,
-					      .on_bytes = on_bytes,
-					      .user = c };
-
-		on_bytes(c, c->have);
+		report_bytes(c->report, c->way.have);
 		report_phase(c->report, PULL_DOWNLOADING);
-		status = transfer_file(t, &file, err);
+		status = transfer_file(t, &c->way, err);
 	}
 	return status == 0 ? put_in_place(c, err) : status;
 }
 
 static int get(const struct store_file *f, struct transfer *t, struct report *r, struct err *err)
 {
-	struct coming c = { .file = f, .report = r, .fd = -1, .path = incomplete_path(f) };
+	struct coming c = { .file = f, .report = r, .path = incomplete_path(f) };
+
+	c.way = (struct transfer_file){ .what = f->what,
+					.url = f->url,
+					.fd = -1,
+					.bytes = f->bytes,
+					.on_bytes = on_bytes,
+					.user = &c };
 	int status = bring(&c, t, err);
 
 	hasher_abandon(c.hasher);
-	if (status != 0 && status != ERR_BUSY && c.have == 0) {
+	if (status != 0 && status != ERR_BUSY && c.way.have == 0) {
 		unlink(c.path); /* nothing came */
 	}
-	if (c.fd >= 0) {
-		close(c.fd);
+	if (c.way.fd >= 0) {
+		close(c.way.fd);
 	}
 	free(c.path);
 	return status;
@@ -196,13 +195,13 @@ int store_get(const struct store_file *files, size_t count, const char *folder, 
 	      struct report *r, struct err *err)
 {
 	uint64_t there = 0, bytes;
-	int status = 0;
+	int status = fs_mkdirs(folder, 0755, err);
 
 	for (size_t i = 0; i < count; i++) {
 		r->pull.total_bytes += files[i].bytes;
 		there += have_of(&files[i]);
 	}
-	if (there < r->pull.total_bytes) {
+	if (status == 0 && there < r->pull.total_bytes) {
 		status = check_room(folder, r->pull.total_bytes - there, err);
 	}
 	for (size_t i = 0; status == 0 && i < count; i++) {
@@ -216,9 +215,12 @@ int store_get(const struct store_file *files, size_t count, const char *folder, 
 	return status;
 }
 
-void store_file_finish(struct store_file *f)
+void store_files_free(struct store_file *files, size_t count)
 {
-	free(f->what);
-	free(f->url);
-	free(f->path);
+	for (size_t i = 0; i < count; i++) {
+		free(files[i].what);
+		free(files[i].url);
+		free(files[i].path);
+	}
+	free(files);
 }

@@ -19,11 +19,11 @@ struct store_file {
 	uint64_t bytes;
 };
 
-void store_file_finish(struct store_file *f);
+void store_files_free(struct store_file *files, size_t count); /* a list of them */
 
 /*
- * Brings what is not there yet of these files, whose folders exist. ERR_BUSY: somebody else is
- * downloading one; ERR_IO: the file system of `folder` has no room for them.
+ * Brings what is not there yet of these files, all in `folder`, which is made. ERR_BUSY: somebody
+ * else is downloading one; ERR_IO: there is no room for them.
  */
 int store_get(const struct store_file *files, size_t count, const char *folder, struct transfer *t,
 	      struct report *r, struct err *err);

@@ -52,7 +52,7 @@ struct transfer_file {
 	int fd;
 	uint64_t bytes; /* that it must come to */
 	uint64_t have;	/* there already: goes on behind them */
-	/* Called as bytes come; a smaller figure: the server could not go on, it began anew. */
+	/* Called as bytes come; 0: the server could not go on, it begins anew. */
 	void (*on_bytes)(void *user, uint64_t have);
 	void *user;
 };
