@@ -18,7 +18,9 @@
 
 #define FIELD_ROW(name, kind, member, max) \
 	{ name, FIELD_##kind, offsetof(struct model, member), max },
-const struct field field_rows[] = { FIELD_TABLE(FIELD_ROW) };
+#define SETTING_FIELD_ROW(field, json, kind, min, max, help) { json, FIELD_SETTING, 0, 0 },
+const struct field field_rows[] = { FIELD_TABLE(FIELD_ROW) SETTING_TABLE(SETTING_FIELD_ROW) };
+#undef SETTING_FIELD_ROW
 #undef FIELD_ROW
 
 const size_t field_row_count = ARRAY_LEN(field_rows);

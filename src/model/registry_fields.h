@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Private to registry*.c: the members of a model in the file that ronzal knows besides the typed
- * settings, and what their values may be.
+ * Private to registry*.c: the members of a model in the file that ronzal knows, and what their
+ * values may be. The typed settings stand behind the others; what they may be settings.h says.
  */
 #ifndef MODEL_REGISTRY_FIELDS_H
 #define MODEL_REGISTRY_FIELDS_H
@@ -34,6 +34,7 @@ enum field_kind {
 	FIELD_PORT,
 	FIELD_ENABLED,
 	FIELD_ID,
+	FIELD_SETTING,
 };
 
 struct field {

@@ -22,7 +22,7 @@ struct reader {
 	char id[REGISTRY_ID_MAX_BYTES]; /* of the model being read; "" when it is not valid */
 	char where[REGISTRY_ID_MAX_BYTES + 16]; /* "models.qwen3" or "models[17]" */
 	bool is_bad;				/* the model being read is refused */
-	uint32_t seen_fields, seen_settings;	/* bit per row: members that were there already */
+	uint64_t seen;				/* bit per field: those that were there already */
 	struct span *names;			/* accepted ids and aliases, sorted without case */
 	size_t name_count;
 };
@@ -179,6 +179,19 @@ static void read_aliases(struct reader *rd, const struct json_value *v, struct m
 	}
 }
 
+static void read_setting(struct reader *rd, const struct setting_row *row,
+			 const struct json_value *v, struct model *m)
+{
+	struct err why;
+	int32_t value;
+
+	if (setting_read(row, v, &value, &why) != 0) {
+		note_member(rd, row->name, why.text);
+	} else {
+		setting_put(&m->settings, row, value);
+	}
+}
+
 static void read_field(struct reader *rd, const struct field *f, const struct json_value *v,
 		       struct model *m)
 {
@@ -209,45 +222,24 @@ static void read_field(struct reader *rd, const struct field *f, const struct js
 				    "differs from the key that the model stands under");
 		}
 		break;
+	case FIELD_SETTING:
+		read_setting(rd, setting_find(span_of(f->name)), v, m);
+		break;
 	}
-}
-
-static void read_setting(struct reader *rd, const struct setting_row *row,
-			 const struct json_value *v, struct model *m)
-{
-	struct err why;
-	int32_t value;
-
-	if (setting_read(row, v, &value, &why) != 0) {
-		note_member(rd, row->name, why.text);
-	} else {
-		setting_put(&m->settings, row, value);
-	}
-}
-
-/* Notes a second appearance of a known member: readers differ in which one they take. */
-static bool is_first(struct reader *rd, const char *name, uint32_t *seen, ptrdiff_t row)
-{
-	if ((*seen >> row & 1) != 0) {
-		note_member(rd, name, "is given twice");
-		return false;
-	}
-	*seen |= (uint32_t)1 << row;
-	return true;
 }
 
 static void read_member(struct reader *rd, struct span key, const struct json_value *v,
 			struct model *m)
 {
 	const struct field *f = field_find(key);
-	const struct setting_row *row = setting_find(key);
+	uint64_t bit = f != NULL ? (uint64_t)1 << (f - field_rows) : 0;
 
-	if (f != NULL && is_first(rd, f->name, &rd->seen_fields, f - field_rows) &&
-	    json_type(v) != JSON_NULL) {
+	if ((rd->seen & bit) != 0) { /* readers differ in which one they take */
+		note_member(rd, f->name, "is given twice");
+	} else if (f != NULL && json_type(v) != JSON_NULL) {
 		read_field(rd, f, v, m);
-	} else if (row != NULL && is_first(rd, row->name, &rd->seen_settings, row - setting_rows)) {
-		read_setting(rd, row, v, m);
 	}
+	rd->seen |= bit;
 }
 
 /* Models */
@@ -255,8 +247,7 @@ static void read_member(struct reader *rd, struct span key, const struct json_va
 static void begin_model(struct reader *rd, size_t index, struct span key)
 {
 	rd->is_bad = false;
-	rd->seen_fields = 0;
-	rd->seen_settings = 0;
+	rd->seen = 0;
 	rd->id[0] = '\0';
 	if (registry_id_is_valid(key)) {
 		snprintf(rd->id, sizeof(rd->id), "%.*s", SPAN_ARG(key));

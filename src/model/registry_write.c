@@ -38,7 +38,9 @@ static bool is_made_name(const struct model *m, const struct field *f)
  */
 static bool field_equals(const struct model *m, const struct field *f, const struct json_value *v)
 {
+	const struct setting_row *row;
 	int64_t port = 0;
+	int32_t value = SETTING_UNSET;
 	bool enabled = false;
 	struct span text;
 
@@ -61,12 +63,18 @@ static bool field_equals(const struct model *m, const struct field *f, const str
 		return enabled == m->enabled;
 	case FIELD_ID:
 		return true;
+	case FIELD_SETTING:
+		row = setting_find(span_of(f->name));
+		setting_read(row, v, &value, NULL);
+		return value == setting_get(&m->settings, row);
 	}
 	return true;
 }
 
 static void write_field(struct json_writer *w, const struct model *m, const struct field *f)
 {
+	const struct setting_row *row;
+
 	switch (f->kind) {
 	case FIELD_PATH:
 	case FIELD_TEXT:
@@ -91,26 +99,10 @@ static void write_field(struct json_writer *w, const struct model *m, const stru
 	case FIELD_ID:
 		jsonw_text(w, m->id);
 		break;
-	}
-}
-
-/* One member that the file has: as it was, or new when the model differs. */
-static void write_known(struct json_writer *w, const struct model *m, struct span key,
-			const struct json_value *v)
-{
-	const struct field *f = field_find(key);
-	const struct setting_row *row = setting_find(key);
-	int32_t value = SETTING_UNSET;
-
-	if (row != NULL) {
-		setting_read(row, v, &value, NULL);
-	}
-	if (f != NULL && !field_equals(m, f, v)) {
-		write_field(w, m, f);
-	} else if (row != NULL && value != setting_get(&m->settings, row)) {
+	case FIELD_SETTING:
+		row = setting_find(span_of(f->name));
 		setting_write(w, row, setting_get(&m->settings, row));
-	} else {
-		jsonw_value(w, v);
+		break;
 	}
 }
 
@@ -126,15 +118,6 @@ static void write_missing(struct json_writer *w, const struct model *m, const st
 			write_field(w, m, f);
 		}
 	}
-	for (size_t i = 0; i < setting_row_count; i++) {
-		const struct setting_row *row = &setting_rows[i];
-		int32_t value = setting_get(&m->settings, row);
-
-		if (value != SETTING_UNSET && json_get(v, row->name) == NULL) {
-			jsonw_key(w, row->name);
-			setting_write(w, row, value);
-		}
-	}
 }
 
 static void write_model(struct json_writer *w, const struct model *m, const struct json_value *v)
@@ -146,8 +129,14 @@ static void write_model(struct json_writer *w, const struct model *m, const stru
 	jsonw_key(w, m->id);
 	jsonw_object(w);
 	while (json_next(&it, &key, &value)) {
+		const struct field *f = field_find(key);
+
 		jsonw_key_span(w, key);
-		write_known(w, m, key, value);
+		if (f != NULL && !field_equals(m, f, value)) {
+			write_field(w, m, f);
+		} else {
+			jsonw_value(w, value); /* as it was */
+		}
 	}
 	write_missing(w, m, v);
 	jsonw_end(w);
