@@ -127,15 +127,12 @@ struct span hub_quantization(struct span path)
 
 static bool has_word(struct span path, const char *word)
 {
-	char *lower = mem_spandup(path);
+	size_t len = strlen(word), at = 0;
 
-	for (char *c = lower; *c != '\0'; c++) {
-		*c = (char)tolower((unsigned char)*c);
+	while (at + len <= path.len && strncasecmp(path.ptr + at, word, len) != 0) {
+		at++;
 	}
-	bool is_there = strstr(lower, word) != NULL;
-
-	free(lower);
-	return is_there;
+	return at + len <= path.len;
 }
 
 /* Reading */

@@ -340,12 +340,6 @@ static void take_architecture_key(struct reader *rd, struct span key)
 	}
 }
 
-static void take_clip_key(struct reader *rd, struct span key)
-{
-	rd->g->has_vision |= span_is(key, "has_vision_encoder") && largest(rd) != 0;
-	rd->g->has_audio |= span_is(key, "has_audio_encoder") && largest(rd) != 0;
-}
-
 static void take_general_key(struct reader *rd, struct span key)
 {
 	struct gguf *g = rd->g;
@@ -390,9 +384,7 @@ static void take_key(struct reader *rd, struct span key)
 			return;
 		}
 	}
-	if (span_is(prefix, "clip")) {
-		take_clip_key(rd, span_from(key, dot + 1));
-	} else if (span_is(prefix, g->architecture)) {
+	if (span_is(prefix, g->architecture)) {
 		take_architecture_key(rd, span_from(key, dot + 1));
 	} else {
 		take_general_key(rd, key);

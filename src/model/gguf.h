@@ -71,7 +71,7 @@ struct gguf {
 	uint32_t full_attention_interval;
 	uint32_t pooling; /* 1 + the pooling type; 0: not an embedding model by its header */
 	bool is_encoder;  /* attends both ways and keeps no KV cache: embedding models */
-	bool has_chat_template, has_vision, has_audio;
+	bool has_chat_template;
 
 	uint32_t part_count; /* of a split model; 0 or 1: it is one file */
 	uint32_t part;	     /* of this file, from 0 */

@@ -41,7 +41,6 @@ int registry_edit_begin(struct registry_edit *e, const char *path, uint16_t port
 		}
 	}
 	if (status != 0) {
-		e->registry = (struct registry){ 0 };
 		registry_edit_abandon(e);
 	}
 	return status;

@@ -32,7 +32,7 @@ static bool ends_with(const struct buf *slug, const char *word)
 {
 	size_t len = strlen(word);
 
-	return slug->len >= len && strncmp(slug->data + slug->len - len, word, len) == 0;
+	return slug->len >= len && span_is_nocase(span_from(buf_span(slug), slug->len - len), word);
 }
 
 static void add_word(struct buf *slug, const char *word)
@@ -55,9 +55,7 @@ static void lower(const char *text, char *ret_lower, size_t room)
 static void make_slug(const struct scan_model *m, struct buf *slug)
 {
 	const struct gguf *g = &m->gguf;
-	char quantization[sizeof(g->quantization)];
 
-	lower(g->quantization, quantization, sizeof(quantization));
 	if (!m->is_blob && g->basename[0] != '\0' && g->size_label[0] != '\0') {
 		add_word(slug, g->basename);
 		add_word(slug, g->size_label);
@@ -65,8 +63,8 @@ static void make_slug(const struct scan_model *m, struct buf *slug)
 	} else {
 		add_slug(slug, m->name);
 	}
-	if (!ends_with(slug, quantization)) {
-		add_word(slug, quantization);
+	if (!ends_with(slug, g->quantization)) {
+		add_word(slug, g->quantization);
 	}
 	while (slug->len > 0 && strchr("-._", slug->data[slug->len - 1]) != NULL) {
 		buf_truncate(slug, slug->len - 1);
