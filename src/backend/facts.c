@@ -73,7 +73,7 @@ static void read_items(void *arg)
 		item->inode = st.st_ino;
 		item->written_s = st.st_mtime;
 		item->bytes = st.st_size;
-		gguf_read_path(&item->fact.gguf, item->path, &item->fact.file_bytes, err);
+		gguf_read_path(&item->fact.gguf, item->path, err);
 	}
 }
 

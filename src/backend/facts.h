@@ -15,7 +15,6 @@ struct facts;
 struct fact {
 	struct err err; /* code 0: gguf is there */
 	struct gguf gguf;
-	uint64_t file_bytes; /* of all parts */
 };
 
 /* model_roots is borrowed; the first one stands for /models. */

@@ -45,7 +45,7 @@ static void write_facts(struct json_writer *w, const struct fact *fact)
 	jsonw_member_i64(w, "context_tokens", g->context_length);
 	jsonw_member_i64(w, "vocabulary", g->vocabulary);
 	jsonw_member_i64(w, "experts", g->expert_count);
-	jsonw_member_u64(w, "file_bytes", fact->file_bytes);
+	jsonw_member_u64(w, "file_bytes", g->file_bytes);
 	jsonw_member_i64(w, "file_parts", g->part_count > 1 ? g->part_count : 1);
 	jsonw_member_text(w, "quantization", g->quantization);
 	jsonw_member_bool(w, "chat_template", g->has_chat_template);

@@ -130,11 +130,10 @@ void demo_print(const struct cli *cli)
 {
 	char *file = NULL, *path = demo_path(cli, &file);
 	struct gguf g = { .parameters = 0 };
-	uint64_t bytes;
 	char size[32];
 
-	if (file != NULL && gguf_read_path(&g, file, &bytes, NULL) == 0) {
-		term_bytes(bytes, size, sizeof(size));
+	if (file != NULL && gguf_read_path(&g, file, NULL) == 0) {
+		term_bytes(g.file_bytes, size, sizeof(size));
 		printf("model    " DEMO_ID " (%.1f M parameters, %s)   ok\n",
 		       (double)g.parameters / 1e6, size);
 	}

@@ -151,11 +151,11 @@ static int enable_models(struct cli *cli, const struct args *args, bool enabled,
 	return models_commit(&e, cli, err);
 }
 
-static void print_facts(const struct gguf *g, uint64_t bytes, struct buf *out)
+static void print_facts(const struct gguf *g, struct buf *out)
 {
 	char size[32];
 
-	term_bytes(bytes, size, sizeof(size));
+	term_bytes(g->file_bytes, size, sizeof(size));
 	buf_printf(out, "  kind       %s, %.2f B parameters, %s, %s\n", g->architecture,
 		   (double)g->parameters / 1e9, g->quantization, size);
 	buf_printf(out, "  shape      %u layers, width %u, %u heads, vocabulary %u\n",
@@ -185,7 +185,6 @@ static int show_model(struct cli *cli, const char *word, struct err *err)
 	struct err unread = { 0 };
 	struct model *m;
 	struct buf out;
-	uint64_t bytes;
 	int status = models_begin(&e, cli, err);
 
 	if (status != 0) {
@@ -195,8 +194,8 @@ static int show_model(struct cli *cli, const char *word, struct err *err)
 	status = models_find(&e.registry, word, &m, err);
 	if (status == 0) {
 		buf_printf(&out, "%s\n  file       %s\n", m->id, m->file_path);
-		if (gguf_read_path(&g, m->file_path, &bytes, &unread) == 0) {
-			print_facts(&g, bytes, &out);
+		if (gguf_read_path(&g, m->file_path, &unread) == 0) {
+			print_facts(&g, &out);
 		} else {
 			buf_printf(&out, "  kind       unknown: %s\n", unread.text);
 		}

@@ -171,7 +171,7 @@ static int check_model(struct preflight *p)
 	int status = resolve(p, p->file_path, p->model_path);
 
 	if (status == 0) {
-		status = gguf_read_path(&p->gguf, p->model_path, &p->model_bytes, &p->err);
+		status = gguf_read_path(&p->gguf, p->model_path, &p->err);
 		if (status != 0) {
 			explain_refusal(p, p->model_path, status);
 		}

@@ -41,8 +41,8 @@ struct preflight {
 	char model_path[FS_PATH_MAX_BYTES];
 	char mmproj_path[FS_PATH_MAX_BYTES]; /* "": none */
 	struct gguf gguf;
-	uint64_t model_bytes, mmproj_bytes; /* of the files */
-	struct memory memory;		    /* of the machine, now */
+	uint64_t mmproj_bytes; /* of the file */
+	struct memory memory;  /* of the machine, now */
 	uint16_t port;
 	char *key_path; /* 0600, made for this start */
 	char key[SECRET_TEXT_BYTES];

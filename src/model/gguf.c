@@ -644,7 +644,10 @@ int gguf_read(struct gguf *g, const struct gguf_source *source, struct err *err)
 	read_header(rd);
 	int status = rd->status;
 
-	g->parts_read += status == 0;
+	if (status == 0) {
+		g->parts_read++;
+		g->file_bytes += source->bytes;
+	}
 	free(rd);
 	return status;
 }

@@ -76,6 +76,7 @@ struct gguf {
 	uint32_t part_count; /* of a split model; 0 or 1: it is one file */
 	uint32_t part;	     /* of this file, from 0 */
 	uint32_t parts_read;
+	uint64_t file_bytes; /* of the parts that were read */
 };
 
 /* Where the bytes come from: 0 < got <= len, or -errno; 0 is the end. */
@@ -95,10 +96,9 @@ void gguf_finish(struct gguf *g);
 
 /*
  * Reads the file at path (links followed) and, when it is the first part of a split model
- * ("NAME-00001-of-00003.gguf"), all parts beside it; the sentence names the file. *ret_bytes is the
- * size of all files.
+ * ("NAME-00001-of-00003.gguf"), all parts beside it; the sentence names the file.
  */
-int gguf_read_path(struct gguf *g, const char *path, uint64_t *ret_bytes, struct err *err);
+int gguf_read_path(struct gguf *g, const char *path, struct err *err);
 
 /*
  * The path of part `part` (from 0) of the split model that `path` is a part of, or NULL when the

@@ -29,7 +29,7 @@ static ssize_t read_fd(void *context, uint64_t offset, void *to, size_t len)
 }
 
 /* O_NONBLOCK: a FIFO in a hostile folder must not make us wait. */
-static int read_file(struct gguf *g, const char *path, uint64_t *ret_bytes, struct err *err)
+static int read_file(struct gguf *g, const char *path, struct err *err)
 {
 	struct stat st;
 	struct gguf_source source;
@@ -49,7 +49,6 @@ static int read_file(struct gguf *g, const char *path, uint64_t *ret_bytes, stru
 		if (status != 0) {
 			err_prefix(err, "the model %s cannot be used", path);
 		}
-		*ret_bytes = source.bytes;
 	}
 	close(fd);
 	return status;
@@ -74,11 +73,9 @@ char *gguf_part_path(const char *path, uint32_t part, uint32_t *ret_part, uint32
 			  (unsigned)count);
 }
 
-static int read_part(struct gguf *g, const char *first, uint32_t part, uint64_t *bytes,
-		     struct err *err)
+static int read_part(struct gguf *g, const char *first, uint32_t part, struct err *err)
 {
 	uint32_t own, count;
-	uint64_t part_bytes = 0;
 	char *path = gguf_part_path(first, part, &own, &count);
 	int status;
 
@@ -88,7 +85,7 @@ static int read_part(struct gguf *g, const char *first, uint32_t part, uint64_t 
 				 "-00001-of-%05u.gguf",
 				 first, g->part_count, g->part_count);
 	} else {
-		status = read_file(g, path, &part_bytes, err);
+		status = read_file(g, path, err);
 		if (status == -ENOENT) {
 			status = err_set(
 				err, ERR_NOT_FOUND,
@@ -97,21 +94,16 @@ static int read_part(struct gguf *g, const char *first, uint32_t part, uint64_t 
 				first, path);
 		}
 	}
-	*bytes += part_bytes;
 	free(path);
 	return status;
 }
 
-int gguf_read_path(struct gguf *g, const char *path, uint64_t *ret_bytes, struct err *err)
+int gguf_read_path(struct gguf *g, const char *path, struct err *err)
 {
-	uint64_t bytes = 0;
-	int status = read_file(g, path, &bytes, err);
+	int status = read_file(g, path, err);
 
 	for (uint32_t part = 1; part < g->part_count && status == 0; part++) {
-		status = read_part(g, path, part, &bytes, err);
-	}
-	if (status == 0) {
-		*ret_bytes = bytes;
+		status = read_part(g, path, part, err);
 	}
 	return status;
 }

@@ -115,7 +115,7 @@ static int look_at(struct scan *s, const char *path, const char *name, const cha
 				 "it again",
 				 path);
 	} else if (part == 0) {
-		status = gguf_read_path(&m.gguf, path, &m.bytes, err);
+		status = gguf_read_path(&m.gguf, path, err);
 		if (status == 0) {
 			m.path = mem_strdup(path);
 			m.name = name != NULL ? mem_strdup(name) : model_made_name(path);

@@ -31,7 +31,6 @@ struct scan_model {
 	char *mmproj_path; /* NULL: none */
 	char *name;	   /* for display: "Qwen3-4B-Q4_K_M", "llama3.2:3b" */
 	bool is_blob;	   /* of Ollama: its path names nothing */
-	uint64_t bytes;	   /* of all parts */
 	struct gguf gguf;
 	char fingerprint[DIGEST_HEX_BYTES]; /* of the first part */
 };

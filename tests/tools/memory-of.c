@@ -56,7 +56,6 @@ int main(int argc, char **argv)
 	struct gguf gguf = { 0 };
 	struct memory_model m = { .id = "model", .gguf = &gguf };
 	struct err err = { 0 };
-	uint64_t bytes;
 
 	ENSURE(argc >= 3);
 	settings_init(&m.settings);
@@ -68,7 +67,7 @@ int main(int argc, char **argv)
 		ENSURE(row != NULL && setting_parse(row, value, &number, NULL) == 0);
 		setting_put(&m.settings, row, number);
 	}
-	if (gguf_read_path(&gguf, argv[1], &bytes, &err) != 0) {
+	if (gguf_read_path(&gguf, argv[1], &err) != 0) {
 		fprintf(stderr, "%s\n", err.text);
 		return 1;
 	}

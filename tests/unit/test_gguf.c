@@ -131,14 +131,13 @@ static void a_header_is_read_whole(void **state)
 static void the_demo_model_is_what_its_card_says(void **state)
 {
 	struct gguf g = { 0 };
-	uint64_t bytes;
 	struct err err;
 
 	(void)state;
-	if (gguf_read_path(&g, "demo/ronzal-demo.gguf", &bytes, &err) != 0) {
+	if (gguf_read_path(&g, "demo/ronzal-demo.gguf", &err) != 0) {
 		fail_msg("%s", err.text);
 	}
-	assert_int_equal(bytes, 6682944);
+	assert_int_equal(g.file_bytes, 6682944);
 	assert_int_equal(g.parameters, 6230272);
 	assert_string_equal(g.architecture, "llama");
 	assert_string_equal(g.quantization, "Q8_0");
@@ -351,7 +350,6 @@ static void the_parts_of_a_split_model_are_one_model(void **state)
 {
 	char folder[] = "/tmp/ronzal-gguf-XXXXXX";
 	struct gguf g = { 0 };
-	uint64_t bytes;
 	struct err err;
 
 	(void)state;
@@ -360,16 +358,16 @@ static void the_parts_of_a_split_model_are_one_model(void **state)
 	char *second = mem_printf("%s/m-00002-of-00002.gguf", folder);
 
 	save_part(first, 0);
-	assert_int_equal(gguf_read_path(&g, first, &bytes, &err), ERR_NOT_FOUND);
+	assert_int_equal(gguf_read_path(&g, first, &err), ERR_NOT_FOUND);
 	assert_non_null(strstr(err.text, "m-00002-of-00002.gguf is not there"));
 	gguf_finish(&g);
 	save_part(second, 1);
-	assert_int_equal(gguf_read_path(&g, first, &bytes, &err), 0);
+	assert_int_equal(gguf_read_path(&g, first, &err), 0);
 	assert_int_equal(g.parameters, 16);
 	assert_int_equal(g.layers[0].bytes, 32);
 	assert_int_equal(g.layers[1].bytes, 32);
 	gguf_finish(&g);
-	assert_int_not_equal(gguf_read_path(&g, second, &bytes, &err), 0);
+	assert_int_not_equal(gguf_read_path(&g, second, &err), 0);
 	gguf_finish(&g);
 	unlink(first);
 	unlink(second);
