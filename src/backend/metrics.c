@@ -250,36 +250,68 @@ static void write_gauges(const struct metrics *m, struct buf *out)
 	}
 }
 
-/* One line of an engine's text: the series with our label added, or as a comment once. */
-static void relabel(struct span line, const char *id, struct buf *out)
-{
-	size_t name_len = 0;
+/* What is passed on of an engine's text, in the order in which it must stand. */
+enum line_kind { LINE_HELP, LINE_TYPE, LINE_SAMPLE };
 
-	while (name_len < line.len && line.ptr[name_len] != ' ' && line.ptr[name_len] != '{') {
-		name_len++;
+struct line {
+	enum line_kind kind;
+	struct span series, text;
+};
+
+static struct line read_line(struct span text)
+{
+	struct line line = { LINE_SAMPLE, text, text };
+
+	if (text.len > 0 && text.ptr[0] == '#') {
+		line.kind = span_has_prefix(text, "# HELP ") ? LINE_HELP : LINE_TYPE;
+		line.series = span_from(text, strlen("# HELP "));
 	}
-	if (line.len == 0 || line.ptr[0] == '#' || name_len == line.len ||
-	    line.ptr[name_len] == '{') {
-		return;
-	}
-	buf_printf(out, "%.*s{model=\"%s\"}%.*s\n", (int)name_len, line.ptr, id,
-		   (int)(line.len - name_len), line.ptr + name_len);
+	line.series.len = span_find_char(line.series, ' ');
+	line.series.len = span_find_char(line.series, '{');
+	return line;
 }
 
-/* Samples of one series must stand together: sorted by series, then by model. */
-static int by_text(const void *a, const void *b)
+static bool ends_in(struct span text, const char *end)
 {
-	const struct span *left = a, *right = b;
-	size_t len = left->len < right->len ? left->len : right->len;
-	int order = memcmp(left->ptr, right->ptr, len);
+	return span_find(text, end) + strlen(end) == text.len;
+}
 
-	return order != 0 ? order : (left->len > right->len) - (left->len < right->len);
+/* One line of an engine's text: a sample gets our label, one that has labels is left out. */
+static void relabel(struct span text, const char *id, struct buf *out)
+{
+	struct span series = read_line(text).series;
+	struct span value = span_from(text, series.len);
+	bool is_sample = series.ptr == text.ptr && series.len > 0 && span_has_prefix(value, " ");
+	bool is_type = span_has_prefix(text, "# TYPE ") &&
+		       (ends_in(text, " counter") || ends_in(text, " gauge"));
+
+	if (is_sample) {
+		buf_printf(out, "%.*s{model=\"%s\"}%.*s\n", SPAN_ARG(series), id, SPAN_ARG(value));
+	} else if (is_type || span_has_prefix(text, "# HELP ")) {
+		buf_printf(out, "%.*s\n", SPAN_ARG(text));
+	}
+}
+
+static int compare(struct span a, struct span b)
+{
+	int order = memcmp(a.ptr, b.ptr, a.len < b.len ? a.len : b.len);
+
+	return order != 0 ? order : (a.len > b.len) - (a.len < b.len);
+}
+
+/* Lines about one series must stand together: by series, then by kind, then by model. */
+static int by_series(const void *a, const void *b)
+{
+	const struct line *left = a, *right = b;
+	int order = compare(left->series, right->series);
+
+	order = order != 0 ? order : (left->kind > right->kind) - (left->kind < right->kind);
+	return order != 0 ? order : compare(left->text, right->text);
 }
 
 static void write_engines(const struct metrics *m, struct buf *out)
 {
-	struct span *lines = NULL;
-	struct span series = { NULL, 0 };
+	struct line *lines = NULL;
 	size_t count = 0;
 
 	for (size_t i = 0; i < m->count; i++) {
@@ -287,20 +319,23 @@ static void write_engines(const struct metrics *m, struct buf *out)
 
 		while (rest.len > 0) {
 			lines = mem_resize(lines, count + 1, sizeof(*lines));
-			lines[count++] = span_split(&rest, '\n');
+			lines[count++] = read_line(span_split(&rest, '\n'));
 		}
 	}
 	if (count > 0) {
-		qsort(lines, count, sizeof(*lines), by_text);
+		qsort(lines, count, sizeof(*lines), by_series);
 	}
 	for (size_t i = 0; i < count; i++) {
-		struct span name = { lines[i].ptr, span_find_char(lines[i], '{') };
+		const struct line *line = &lines[i];
+		bool is_new = i == 0 || !span_equal(line->series, line[-1].series);
 
-		if (!span_equal(name, series)) {
-			series = name;
-			buf_printf(out, "# TYPE %.*s untyped\n", SPAN_ARG(name));
+		if (line->kind == LINE_SAMPLE && (is_new || line[-1].kind == LINE_HELP)) {
+			buf_printf(out, "# TYPE %.*s untyped\n", SPAN_ARG(line->series));
 		}
-		buf_printf(out, "%.*s\n", SPAN_ARG(lines[i]));
+		/* Engines say the same about a series: once is enough. */
+		if (line->kind == LINE_SAMPLE || is_new || line[-1].kind != line->kind) {
+			buf_printf(out, "%.*s\n", SPAN_ARG(line->text));
+		}
 	}
 	free(lines);
 }

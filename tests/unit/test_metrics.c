@@ -165,7 +165,8 @@ static void on_engine_request(void *user, struct exchange *x)
 				"# TYPE llamacpp:prompt_tokens_total counter\n"
 				"llamacpp:prompt_tokens_total 12\n"
 				"llamacpp:requests_processing 1\n"
-				"evil{a=\"b\"} 1\nnonsense\n"));
+				"# TYPE odd histogram\n"
+				"evil{a=\"b\"} 1\nnonsense\n blank\n"));
 }
 
 static void start_engine(struct scene *s)
@@ -192,13 +193,19 @@ static void passes_on_engines_own_figures_by_model_and_asks_once_a_second(void *
 	fleet_find(&s->fleet, SPAN_LIT("a"))->server.receipt.verdict = RECEIPT_GPU;
 	const char *text = collect(s);
 
-	has_line(text, "llamacpp:prompt_tokens_total{model=\"a\"} 12\n"
+	has_line(text, "# HELP llamacpp:prompt_tokens_total x\n"
+		       "# TYPE llamacpp:prompt_tokens_total counter\n"
+		       "llamacpp:prompt_tokens_total{model=\"a\"} 12\n"
 		       "llamacpp:prompt_tokens_total{model=\"b\"} 12");
-	has_line(text, "llamacpp:requests_processing{model=\"b\"} 1");
+	has_line(text, "# TYPE llamacpp:requests_processing untyped\n"
+		       "llamacpp:requests_processing{model=\"a\"} 1\n"
+		       "llamacpp:requests_processing{model=\"b\"} 1");
 	has_line(text, "ronzal_model_ready{model=\"a\"} 1");
 	has_line(text, "ronzal_receipt{model=\"a\",verdict=\"gpu\"} 1");
 	assert_null(strstr(text, "evil"));
 	assert_null(strstr(text, "nonsense"));
+	assert_null(strstr(text, "odd"));
+	assert_null(strstr(text, "blank"));
 	assert_int_equal(s->asked, 2);
 	assert_non_null(strstr(collect(s), "llamacpp:prompt_tokens_total{model=\"b\"} 12"));
 	assert_int_equal(s->asked, 2);
