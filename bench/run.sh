@@ -6,7 +6,9 @@
 #
 #   cpu per request, cpu per event: the scheduler's own count (/proc/PID/task/*/schedstat)
 #   latency: of a request, or from an event's stamp in the engine to its arrival; less that without
-#   a proxy. With 16 at once the proxy is the bottleneck, so that is its CPU once more.
+#   a proxy. With 16 at once the proxy is the bottleneck, so that is its CPU once more; 200 streams
+#   come in bursts of up to 100 events, so that is how load and engine share their core. 20 streams
+#   are what a busy host's slots send.
 #   cancel: from a client's leaving to the end of its connection at the engine, CANCELS (1000) times
 #   memory: growth of RSS per stream over what the rounds left, while all streams are open
 #
@@ -82,24 +84,25 @@ cpu_us() { # PID
 }
 
 # A run and what it cost: appends to the results of NAME.
-measure() { # NAME PID PORT plain|single|stream|cancel [ENGINE-PORT]
+measure() { # NAME PID PORT ENGINE-PORT plain|single|stream|few|cancel
 	before=$(cpu_us "$2")
 	count=20000
-	case $4 in
+	case $5 in
 	plain) count=$requests && line=$(load "$3" plain "$requests" 16) ;;
 	single) count=1000 && line=$(load "$3" plain 1000 1) ;;
 	stream)
 		line=$(load "$3" stream 200 100 10)
 		[ "$(value events $line)" = 20000 ] || { echo "$1: $line"; exit 1; }
 		;;
-	cancel) line=$(load "$3" cancel "$cancels" "$5") ;;
+	few) count=2000 && line=$(load "$3" stream 20 100 20) ;;
+	cancel) line=$(load "$3" cancel "$cancels" "$4") ;;
 	esac
-	[ "$4" != plain ] || sleep 1 # what is written behind a request (SQLite) is part of its cost
+	[ "$5" != plain ] || sleep 1 # what is written behind a request (SQLite) is part of its cost
 	after=$(cpu_us "$2")
 	awk -v c=$((after - before)) -v n="$count" 'BEGIN { printf "%.2f\n", c / n }' \
-		>>"$work/$1.$4.cpu"
-	value p50_us $line >>"$work/$1.$4.p50"
-	value p99_us $line >>"$work/$1.$4.p99"
+		>>"$work/$1.$5.cpu"
+	value p50_us $line >>"$work/$1.$5.p50"
+	value p99_us $line >>"$work/$1.$5.p99"
 }
 
 median() { # FILE
@@ -108,14 +111,20 @@ median() { # FILE
 
 self=$$
 round=0
+turns='direct nginx haproxy ronzal' # another is first in each round
 while [ $round -lt "$rounds" ]; do
 	round=$((round + 1))
-	for kind in plain single stream cancel; do
-		measure direct $self $alone $kind $alone
-		measure nginx "$nginx_pid" $nginx_port $kind $alone
-		measure haproxy "$haproxy_pid" $haproxy_port $kind $alone
-		measure ronzal "$ronzal_pid" $ronzal_port $kind $engine_port
+	for kind in plain single stream few cancel; do
+		for turn in $turns; do
+			case $turn in
+			direct) measure direct $self $alone $alone $kind ;;
+			nginx) measure nginx "$nginx_pid" $nginx_port $alone $kind ;;
+			haproxy) measure haproxy "$haproxy_pid" $haproxy_port $alone $kind ;;
+			ronzal) measure ronzal "$ronzal_pid" $ronzal_port $engine_port $kind ;;
+			esac
+		done
 	done
+	turns="${turns#* } ${turns%% *}"
 	echo "round $round of $rounds" >&2
 done
 
@@ -137,8 +146,10 @@ row 'added latency of a request, one at a time, p50, us' single.p50 minus
 row 'added latency of a request, one at a time, p99, us' single.p99 minus
 row 'added latency of a request, 16 at once, p50, us' plain.p50 minus
 row 'added latency of a request, 16 at once, p99, us' plain.p99 minus
-row 'added latency of an event, p50, us' stream.p50 minus
-row 'added latency of an event, p99, us' stream.p99 minus
+row 'added latency of an event, 20 streams, p50, us' few.p50 minus
+row 'added latency of an event, 20 streams, p99, us' few.p99 minus
+row 'added latency of an event, 200 streams, p50, us' stream.p50 minus
+row 'added latency of an event, 200 streams, p99, us' stream.p99 minus
 row 'cancel delay, p50, us' cancel.p50
 row 'cancel delay, p99, us' cancel.p99
 

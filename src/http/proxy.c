@@ -84,6 +84,20 @@ static void break_off(struct proxy *p, const struct err *why, struct span last)
 	finish(p, why);
 }
 
+/* The answer's last bytes were handed to the exchange, which is gone unless they did not fit. */
+static void end_answer(struct proxy *p, int status)
+{
+	if (status == ERR_FULL) {
+		exchange_abort(p->x);
+	}
+	if (status != 0) {
+		finish_left(p);
+	} else {
+		finish(p, NULL);
+	}
+}
+
+/* The client gets its bytes first; who listens hears of them after that. */
 static void on_piece(void *user, const struct client_piece *piece)
 {
 	struct proxy *p = user;
@@ -95,24 +109,15 @@ static void on_piece(void *user, const struct client_piece *piece)
 		}
 		begin_answer(p, piece->head);
 	}
+	status = piece->done ? exchange_end(p->x, piece->body) : exchange_send(p->x, piece->body);
+	p->bytes += piece->body.len;
 	if (p->hooks->on_body != NULL && piece->body.len > 0) {
 		p->hooks->on_body(p->user, piece->body);
 	}
-	p->bytes += piece->body.len;
 	if (piece->done) {
-		p->request = NULL;
-		status = exchange_end(p->x, piece->body);
-		if (status == ERR_FULL) {
-			exchange_abort(p->x);
-		}
-		if (status != 0) {
-			finish_left(p);
-		} else {
-			finish(p, NULL);
-		}
+		end_answer(p, status);
 		return;
 	}
-	status = exchange_send(p->x, piece->body);
 	if (piece->head != NULL && client_has_sent_body(p->request)) {
 		exchange_forget_request(p->x);
 	}

@@ -28,7 +28,7 @@ struct proxy_result {
 struct proxy_hooks {
 	/* The answer's head, before it is relayed. */
 	void (*on_head)(void *user, const struct h1_head *head);
-	void (*on_body)(void *user, struct span piece);
+	void (*on_body)(void *user, struct span piece); /* after it went to the client */
 	/*
 	 * Nothing was answered yet and the upstream failed. True: the hook has taken the exchange
 	 * back (to answer it, or to try another upstream) and the proxy is gone, without on_done.

@@ -17,12 +17,18 @@ struct loop_deferred {
 	void *arg;
 };
 
+/* A timer in the heap, at its due time or, since it was started again, before that. */
+struct timer_place {
+	uint64_t at_ms;
+	struct timer *timer;
+};
+
 struct loop {
 	uv_loop_t uv;
 
 	uv_timer_t alarm;  /* rings for the first timer of the heap */
 	uint64_t alarm_ms; /* when it is set to ring; 0: not set */
-	struct timer **heap;
+	struct timer_place *heap;
 	size_t timer_count, timer_room;
 
 	uv_idle_t idle; /* on while something is deferred */

@@ -1,35 +1,36 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * All timers of a loop in one binary heap, the earliest first. The alarm is only moved when the
- * earliest timer comes before it; when it rings too early it is simply set again, so restarting a
- * timer (each event of a stream does) costs no system timer.
+ * All timers of a loop in one binary heap, the earliest first. What a stream does at each event,
+ * starting its timer again for later, only notes the time: the timer's place in the heap, which is
+ * never behind its due time, is put right when it comes up. The alarm is treated alike: it is moved
+ * only when a timer comes before it, and set again when it rings too early.
  */
 #include "io/timer.h"
 
 #include "base/mem.h"
 #include "io/door.h"
 
-static void place(struct loop *loop, struct timer *t, size_t index)
+static void place(struct loop *loop, struct timer_place p, size_t index)
 {
-	loop->heap[index] = t;
-	t->position = index + 1;
+	loop->heap[index] = p;
+	p.timer->position = index + 1;
 }
 
-static void move_up(struct loop *loop, struct timer *t, size_t index)
+static void move_up(struct loop *loop, struct timer_place p, size_t index)
 {
 	while (index > 0) {
 		size_t parent = (index - 1) / 2;
 
-		if (loop->heap[parent]->due_ms <= t->due_ms) {
+		if (loop->heap[parent].at_ms <= p.at_ms) {
 			break;
 		}
 		place(loop, loop->heap[parent], index);
 		index = parent;
 	}
-	place(loop, t, index);
+	place(loop, p, index);
 }
 
-static void move_down(struct loop *loop, struct timer *t, size_t index)
+static void move_down(struct loop *loop, struct timer_place p, size_t index)
 {
 	for (;;) {
 		size_t child = 2 * index + 1;
@@ -38,26 +39,16 @@ static void move_down(struct loop *loop, struct timer *t, size_t index)
 			break;
 		}
 		if (child + 1 < loop->timer_count &&
-		    loop->heap[child + 1]->due_ms < loop->heap[child]->due_ms) {
+		    loop->heap[child + 1].at_ms < loop->heap[child].at_ms) {
 			child++;
 		}
-		if (t->due_ms <= loop->heap[child]->due_ms) {
+		if (p.at_ms <= loop->heap[child].at_ms) {
 			break;
 		}
 		place(loop, loop->heap[child], index);
 		index = child;
 	}
-	place(loop, t, index);
-}
-
-/* Puts t where its due_ms belongs, from wherever it is in the heap. */
-static void settle(struct loop *loop, struct timer *t, size_t index)
-{
-	if (index > 0 && loop->heap[(index - 1) / 2]->due_ms > t->due_ms) {
-		move_up(loop, t, index);
-	} else {
-		move_down(loop, t, index);
-	}
+	place(loop, p, index);
 }
 
 static void set_alarm(struct loop *loop)
@@ -67,11 +58,11 @@ static void set_alarm(struct loop *loop)
 		loop->alarm_ms = 0;
 		return;
 	}
-	uint64_t due_ms = loop->heap[0]->due_ms;
+	uint64_t at_ms = loop->heap[0].at_ms;
 	uint64_t now_ms = uv_now(&loop->uv);
 
-	if (loop->alarm_ms == 0 || due_ms < loop->alarm_ms) {
-		loop->alarm_ms = due_ms > now_ms ? due_ms : now_ms;
+	if (loop->alarm_ms == 0 || at_ms < loop->alarm_ms) {
+		loop->alarm_ms = at_ms > now_ms ? at_ms : now_ms;
 		uv_timer_start(&loop->alarm, loop_on_alarm, loop->alarm_ms - now_ms, 0);
 	}
 }
@@ -81,14 +72,18 @@ void timer_heap_ring(struct loop *loop)
 	uint64_t now_ms = uv_now(&loop->uv);
 
 	/* A timer that is started with 0 ms in a callback waits for the next ring. */
-	for (size_t budget = loop->timer_count; budget > 0 && loop->timer_count > 0; budget--) {
-		struct timer *first = loop->heap[0];
+	size_t budget = loop->timer_count;
 
-		if (first->due_ms > now_ms) {
-			break;
+	while (budget > 0 && loop->timer_count > 0 && loop->heap[0].at_ms <= now_ms) {
+		struct timer *first = loop->heap[0].timer;
+
+		if (loop->heap[0].at_ms < first->due_ms) {
+			move_down(loop, (struct timer_place){ first->due_ms, first }, 0);
+		} else {
+			budget--;
+			timer_stop(first);
+			first->fn(first);
 		}
-		timer_stop(first);
-		first->fn(first);
 	}
 	set_alarm(loop);
 }
@@ -102,15 +97,16 @@ void timer_start_at(struct timer *t, uint64_t due_ms)
 {
 	struct loop *loop = t->loop;
 
+	t->due_ms = due_ms;
 	if (t->position == 0) {
 		if (loop->timer_count == loop->timer_room) {
 			loop->timer_room = loop->timer_room * 2 + 16;
 			loop->heap = mem_resize(loop->heap, loop->timer_room, sizeof(*loop->heap));
 		}
-		place(loop, t, loop->timer_count++);
+		move_up(loop, (struct timer_place){ due_ms, t }, loop->timer_count++);
+	} else if (due_ms < loop->heap[t->position - 1].at_ms) {
+		move_up(loop, (struct timer_place){ due_ms, t }, t->position - 1);
 	}
-	t->due_ms = due_ms;
-	settle(loop, t, t->position - 1);
 	set_alarm(loop);
 }
 
@@ -126,11 +122,13 @@ void timer_stop(struct timer *t)
 	}
 	struct loop *loop = t->loop;
 	size_t index = t->position - 1;
-	struct timer *last = loop->heap[--loop->timer_count];
+	struct timer_place last = loop->heap[--loop->timer_count];
 
 	t->position = 0;
-	if (last != t) {
-		settle(loop, last, index);
+	if (last.timer != t && index > 0 && loop->heap[(index - 1) / 2].at_ms > last.at_ms) {
+		move_up(loop, last, index);
+	} else if (last.timer != t) {
+		move_down(loop, last, index);
 	}
 	if (loop->timer_count == 0) {
 		set_alarm(loop);

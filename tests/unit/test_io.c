@@ -56,6 +56,56 @@ static void timers_ring_in_order_of_their_due_time(void **state)
 	loop_destroy(loop);
 }
 
+#define MANY_TIMERS 200
+
+struct clock {
+	struct timer timer;
+	uint64_t asked_ms; /* 0: it shall not ring */
+	uint64_t *latest_ms;
+};
+
+static void on_clock(struct timer *t)
+{
+	struct clock *c = (struct clock *)(void *)t; /* its first member */
+
+	assert_int_equal(t->due_ms, c->asked_ms);
+	assert_true(c->asked_ms >= *c->latest_ms && c->asked_ms <= loop_now_ms(t->loop));
+	*c->latest_ms = c->asked_ms;
+	c->asked_ms = 0;
+}
+
+static void timers_that_were_moved_ring_once_and_in_order(void **state)
+{
+	static struct clock clocks[MANY_TIMERS];
+	struct loop *loop = loop_create();
+	uint64_t base = loop_now_ms(loop) + 1, latest_ms = 0;
+	unsigned dice = 1;
+
+	(void)state;
+	for (size_t i = 0; i < MANY_TIMERS; i++) {
+		clocks[i] = (struct clock){ .latest_ms = &latest_ms };
+		timer_init(&clocks[i].timer, loop, on_clock);
+	}
+	for (int move = 0; move < 10 * MANY_TIMERS; move++) {
+		dice = dice * 1103515245u + 12345u;
+		struct clock *c = &clocks[(dice >> 8) % MANY_TIMERS];
+
+		c->asked_ms = dice % 7 == 0 ? 0 : base + (dice >> 16) % 100;
+		if (c->asked_ms == 0) {
+			timer_stop(&c->timer);
+		} else {
+			timer_start_at(&c->timer, c->asked_ms);
+		}
+	}
+	loop_run(loop);
+	for (size_t i = 0; i < MANY_TIMERS; i++) {
+		assert_int_equal(clocks[i].asked_ms, 0);
+		assert_false(timer_is_on(&clocks[i].timer));
+	}
+	assert_true(latest_ms >= base);
+	loop_destroy(loop);
+}
+
 /* One server conn, one client conn, what they saw. */
 struct pair {
 	struct loop *loop;
@@ -385,6 +435,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(timers_ring_in_order_of_their_due_time),
+		cmocka_unit_test(timers_that_were_moved_ring_once_and_in_order),
 		cmocka_unit_test(four_mebibytes_pass_a_64_kibibyte_window_over_tcp),
 		cmocka_unit_test(unix_sockets_carry_both_ways_and_get_their_mode),
 		cmocka_unit_test(a_refused_dial_is_told_from_the_loop),
