@@ -220,7 +220,6 @@ static void print_tables(const struct bench *b, struct buf *out)
 		table_cell(&table, i == 0 ? "baseline" : isnan(times) ? "-" : "%.1fx", times);
 	}
 	table_print(&table, out);
-	table_finish(&table);
 	buf_add_char(out, '\n');
 	table_init(&table);
 	table_row(&table, TERM_DIM, "MEDIAN OF %d", b->runs);
@@ -234,7 +233,6 @@ static void print_tables(const struct bench *b, struct buf *out)
 		}
 	}
 	table_print(&table, out);
-	table_finish(&table);
 }
 
 static void write_mode(const struct bench *b, const struct bench_mode *mode, struct json_writer *w)
@@ -335,22 +333,19 @@ static int keep(const struct bench *b, struct span result, struct err *err)
 static int report(const struct bench *b, struct err *err)
 {
 	struct json_writer w;
-	struct buf result, out;
+	struct buf result;
 
 	buf_init(&result, OUT_MAX_BYTES);
-	buf_init(&out, OUT_MAX_BYTES);
 	jsonw_init(&w, &result);
 	write_result(b, &w);
 	int status = keep(b, buf_span(&result), err);
 
 	if (b->cli->json) {
-		buf_printf(&out, "%.*s\n", SPAN_ARG(buf_span(&result)));
+		buf_add_span(&b->cli->out, buf_span(&result));
 	} else {
-		print_tables(b, &out);
+		print_tables(b, &b->cli->out);
 	}
-	term_print(&out);
 	buf_finish(&result);
-	buf_finish(&out);
 	return status;
 }
 

@@ -58,7 +58,7 @@ struct bench_mode {
 };
 
 struct bench {
-	const struct cli *cli;
+	struct cli *cli;
 	const struct model *model;
 	char engine_path[FS_PATH_MAX_BYTES], model_path[FS_PATH_MAX_BYTES];
 	struct engine_abilities abilities;

@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "conf/options.h"
 #include "fetch/puller.h"
@@ -66,6 +67,7 @@ struct cli {
 	struct err conf_err; /* what is wrong with the options; only `ronzal doctor` runs then */
 	bool json;	     /* --json */
 	bool quiet;	     /* --quiet */
+	struct buf out;	     /* what a command has to say, printed at its end */
 };
 
 /* From all the other members, once options are read. */

@@ -13,7 +13,6 @@
 #include "cli/term.h"
 #include "io/errand.h"
 
-#define OUT_MAX_BYTES (1u << 20)
 #define SETUP_MAX_BYTES 65536
 #define SETUP_MS 120000
 #define SETUP_NAME_AT 6 /* columns of the script's lines: "ok    key        text" */
@@ -177,13 +176,11 @@ static void print_json(const struct doctor *d, struct buf *out)
 		jsonw_end(&w);
 	}
 	jsonw_end_all(&w);
-	buf_add_char(out, '\n');
 }
 
 int command_doctor(struct cli *cli, struct args *args, struct err *err)
 {
 	struct doctor d = { .cli = cli, .place = where_am_i(&cli->config) };
-	struct buf out;
 
 	(void)args;
 	(void)err;
@@ -198,10 +195,7 @@ int command_doctor(struct cli *cli, struct args *args, struct err *err)
 			check->look(&d);
 		}
 	}
-	buf_init(&out, OUT_MAX_BYTES);
-	(cli->json ? print_json : print_text)(&d, &out);
-	term_print(&out);
-	buf_finish(&out);
+	(cli->json ? print_json : print_text)(&d, &cli->out);
 	visit_close(&d.visit);
 	registry_finish(&d.registry);
 	free(d.findings);

@@ -11,8 +11,6 @@
 #include "cli/cli.h"
 #include "cli/term.h"
 
-#define OUT_MAX_BYTES (1u << 20)
-
 static void list_as_table(const struct keys *k, struct buf *out)
 {
 	struct table t;
@@ -31,31 +29,19 @@ static void list_as_table(const struct keys *k, struct buf *out)
 			  key->model_count > 1 ? ", ..." : "");
 	}
 	table_print(&t, out);
-	table_finish(&t);
 	if (k->count == 0) {
 		buf_add_text(out, "There is no key yet. Clients on this machine need none; for "
 				  "others: ronzal keys add NAME\n");
 	}
 }
 
-static int list_keys(const struct cli *cli, const struct keys *k)
+static void list_as_json(const struct keys *k, struct buf *out)
 {
-	struct buf out;
+	struct json_writer w;
 
-	buf_init(&out, OUT_MAX_BYTES);
-	if (cli->json) {
-		struct json_writer w;
-
-		jsonw_init(&w, &out);
-		w.pretty = true;
-		keys_write(k, &w);
-		buf_add_char(&out, '\n');
-	} else {
-		list_as_table(k, &out);
-	}
-	term_print(&out);
-	buf_finish(&out);
-	return 0;
+	jsonw_init(&w, out);
+	w.pretty = true;
+	keys_write(k, &w);
 }
 
 static int add_key(const struct cli *cli, struct keys *k, const struct args *args, struct err *err)
@@ -83,7 +69,7 @@ int command_keys(struct cli *cli, struct args *args, struct err *err)
 		return status;
 	}
 	if (strcmp(verb, "list") == 0) {
-		status = list_keys(cli, &k);
+		(cli->json ? list_as_json : list_as_table)(&k, &cli->out);
 	} else if (strcmp(verb, "token") == 0) {
 		printf("%s\n", k.token);
 	} else if (args->count < 2) {

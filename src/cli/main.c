@@ -14,7 +14,7 @@
 #include "cli/term.h"
 #include "version.h"
 
-#define HELP_MAX_BYTES 65536
+#define OUT_MAX_BYTES (1u << 20)
 
 extern char **environ;
 
@@ -241,26 +241,20 @@ static int command_help(struct cli *cli, struct args *args, struct err *err)
 {
 	bool markdown = args_flag(args, "--markdown") != NULL;
 	const char *topic = args->count > 0 ? args->items[0] : "";
-	struct buf out;
-	int status = 0;
+	struct buf *out = &cli->out;
 
-	buf_init(&out, HELP_MAX_BYTES);
-	if (status == 0 && strcmp(topic, "options") == 0 && markdown) {
-		config_print_markdown(&out);
-	} else if (status == 0 && strcmp(topic, "options") == 0) {
-		config_print_help(&out);
-	} else if (status == 0 && strcmp(topic, "host.conf") == 0) {
-		config_print_file(&out, &cli->config);
-	} else if (status == 0 && strcmp(topic, "exit-codes") == 0) {
-		print_exit_codes(&out);
-	} else if (status == 0 && topic[0] != '\0') {
-		status = print_command(topic, &out, err);
-	} else if (status == 0) {
-		print_overview(&out);
+	if (strcmp(topic, "options") == 0) {
+		(markdown ? config_print_markdown : config_print_help)(out);
+	} else if (strcmp(topic, "host.conf") == 0) {
+		config_print_file(out, &cli->config);
+	} else if (strcmp(topic, "exit-codes") == 0) {
+		print_exit_codes(out);
+	} else if (topic[0] != '\0') {
+		return print_command(topic, out, err);
+	} else {
+		print_overview(out);
 	}
-	term_print(&out);
-	buf_finish(&out);
-	return status;
+	return 0;
 }
 
 static int read_options(struct cli *cli, struct err *err)
@@ -343,12 +337,14 @@ int main(int argc, char **argv)
 		}
 	}
 	config_init(&cli.config);
+	buf_init(&cli.out, OUT_MAX_BYTES);
 	int status = run(&cli, (const char *const *)argv + (argc > 0), &err);
 
+	term_print_lines(&cli.out);
 	if (status != 0 && err.text[0] != '\0') {
-		fflush(stdout);
 		fprintf(stderr, "ronzal: %s\n", err.text);
 	}
+	buf_finish(&cli.out);
 	places_finish(&cli.places);
 	layout_finish(&cli.layout);
 	paths_finish(&cli.paths);

@@ -13,8 +13,6 @@
 #include "cli/visit.h"
 #include "model/gguf.h"
 
-#define OUT_MAX_BYTES (1u << 20)
-
 int models_begin(struct registry_edit *e, const struct cli *cli, struct err *err)
 {
 	return registry_edit_begin(e, cli->places.registry, (uint16_t)cli->config.engine_port_min,
@@ -71,7 +69,6 @@ static void list_as_json(const struct registry *r, struct buf *out)
 		jsonw_end(&w);
 	}
 	jsonw_end_all(&w);
-	buf_add_char(out, '\n');
 }
 
 static void list_as_table(const struct registry *r, struct buf *out)
@@ -88,7 +85,6 @@ static void list_as_table(const struct registry *r, struct buf *out)
 			  m->quantization != NULL ? m->quantization : "-", m->file_path);
 	}
 	table_print(&t, out);
-	table_finish(&t);
 	if (r->count == 0) {
 		buf_add_text(out, "No model is registered. Find those on this machine: ronzal "
 				  "models scan\n");
@@ -110,21 +106,14 @@ static void print_problems(const struct registry *r)
 static int list_models(struct cli *cli, struct err *err)
 {
 	struct registry_edit e;
-	struct buf out;
 	int status = models_begin(&e, cli, err);
 
 	if (status != 0) {
 		return status;
 	}
-	buf_init(&out, OUT_MAX_BYTES);
-	if (cli->json) {
-		list_as_json(&e.registry, &out);
-	} else {
-		list_as_table(&e.registry, &out);
-	}
-	term_print(&out);
+	(cli->json ? list_as_json : list_as_table)(&e.registry, &cli->out);
+	term_print_lines(&cli->out);
 	print_problems(&e.registry);
-	buf_finish(&out);
 	registry_edit_abandon(&e);
 	return 0;
 }
@@ -183,29 +172,26 @@ static int show_model(struct cli *cli, const char *word, struct err *err)
 	struct registry_edit e;
 	struct gguf g = { 0 };
 	struct err unread = { 0 };
+	struct buf *out = &cli->out;
 	struct model *m;
-	struct buf out;
 	int status = models_begin(&e, cli, err);
 
 	if (status != 0) {
 		return status;
 	}
-	buf_init(&out, OUT_MAX_BYTES);
 	status = models_find(&e.registry, word, &m, err);
 	if (status == 0) {
-		buf_printf(&out, "%s\n  file       %s\n", m->id, m->file_path);
+		buf_printf(out, "%s\n  file       %s\n", m->id, m->file_path);
 		if (gguf_read_path(&g, m->file_path, &unread) == 0) {
-			print_facts(&g, &out);
+			print_facts(&g, out);
 		} else {
-			buf_printf(&out, "  kind       unknown: %s\n", unread.text);
+			buf_printf(out, "  kind       unknown: %s\n", unread.text);
 		}
-		buf_printf(&out, "  port       %u, %s\n", m->port,
+		buf_printf(out, "  port       %u, %s\n", m->port,
 			   m->enabled ? "enabled" : "not enabled");
-		print_settings(m, false, &out);
+		print_settings(m, false, out);
 		gguf_finish(&g);
 	}
-	term_print(&out);
-	buf_finish(&out);
 	registry_edit_abandon(&e);
 	return status;
 }
@@ -291,7 +277,7 @@ static int set_one(struct registry *r, struct model *m, const char *word, struct
 	return status;
 }
 
-static void say_restart_needed(const struct cli *cli, const char *id)
+static void say_restart_needed(struct cli *cli, const char *id)
 {
 	struct visit s;
 
@@ -299,8 +285,10 @@ static void say_restart_needed(const struct cli *cli, const char *id)
 		const struct server *server = visit_find(&s, id);
 
 		if (server != NULL && server_phase_is_running(server->phase)) {
-			printf("%s runs with its former settings. To apply: ronzal restart %s\n",
-			       id, id);
+			buf_printf(
+				&cli->out,
+				"%s runs with its former settings. To apply: ronzal restart %s\n",
+				id, id);
 		}
 		visit_close(&s);
 	}
@@ -310,7 +298,6 @@ int command_set(struct cli *cli, struct args *args, struct err *err)
 {
 	struct registry_edit e;
 	struct model *m;
-	struct buf out;
 	char id[REGISTRY_ID_MAX_BYTES];
 	int status = models_begin(&e, cli, err);
 
@@ -323,10 +310,7 @@ int command_set(struct cli *cli, struct args *args, struct err *err)
 	}
 	if (status == 0) {
 		snprintf(id, sizeof(id), "%s", m->id);
-		buf_init(&out, OUT_MAX_BYTES);
-		print_settings(m, true, &out);
-		term_print(&out);
-		buf_finish(&out);
+		print_settings(m, true, &cli->out);
 	}
 	if (status != 0 || args->count == 1) {
 		registry_edit_abandon(&e);

@@ -16,11 +16,10 @@
 #include "fetch/puller.h"
 #include "os/memory.h"
 
-#define OUT_MAX_BYTES 65536
 #define BAR_CELLS 20
 
 struct pulling {
-	const struct cli *cli;
+	struct cli *cli;
 	struct loop *loop;
 	struct puller *puller;
 	struct pull pull; /* as it was said last */
@@ -87,28 +86,26 @@ static void show(struct pulling *g)
 	const struct pull *p = &g->pull;
 	uint64_t tenth = p->total_bytes > 0 ? p->done_bytes * 10 / p->total_bytes : 0;
 	bool is_new = p->phase != g->shown_phase || tenth != g->shown_tenth || p->note[0] != '\0';
+	struct buf *out = &g->cli->out;
 	struct json_writer w;
-	struct buf out;
 
 	if (g->cli->quiet || (!pull_phase_is_running(p->phase) && !g->cli->json)) {
 		return;
 	}
-	buf_init(&out, OUT_MAX_BYTES);
 	if (g->cli->json) {
-		jsonw_init(&w, &out);
+		jsonw_init(&w, out);
 		pull_write(&w, p);
-		buf_add_char(&out, '\n');
+		buf_add_char(out, '\n');
 	} else if (g->is_live) {
-		buf_add_text(&out, "\r\x1b[2K");
-		write_line(p, true, &out);
+		buf_add_text(out, "\r\x1b[2K");
+		write_line(p, true, out);
 	} else if (is_new) {
-		write_line(p, false, &out);
-		buf_add_char(&out, '\n');
+		write_line(p, false, out);
+		buf_add_char(out, '\n');
 	}
 	g->shown_phase = p->phase;
 	g->shown_tenth = tenth;
-	term_print(&out);
-	buf_finish(&out);
+	term_print(out);
 }
 
 static void on_change(void *user, const struct pull *p)
@@ -167,13 +164,12 @@ static int run(struct pulling *g, const char *source, const struct memory_machin
 
 /* Choices */
 
-static void print_choices(const struct pull *p)
+static void print_choices(const struct pull *p, struct buf *out)
 {
 	static const char *const verdicts[] = { "?", "fits", "tight: less context or GPU layers",
 						"too large for this machine" };
 	char size[32], memory[32];
 	struct table t;
-	struct buf out;
 
 	table_init(&t);
 	table_row(&t, TERM_DIM, "NAME\tDOWNLOAD\tMEMORY\tHERE");
@@ -186,11 +182,8 @@ static void print_choices(const struct pull *p)
 			  "%s\t%s\t%s\t%s%s", c->name, size, memory, verdicts[c->verdict],
 			  i == p->best ? "   <- best" : "");
 	}
-	buf_init(&out, OUT_MAX_BYTES);
-	table_print(&t, &out);
-	table_finish(&t);
-	term_print(&out);
-	buf_finish(&out);
+	table_print(&t, out);
+	term_print(out);
 }
 
 /* What to download now: the best, if that is wished; NULL: how to get it was said. free() it. */
@@ -202,7 +195,7 @@ static char *choose(const struct pulling *g, bool is_sure)
 	char *question = mem_printf("Download %s now?", best != NULL ? best : "");
 
 	if (!g->cli->json && !g->cli->quiet) {
-		print_choices(p);
+		print_choices(p, &g->cli->out);
 	}
 	if (best == NULL || !(is_sure || term_confirm(question, true))) {
 		if (!g->cli->json) {

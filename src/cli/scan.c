@@ -12,8 +12,6 @@
 #include "cli/models.h"
 #include "cli/term.h"
 
-#define OUT_MAX_BYTES (1u << 20)
-
 static void scan_roots(struct scan *s, char *const *roots, bool talk)
 {
 	struct err err;
@@ -64,7 +62,6 @@ static void report_as_json(const struct scan_report *report, struct buf *out)
 		jsonw_end(&w);
 	}
 	jsonw_end_all(&w);
-	buf_add_char(out, '\n');
 }
 
 static void report_as_table(const struct scan_report *report, struct buf *out)
@@ -81,7 +78,6 @@ static void report_as_table(const struct scan_report *report, struct buf *out)
 			  fate_text(line->fate), line->id, line->text);
 	}
 	table_print(&t, out);
-	table_finish(&t);
 	if (added > 0) {
 		buf_printf(out, "%zu added, not enabled. To use one: ronzal models enable MODEL\n",
 			   added);
@@ -116,23 +112,16 @@ int models_scan(struct cli *cli, struct err *err)
 	struct registry_edit e;
 	struct scan_report report;
 	struct scan s;
-	struct buf out;
 
 	scan_init(&s);
 	scan_roots(&s, roots, isatty(STDERR_FILENO) && !cli->quiet);
 	int status = models_begin(&e, cli, err);
 
 	if (status == 0) {
-		buf_init(&out, OUT_MAX_BYTES);
 		scan_merge(&s, &e.registry, roots[0] != NULL ? roots[0] : "/models", &report);
-		if (cli->json) {
-			report_as_json(&report, &out);
-		} else {
-			report_as_table(&report, &out);
-		}
+		(cli->json ? report_as_json : report_as_table)(&report, &cli->out);
 		status = models_commit(&e, cli, err);
-		term_print(&out);
-		buf_finish(&out);
+		term_print_lines(&cli->out);
 		free(report.lines);
 	}
 	scan_finish(&s);

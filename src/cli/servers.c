@@ -14,25 +14,19 @@
 #include "cli/term.h"
 #include "cli/view.h"
 
-#define OUT_MAX_BYTES (1u << 20)
 #define LOG_TAIL_LINES 200
 #define LOG_FILE_MAX_BYTES (64u << 20)
 
-static void print_status(const struct cli *cli, const struct visit *s)
+static void print_status(struct cli *cli, const struct visit *s)
 {
-	struct buf out;
-
-	buf_init(&out, OUT_MAX_BYTES);
 	if (cli->json) {
-		view_status_json(&s->host, s->servers, s->count, &out);
+		view_status_json(&s->host, s->servers, s->count, &cli->out);
 	} else {
-		view_status(s->servers, s->count, &out);
+		view_status(s->servers, s->count, &cli->out);
 		if (s->host.engine_error[0] != '\0') {
-			buf_printf(&out, "engine: %s\n", s->host.engine_error);
+			buf_printf(&cli->out, "engine: %s\n", s->host.engine_error);
 		}
 	}
-	term_print(&out);
-	buf_finish(&out);
 }
 
 static bool is_meant(const struct server *s, enum verb verb)
@@ -147,27 +141,22 @@ int command_status(struct cli *cli, struct args *args, struct err *err)
 int command_show(struct cli *cli, struct args *args, struct err *err)
 {
 	struct visit s;
-	struct buf out;
 	const char *id;
 	int status = visit_open(&s, cli, err);
 
 	if (status != 0) {
 		return status;
 	}
-	buf_init(&out, OUT_MAX_BYTES);
 	status = visit_resolve(&s, args->items[0], &id, err);
 	if (status == 0 && cli->json) {
 		struct json_writer w;
 
-		jsonw_init(&w, &out);
+		jsonw_init(&w, &cli->out);
 		w.pretty = true;
 		server_write(&w, visit_find(&s, id));
-		buf_add_char(&out, '\n');
 	} else if (status == 0) {
-		view_server(visit_find(&s, id), &out);
+		view_server(visit_find(&s, id), &cli->out);
 	}
-	term_print(&out);
-	buf_finish(&out);
 	visit_close(&s);
 	return status;
 }

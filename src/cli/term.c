@@ -81,11 +81,6 @@ void table_init(struct table *t)
 	buf_init(&t->text, TABLE_MAX_BYTES);
 }
 
-void table_finish(struct table *t)
-{
-	buf_finish(&t->text);
-}
-
 void table_row(struct table *t, enum term_color color, const char *format, ...)
 {
 	va_list args;
@@ -141,7 +136,7 @@ static void lay_out(struct span row, int widths[TABLE_COLUMNS_MAX], struct buf *
 	}
 }
 
-void table_print(const struct table *t, struct buf *out)
+void table_print(struct table *t, struct buf *out)
 {
 	int widths[TABLE_COLUMNS_MAX] = { 0 };
 
@@ -152,6 +147,7 @@ void table_print(const struct table *t, struct buf *out)
 			lay_out(span_split(&rest, '\n'), widths, pass == 0 ? NULL : out);
 		}
 	}
+	buf_finish(&t->text);
 }
 
 void term_print(struct buf *text)
@@ -159,6 +155,14 @@ void term_print(struct buf *text)
 	fwrite(buf_text(text), 1, text->len, stdout);
 	fflush(stdout);
 	buf_clear(text);
+}
+
+void term_print_lines(struct buf *text)
+{
+	if (text->len > 0 && text->data[text->len - 1] != '\n') {
+		buf_add_char(text, '\n');
+	}
+	term_print(text);
 }
 
 bool term_confirm(const char *question, bool assumed)

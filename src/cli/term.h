@@ -33,18 +33,18 @@ struct table {
 };
 
 void table_init(struct table *t);
-void table_finish(struct table *t);
 /* Adds a row of cells separated by tabs. */
 void table_row(struct table *t, enum term_color color, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 /* Adds a cell to the last row. */
 void table_cell(struct table *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
-void table_print(const struct table *t, struct buf *out);
+void table_print(struct table *t, struct buf *out); /* the end of the table, too */
 
 /* A yes or no of a person; where nobody can answer it is no. */
 bool term_confirm(const char *question, bool assumed);
 
-/* Writes to stdout, the whole of it. */
+/* Writes to stdout, the whole of it; text is empty then. */
 void term_print(struct buf *text);
+void term_print_lines(struct buf *text); /* and ends the last line, if it did not end */
 
 #endif

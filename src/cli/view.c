@@ -120,7 +120,6 @@ void view_status(const struct server *servers, size_t count, struct buf *out)
 		add_row(&table, &servers[i]);
 	}
 	table_print(&table, out);
-	table_finish(&table);
 	for (size_t i = 0; i < count; i++) {
 		notes(&servers[i], out);
 	}
@@ -142,7 +141,6 @@ void view_status_json(const struct host_info *host, const struct server *servers
 		server_write(&w, &servers[i]);
 	}
 	jsonw_end_all(&w);
-	buf_add_char(out, '\n');
 }
 
 void view_progress_row(const struct server *s, int id_width, struct buf *out)

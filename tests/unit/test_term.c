@@ -21,7 +21,6 @@ static void columns_are_as_wide_as_their_widest_cell(void **state)
 	assert_string_equal(buf_text(&out), "NAME  PORT  FILE\n"
 					    "l\xc3\xa4ma  8080  a\n"
 					    "x     7     \n");
-	table_finish(&t);
 	buf_finish(&out);
 }
 
