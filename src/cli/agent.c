@@ -44,18 +44,18 @@ int command_agent(struct cli *cli, struct args *args, struct err *err)
 	char host_name[HOST_NAME_MAX_BYTES] = "localhost";
 
 	gethostname(host_name, sizeof(host_name) - 1);
-	char *shim = fs_join(cli->layout.libexec, "ronzal-shim");
+	char *shim = fs_join(cli->places.libexec, "ronzal-shim");
 
 	options.paths = &cli->paths;
 	options.version = RONZAL_VERSION;
 	options.host_name = host_name;
 	options.registry_path = p->registry;
-	options.model_roots = (const char *const *)p->model_roots;
+	options.model_roots = p->model_roots;
 	options.port_min = (uint16_t)c->engine_port_min;
 	options.port_max = (uint16_t)c->engine_port_max;
-	options.addresses = (const char *const *)p->bind;
+	options.addresses = p->bind;
 	options.engine_path = p->engine;
-	options.engine_flags = (const char *const *)p->engine_flags;
+	options.engine_flags = p->engine_flags;
 	options.engine_library_path =
 		c->engine_library_path[0] != '\0' ? c->engine_library_path : NULL;
 	options.shim_path = shim;
@@ -63,7 +63,7 @@ int command_agent(struct cli *cli, struct args *args, struct err *err)
 	options.cache_ram_mib = c->cache_ram_mib;
 	options.controller_lease_s = c->controller_lease_s;
 	options.shim_lease_s = c->shim_lease_s;
-	options.downloads = cli_downloads(cli);
+	options.downloads = cli->places.downloads;
 	options.allow_pull = c->allow_pull;
 	options.limits.load_ms = c->load_timeout_s * 1000;
 	options.limits.hang_ms = c->hang_s * 1000;

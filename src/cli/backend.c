@@ -62,7 +62,7 @@ static int run_backend(const struct cli *cli, const struct args *args,
 	daemon_init(&run.daemon, args, leave);
 	run.agent =
 		(struct kept){ .loop = run.daemon.loop,
-			       .argv = { cli->layout.program, "agent", "--stop-on-exit", "--kept" },
+			       .argv = { cli->places.program, "agent", "--stop-on-exit", "--kept" },
 			       .on_end = on_agent_end };
 	run.backend = backend_start(run.daemon.loop, options, err);
 	if (run.backend != NULL) {
@@ -114,14 +114,14 @@ static struct backend_options make_options(const struct cli *cli, enum fleet_mod
 		.version = RONZAL_VERSION,
 		.address = c->listen,
 		.port = (uint16_t)c->backend_port,
-		.hosts = (const char *const *)p->hosts,
-		.origins = (const char *const *)p->origins,
+		.hosts = p->hosts,
+		.origins = p->origins,
 		.local_peer = p->local_peer,
-		.model_roots = (const char *const *)p->model_roots,
+		.model_roots = p->model_roots,
 		.keys_folder = cli->paths.state,
 		.usage_path = p->usage,
 		.bench_path = p->bench,
-		.downloads = cli_downloads(cli),
+		.downloads = cli->places.downloads,
 		.keys_always = strcmp(c->require_keys, "on") == 0,
 		.body_max_bytes = (size_t)c->body_max_mib << 20,
 		.queue_max = c->queue_max,

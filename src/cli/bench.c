@@ -29,10 +29,10 @@ enum { STARTUP_AT = 1, INFERENCE_AT = 5 };
 
 static int read_overrides(struct bench_mode *mode, const char *text, struct err *err)
 {
-	char **words = cli_list(text, ',');
+	const char **words = cli_list(text, ',');
 	int status = 0;
 
-	for (char **word = words; status == 0 && *word != NULL; word++) {
+	for (const char **word = words; status == 0 && *word != NULL; word++) {
 		struct span value = span_of(*word);
 		struct span name = span_split(&value, '=');
 		const struct setting_row *row = setting_find(name);
@@ -47,7 +47,7 @@ static int read_overrides(struct bench_mode *mode, const char *text, struct err 
 			setting_put(&mode->settings, row, number);
 		}
 	}
-	cli_list_free(words);
+	free(words);
 	return status;
 }
 
@@ -354,9 +354,7 @@ static int report(const struct bench *b, struct err *err)
 static int choose_model(struct bench *b, const struct registry *r, const struct args *args,
 			struct err *err)
 {
-	struct preflight_options options = {
-		.model_roots = (const char *const *)b->cli->places.model_roots
-	};
+	struct preflight_options options = { .model_roots = b->cli->places.model_roots };
 	struct preflight found;
 
 	b->model = args->count > 0 ? registry_find(r, span_of(args->items[0]))

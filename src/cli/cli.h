@@ -17,43 +17,37 @@
 #include "os/proc.h"
 
 /*
- * Where the files lie that came with this program: beside it, in an installation or a build tree.
- */
-struct layout {
-	char *program; /* ronzal itself */
-	char *libexec; /* folder of ronzal-shim, ronzal-gate, ronzal-fetch and the scripts */
-	char *web;     /* the built page; the folder may be missing */
-	char *demo;    /* folder of the smoke model; may be missing */
-	char *scripts; /* set-up scripts, engine.sh */
-};
-
-int layout_init(struct layout *l, struct err *err);
-void layout_finish(struct layout *l);
-
-/*
  * What options, environment and machine come to: where files are, who may call whom. Made once;
- * lists are NULL-terminated.
+ * lists are NULL-terminated. Some texts are those of the config.
  */
 struct places {
-	char *registry;	      /* model_registry.json */
-	char **model_roots;   /* folders that models may lie in; the first one stands for /models */
-	char **stores;	      /* where models lie if nobody says, other tools' folders among them */
-	char *engine;	      /* the option's, else that of scripts/engine.sh; NULL: PATH decides */
-	char **engine_flags;  /* extra ones for every engine */
-	char **bind;	      /* numeric addresses for engines */
-	char **hosts;	      /* names by which clients may call our HTTP servers */
-	char **origins;	      /* of web pages that may */
-	char *local_peer;     /* for http_server_options; NULL: loopback alone is this machine */
-	char *agent_socket;   /* for the user */
-	char *control_socket; /* for what comes through ssh */
-	char *token;	      /* file of the token that opens the management API */
-	char *secret;	      /* file of what backend and Host API share */
-	char *ssh_config;     /* of the Host API's ssh client */
-	char *usage;	      /* the backend's database */
-	char *bench;	      /* what ronzal bench tells the page: beside the registry */
-	char *hub_cache;      /* where downloads go */
-	char *fetch;	      /* ronzal-fetch */
-	char *web;	      /* folder of the built page; it may be missing */
+	/* What came with this program: beside it, in an installation or a build tree. */
+	const char *program; /* ronzal itself */
+	const char *libexec; /* folder of ronzal-shim, ronzal-gate, ronzal-fetch and the scripts */
+	const char *scripts; /* set-up scripts, engine.sh */
+	const char *demo;    /* folder of the smoke model; it may be missing */
+	const char *web;     /* folder of the built page; it may be missing */
+
+	const char *registry;		/* model_registry.json */
+	const char *const *model_roots; /* folders that models may lie in; the first: /models */
+	const char *const *stores;	/* where models lie if nobody says, other tools' too */
+	struct puller_place downloads;	/* where they go, and by what */
+	const char *engine; /* the option's, else scripts/engine.sh's; NULL: PATH decides */
+	const char *const *engine_flags; /* extra ones for every engine */
+	const char *const *bind;	 /* numeric addresses for engines */
+	const char *const *hosts;	 /* names by which clients may call our HTTP servers */
+	const char *const *origins;	 /* of web pages that may */
+	const char *local_peer;		 /* for http_server_options; NULL: loopback alone is here */
+	const char *agent_socket;	 /* for the user */
+	const char *control_socket;	 /* for what comes through ssh */
+	const char *token;		 /* file of the token that opens the management API */
+	const char *secret;		 /* file of what backend and Host API share */
+	const char *ssh_config;		 /* of the Host API's ssh client */
+	const char *usage;		 /* the backend's database */
+	const char *bench;		 /* what ronzal bench tells the page: beside the registry */
+
+	void **kept; /* private: what all this is made of */
+	size_t kept_count;
 };
 
 struct args;
@@ -61,7 +55,6 @@ struct args;
 struct cli {
 	struct config config;
 	struct paths paths;
-	struct layout layout;
 	struct places places;
 	const char *const *environment;
 	struct err conf_err; /* what is wrong with the options; only `ronzal doctor` runs then */
@@ -70,11 +63,11 @@ struct cli {
 	struct buf out;	     /* what a command has to say, printed at its end */
 };
 
-/* From all the other members, once options are read. */
-void places_init(struct places *p, const struct cli *cli);
+/* From config, paths and environment, once options are read. Finish it in any case. */
+int places_init(struct places *p, const struct cli *cli, struct err *err);
 void places_finish(struct places *p);
-bool cli_is_below(const char *path, char *const *folders); /* by name, or one of them itself */
-struct puller_place cli_downloads(const struct cli *cli);  /* borrowed from places */
+/* By name, or one of them itself. */
+bool cli_is_below(const char *path, const char *const *folders);
 
 #define ARGS_MAX 256
 #define COMMAND_FLAGS_MAX 4
@@ -136,8 +129,7 @@ struct proc service_agent(const struct cli *cli);
 int service_start_agent(const struct cli *cli, int *ret_keeper, struct err *err);
 bool service_is_gone_soon(struct proc agent);
 
-/* Cuts text at `sep` into a NULL-terminated list, empty words left out. */
-char **cli_list(const char *text, char sep);
-void cli_list_free(char **list);
+/* Cuts text at `sep` into a NULL-terminated list, empty words left out; free() it. */
+const char **cli_list(const char *text, char sep);
 
 #endif

@@ -34,9 +34,9 @@ static int add(struct registry *r, const char *id, char *path, uint16_t port, st
  */
 static char *demo_path(const struct cli *cli, char **ret_file)
 {
-	char *const *roots = cli->places.model_roots;
+	const char *const *roots = cli->places.model_roots;
 	char *in_root = fs_join(roots[0] != NULL ? roots[0] : "", DEMO_FILE);
-	char *own = fs_join(cli->layout.demo, DEMO_FILE);
+	char *own = fs_join(cli->places.demo, DEMO_FILE);
 	char *path = NULL;
 
 	if (fs_is_file(in_root)) {
@@ -78,7 +78,7 @@ static bool is_stale(const struct cli *cli, const struct model *m)
 	    span_has_prefix(span_of(m->file_path), "/models/")) {
 		return false;
 	}
-	for (char *const *root = cli->places.model_roots; *root != NULL; root++) {
+	for (const char *const *root = cli->places.model_roots; *root != NULL; root++) {
 		if (fs_resolve_inside(m->file_path, *root, path, NULL) == 0) {
 			return false;
 		}

@@ -65,7 +65,7 @@ static void look_at_options(struct doctor *d)
 
 static bool has_program(const struct doctor *d, const char *name)
 {
-	char *path = fs_join(d->cli->layout.libexec, name);
+	char *path = fs_join(d->cli->places.libexec, name);
 	bool can_run = access(path, X_OK) == 0;
 
 	free(path);
@@ -81,11 +81,11 @@ static void look_at_programs(struct doctor *d)
 	for (size_t i = 0; i < count; i++) {
 		if (!has_program(d, names[i])) {
 			doctor_say(d, LEVEL_FAIL, "make build, or install again",
-				   "%s/%s is missing or cannot be run", d->cli->layout.libexec,
+				   "%s/%s is missing or cannot be run", d->cli->places.libexec,
 				   names[i]);
 		}
 	}
-	doctor_well(d, "%s", d->cli->layout.libexec);
+	doctor_well(d, "%s", d->cli->places.libexec);
 }
 
 static void look_at_engine(struct doctor *d)
@@ -170,9 +170,7 @@ static void look_at_registry(struct doctor *d)
 
 static int check_files(const struct doctor *d, const struct model *m, struct preflight *found)
 {
-	struct preflight_options options = {
-		.model_roots = (const char *const *)d->cli->places.model_roots
-	};
+	struct preflight_options options = { .model_roots = d->cli->places.model_roots };
 
 	return preflight_check_files(&options, m, found);
 }
@@ -388,7 +386,7 @@ static bool has_setup(const struct doctor *d)
 
 static void look_at_clock(struct doctor *d)
 {
-	const char *const files[] = { d->cli->layout.program, d->cli->places.registry };
+	const char *const files[] = { d->cli->places.program, d->cli->places.registry };
 	time_t now = time(NULL);
 	struct json *json = NULL;
 	struct err ignored;
@@ -438,11 +436,11 @@ static int try_address(const char *address)
 
 static void look_at_bind(struct doctor *d)
 {
-	char *const *addresses = d->cli->places.bind;
+	const char *const *addresses = d->cli->places.bind;
 	char bridge[64];
 	bool reaches = net_docker_bridge(bridge, sizeof(bridge)) != 0 || !has_setup(d);
 
-	for (char *const *a = addresses; *a != NULL; a++) {
+	for (const char *const *a = addresses; *a != NULL; a++) {
 		bool is_any = strcmp(*a, "0.0.0.0") == 0 || strcmp(*a, "::") == 0;
 		int status = try_address(*a);
 
@@ -540,7 +538,7 @@ static void look_at_reach(struct doctor *d)
 
 static void look_at_setup(struct doctor *d)
 {
-	char *script = fs_join(d->cli->layout.scripts, "setup-ssh-automation.sh");
+	char *script = fs_join(d->cli->places.scripts, "setup-ssh-automation.sh");
 
 	if (!has_setup(d)) {
 		doctor_say(d, LEVEL_OK, "", "no key for containers was set up");

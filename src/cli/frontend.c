@@ -64,8 +64,8 @@ int command_frontend(struct cli *cli, struct args *args, struct err *err)
 	struct frontend_options options = {
 		.address = c->listen,
 		.port = (uint16_t)c->frontend_port,
-		.hosts = (const char *const *)p->hosts,
-		.origins = (const char *const *)p->origins,
+		.hosts = p->hosts,
+		.origins = p->origins,
 		.web_root = p->web,
 		.token = token,
 		.first_byte_ms = c->first_token_timeout_s * 1000,

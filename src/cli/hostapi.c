@@ -79,7 +79,7 @@ int command_hostapi(struct cli *cli, struct args *args, struct err *err)
 	struct hostapi_options options = {
 		.address = c->listen,
 		.port = (uint16_t)c->hostapi_port,
-		.hosts = (const char *const *)cli->places.hosts,
+		.hosts = cli->places.hosts,
 		.secret = secret,
 		.drain_ms = c->drain_s * 1000,
 		.ssh = { .program = "ssh",

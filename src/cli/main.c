@@ -299,9 +299,6 @@ static int run(struct cli *cli, const char *const *argv, struct err *err)
 	int status = paths_init(&cli->paths, err);
 
 	if (status == 0) {
-		status = layout_init(&cli->layout, err);
-	}
-	if (status == 0) {
 		status = read_options(cli, err);
 		if (status != 0 && command->run == command_doctor) {
 			cli->conf_err = *err; /* it says so beside the other findings */
@@ -319,7 +316,9 @@ static int run(struct cli *cli, const char *const *argv, struct err *err)
 		command = args.command;
 	}
 	if (status == 0) {
-		places_init(&cli->places, cli);
+		status = places_init(&cli->places, cli, err);
+	}
+	if (status == 0) {
 		status = set_up_log(cli, command->name, command->is_daemon, err);
 	}
 	return status != 0 ? status : command->run(cli, &args, err);
@@ -346,7 +345,6 @@ int main(int argc, char **argv)
 	}
 	buf_finish(&cli.out);
 	places_finish(&cli.places);
-	layout_finish(&cli.layout);
 	paths_finish(&cli.paths);
 	config_finish(&cli.config);
 	return err_exit_code(status);

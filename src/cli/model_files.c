@@ -38,8 +38,7 @@ static char *absolute(const char *path)
 /* That the agent would take the file, and what to do if not. */
 static int check_place(const struct cli *cli, char *path, struct err *err)
 {
-	struct preflight_options options = { .model_roots =
-						     (const char *const *)cli->places.model_roots };
+	struct preflight_options options = { .model_roots = cli->places.model_roots };
 	struct model m = { .file_path = path };
 	struct preflight found;
 	int status = preflight_check_files(&options, &m, &found);

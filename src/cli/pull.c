@@ -132,8 +132,7 @@ static void on_interrupt(void *user)
 static int run(struct pulling *g, const char *source, const struct memory_machine *machine,
 	       struct err *err)
 {
-	struct puller_place place = cli_downloads(g->cli);
-	struct puller_options options = { .place = &place,
+	struct puller_options options = { .place = &g->cli->places.downloads,
 					  .source = source,
 					  .machine = *machine,
 					  .cache_ram_mib = g->cli->config.cache_ram_mib,

@@ -12,7 +12,7 @@
 #include "cli/models.h"
 #include "cli/term.h"
 
-static void scan_roots(struct scan *s, char *const *roots, bool talk)
+static void scan_roots(struct scan *s, const char *const *roots, bool talk)
 {
 	struct err err;
 
@@ -89,9 +89,9 @@ static void report_as_table(const struct scan_report *report, struct buf *out)
 /* What other tools have where model_roots does not reach, and so could not be started. */
 static void tell_of_stores(const struct cli *cli)
 {
-	for (char *const *store = cli->places.stores; *store != NULL; store++) {
+	for (const char *const *store = cli->places.stores; *store != NULL; store++) {
 		bool is_ours = cli_is_below(*store, cli->places.model_roots) ||
-			       strcmp(*store, cli->layout.demo) == 0;
+			       strcmp(*store, cli->places.demo) == 0;
 		struct scan s;
 
 		scan_init(&s);
@@ -108,7 +108,7 @@ static void tell_of_stores(const struct cli *cli)
 
 int models_scan(struct cli *cli, struct err *err)
 {
-	char *const *roots = cli->places.model_roots;
+	const char *const *roots = cli->places.model_roots;
 	struct registry_edit e;
 	struct scan_report report;
 	struct scan s;

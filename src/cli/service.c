@@ -122,7 +122,7 @@ static int run_tool(const char *const *argv, struct err *err)
 static int spawn_agent(const struct cli *cli, int keeper, struct err *err)
 {
 	bool is_kept = keeper >= 0;
-	const char *const argv[] = { cli->layout.program, "agent", is_kept ? "--kept" : NULL,
+	const char *const argv[] = { cli->places.program, "agent", is_kept ? "--kept" : NULL,
 				     NULL };
 	char *log_path = fs_join(cli->paths.logs, "agent.log");
 	int log = open(log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
@@ -187,7 +187,7 @@ static int write_file(const struct cli *cli, enum service_manager manager, const
 		      struct err *err)
 {
 	char *log = fs_join(cli->paths.logs, "agent.log");
-	struct service_place place = { .program = cli->layout.program,
+	struct service_place place = { .program = cli->places.program,
 				       .log = log,
 				       .ronzal_home = getenv("RONZAL_HOME") };
 	char *folder = mem_spandup((struct span){ path, (size_t)(strrchr(path, '/') - path) });

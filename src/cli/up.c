@@ -113,7 +113,7 @@ static void part_init(struct part *p, struct up *up, const char *name, uint32_t 
 	*p = (struct part){ .up = up, .port = (uint16_t)port };
 	p->log = fs_join(up->cli->paths.logs, file);
 	p->kept = (struct kept){ .loop = up->visit.loop,
-				 .argv = { up->cli->layout.program, name, "--kept",
+				 .argv = { up->cli->places.program, name, "--kept",
 					   p == &up->backend ? "--native" : NULL },
 				 .log = p->log,
 				 .on_end = on_part_end };
@@ -197,7 +197,7 @@ static void print_addresses(const struct up *up)
 	printf("  try      curl -N localhost:%u/v1/chat/completions -d '{\"model\":\"%s\","
 	       "\"stream\":true,\"messages\":[{\"role\":\"user\",\"content\":\"hello\"}]}'\n",
 	       c->backend_port, first_ready(&up->visit));
-	printf("  chat     %s chat %s\n\n", up->cli->layout.program, first_ready(&up->visit));
+	printf("  chat     %s chat %s\n\n", up->cli->places.program, first_ready(&up->visit));
 	printf("Ctrl-C stops everything ronzal started.\n");
 	fflush(stdout);
 }
