@@ -11,9 +11,9 @@
 #include <sys/utsname.h>
 
 #include "base/mem.h"
+#include "cli/models.h"
 #include "cli/scouting.h"
 #include "cli/term.h"
-#include "host/preflight.h"
 #include "io/errand.h"
 
 #define RUNS_DEFAULT 3
@@ -354,7 +354,6 @@ static int report(const struct bench *b, struct err *err)
 static int choose_model(struct bench *b, const struct registry *r, const struct args *args,
 			struct err *err)
 {
-	struct preflight_options options = { .model_roots = b->cli->places.model_roots };
 	struct preflight found;
 
 	b->model = args->count > 0 ? registry_find(r, span_of(args->items[0]))
@@ -364,7 +363,7 @@ static int choose_model(struct bench *b, const struct registry *r, const struct 
 		return err_set(err, ERR_NOT_FOUND, "there is no model '%s'. See: ronzal models",
 			       args->count > 0 ? args->items[0] : "");
 	}
-	if (preflight_check_files(&options, b->model, &found) != 0) {
+	if (models_check_files(b->cli, b->model, &found) != 0) {
 		err_set(err, found.err.code, "%s", found.err.text);
 	}
 	memcpy(b->model_path, found.model_path, sizeof(b->model_path));
@@ -374,7 +373,6 @@ static int choose_model(struct bench *b, const struct registry *r, const struct 
 
 static int prepare(struct bench *b, struct registry *r, struct args *args, struct err *err)
 {
-	const struct config *c = &b->cli->config;
 	const char *a_text = args_flag(args, "--a");
 	const char *b_text = args_flag(args, "--b");
 	const char *runs_text = args_flag(args, "--runs");
@@ -387,10 +385,7 @@ static int prepare(struct bench *b, struct registry *r, struct args *args, struc
 				 runs_text, BENCH_RUNS_MAX);
 	}
 	b->runs = (int)runs;
-	status = status != 0
-			 ? status
-			 : registry_load(r, b->cli->places.registry, (uint16_t)c->engine_port_min,
-					 (uint16_t)c->engine_port_max, err);
+	status = status != 0 ? status : models_load(r, b->cli, err);
 	status = status != 0 ? status : choose_model(b, r, args, err);
 	status = status != 0 ? status : scouting_ask(b->cli, b->engine_path, &b->abilities, err);
 	status = status != 0 ? status : choose_modes(b, a_text, b_text, err);

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "cli/models.h"
 #include "cli/scouting.h"
 #include "cli/term.h"
 #include "io/errand.h"
@@ -123,10 +124,7 @@ static enum place where_am_i(const struct config *c)
 
 static void learn(struct doctor *d)
 {
-	const struct config *c = &d->cli->config;
-
-	registry_load(&d->registry, d->cli->places.registry, (uint16_t)c->engine_port_min,
-		      (uint16_t)c->engine_port_max, &d->registry_err);
+	models_load(&d->registry, d->cli, &d->registry_err);
 	if (d->place == AT_HOST) {
 		scouting_ask(d->cli, d->engine_path, &d->engine, &d->engine_err);
 		visit_open(&d->visit, d->cli, &d->agent_err);

@@ -17,10 +17,10 @@
 #include "base/mem.h"
 #include "cli/doctor.h"
 #include "cli/health.h"
+#include "cli/models.h"
 #include "cli/scouting.h"
 #include "cli/term.h"
 #include "engine/receipt.h"
-#include "host/preflight.h"
 #include "link/hostapi.h"
 #include "model/gguf.h"
 #include "model/memory.h"
@@ -168,13 +168,6 @@ static void look_at_registry(struct doctor *d)
 	doctor_well(d, "%s, %zu models", path, d->registry.count);
 }
 
-static int check_files(const struct doctor *d, const struct model *m, struct preflight *found)
-{
-	struct preflight_options options = { .model_roots = d->cli->places.model_roots };
-
-	return preflight_check_files(&options, m, found);
-}
-
 static void look_at_models(struct doctor *d)
 {
 	struct preflight found;
@@ -182,7 +175,7 @@ static void look_at_models(struct doctor *d)
 	for (size_t i = 0; i < d->registry.count; i++) {
 		const struct model *m = &d->registry.models[i];
 
-		if (check_files(d, m, &found) != 0) {
+		if (models_check_files(d->cli, m, &found) != 0) {
 			bool is_fatal = m->enabled && d->place == AT_HOST;
 
 			doctor_say(d, is_fatal ? LEVEL_FAIL : LEVEL_WARN, found.next_step, "%s: %s",
@@ -258,7 +251,7 @@ static void look_at_fit(struct doctor *d, const struct model *m, const struct me
 	struct memory_decision decision;
 	struct preflight found;
 
-	if (check_files(d, m, &found) == 0) {
+	if (models_check_files(d->cli, m, &found) == 0) {
 		memory_decide(&(struct memory_model){ .id = m->id,
 						      .gguf = &found.gguf,
 						      .settings = m->settings,

@@ -14,8 +14,6 @@
 #include "base/mem.h"
 #include "cli/models.h"
 #include "cli/term.h"
-#include "cli/visit.h"
-#include "host/preflight.h"
 #include "model/scan.h"
 
 #define SHARERS_MAX_BYTES 1024
@@ -38,11 +36,9 @@ static char *absolute(const char *path)
 /* That the agent would take the file, and what to do if not. */
 static int check_place(const struct cli *cli, char *path, struct err *err)
 {
-	struct preflight_options options = { .model_roots = cli->places.model_roots };
 	struct model m = { .file_path = path };
 	struct preflight found;
-	int status = preflight_check_files(&options, &m, &found);
-
+	int status = models_check_files(cli, &m, &found);
 	bool is_elsewhere = status == ERR_DENIED || status == ERR_NOT_FOUND;
 
 	gguf_finish(&found.gguf);
@@ -219,23 +215,6 @@ static int delete_files(const struct doomed *d, struct err *err)
 	return status;
 }
 
-static int check_stopped(const struct cli *cli, const char *id, struct err *err)
-{
-	struct visit s;
-	int status = 0;
-
-	if (visit_open(&s, cli, NULL) == 0) {
-		const struct server *server = visit_find(&s, id);
-
-		if (server != NULL && server_phase_is_running(server->phase)) {
-			status = err_set(err, ERR_BUSY, "%s is running. First: ronzal stop %s", id,
-					 id);
-		}
-		visit_close(&s);
-	}
-	return status;
-}
-
 /* What the word means, and what would go; the registry is let go of before anybody is asked. */
 static int look_up(const struct cli *cli, const char *word, bool delete_file, struct doomed *d,
 		   struct err *err)
@@ -276,8 +255,8 @@ int models_remove(struct cli *cli, const char *word, bool delete_file, bool is_s
 	struct doomed d = { .count = 0 };
 	int status = look_up(cli, word, delete_file, &d, err);
 
-	if (status == 0) {
-		status = check_stopped(cli, d.id, err);
+	if (status == 0 && models_is_running(cli, d.id)) {
+		status = err_set(err, ERR_BUSY, "%s is running. First: ronzal stop %s", d.id, d.id);
 	}
 	if (status == 0 && !is_agreed(&d, is_sure)) {
 		status = err_set(err, ERR_CANCELED,

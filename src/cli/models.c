@@ -13,10 +13,23 @@
 #include "cli/visit.h"
 #include "model/gguf.h"
 
+int models_load(struct registry *r, const struct cli *cli, struct err *err)
+{
+	return registry_load(r, cli->places.registry, (uint16_t)cli->config.engine_port_min,
+			     (uint16_t)cli->config.engine_port_max, err);
+}
+
 int models_begin(struct registry_edit *e, const struct cli *cli, struct err *err)
 {
 	return registry_edit_begin(e, cli->places.registry, (uint16_t)cli->config.engine_port_min,
 				   (uint16_t)cli->config.engine_port_max, err);
+}
+
+int models_check_files(const struct cli *cli, const struct model *m, struct preflight *ret_found)
+{
+	struct preflight_options options = { .model_roots = cli->places.model_roots };
+
+	return preflight_check_files(&options, m, ret_found);
 }
 
 int models_commit(struct registry_edit *e, const struct cli *cli, struct err *err)
@@ -30,6 +43,20 @@ int models_commit(struct registry_edit *e, const struct cli *cli, struct err *er
 		visit_close(&s);
 	}
 	return status;
+}
+
+bool models_is_running(const struct cli *cli, const char *id)
+{
+	bool is_running = false;
+	struct visit s;
+
+	if (visit_open(&s, cli, NULL) == 0) {
+		const struct server *server = visit_find(&s, id);
+
+		is_running = server != NULL && server_phase_is_running(server->phase);
+		visit_close(&s);
+	}
+	return is_running;
 }
 
 int models_find(const struct registry *r, const char *word, struct model **ret_model,
@@ -277,23 +304,6 @@ static int set_one(struct registry *r, struct model *m, const char *word, struct
 	return status;
 }
 
-static void say_restart_needed(struct cli *cli, const char *id)
-{
-	struct visit s;
-
-	if (visit_open(&s, cli, NULL) == 0) {
-		const struct server *server = visit_find(&s, id);
-
-		if (server != NULL && server_phase_is_running(server->phase)) {
-			buf_printf(
-				&cli->out,
-				"%s runs with its former settings. To apply: ronzal restart %s\n",
-				id, id);
-		}
-		visit_close(&s);
-	}
-}
-
 int command_set(struct cli *cli, struct args *args, struct err *err)
 {
 	struct registry_edit e;
@@ -317,8 +327,10 @@ int command_set(struct cli *cli, struct args *args, struct err *err)
 		return status;
 	}
 	status = models_commit(&e, cli, err);
-	if (status == 0) {
-		say_restart_needed(cli, id);
+	if (status == 0 && models_is_running(cli, id)) {
+		buf_printf(&cli->out,
+			   "%s runs with its former settings. To apply: ronzal restart %s\n", id,
+			   id);
 	}
 	return status;
 }

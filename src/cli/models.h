@@ -6,12 +6,17 @@
 #define CLI_MODELS_H
 
 #include "cli/cli.h"
+#include "host/preflight.h"
 #include "model/registry_edit.h"
 
-/* registry_edit_begin with the registry and ports that the options name. */
+/* registry_load, registry_edit_begin, preflight_check_files with what the options say. */
+int models_load(struct registry *r, const struct cli *cli, struct err *err);
 int models_begin(struct registry_edit *e, const struct cli *cli, struct err *err);
+int models_check_files(const struct cli *cli, const struct model *m, struct preflight *ret_found);
 /* registry_edit_commit, then a running agent is told to read it. */
 int models_commit(struct registry_edit *e, const struct cli *cli, struct err *err);
+/* Whether an agent is there and runs it. */
+bool models_is_running(const struct cli *cli, const char *id);
 /* By id or alias; ERR_NOT_FOUND with the nearest one. */
 int models_find(const struct registry *r, const char *word, struct model **ret_model,
 		struct err *err);
