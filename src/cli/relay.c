@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "base/lines.h"
 #include "base/mem.h"
 #include "io/conn.h"
 #include "io/timer.h"
@@ -15,7 +16,7 @@ struct relay {
 	struct loop *loop;
 	struct conn *agent, *in, *out;
 	struct timer silence;
-	struct buf line; /* the agent's line being read, to find the bye */
+	struct lines lines; /* of the agent, to find the bye */
 	const char *once;
 	bool spoke; /* the other side, or we for it */
 	int exit;   /* -1 until the bye */
@@ -109,24 +110,19 @@ static void on_out_drain(void *user)
 /* Remembers the exit code of a bye; all other lines are not looked at. */
 static void look_for_bye(struct relay *r, struct span data)
 {
-	while (data.ptr != NULL && data.len > 0) {
-		struct span rest = data;
-		struct span piece = span_split(&rest, '\n');
+	struct wire_event event;
+	struct span line;
 
-		if (buf_add_span(&r->line, piece) != 0) {
-			buf_clear(&r->line);
+	if (lines_add(&r->lines, data) != 0) { /* too long for a bye: look behind it */
+		lines_finish(&r->lines);
+		lines_init(&r->lines, WIRE_LINE_MAX_BYTES);
+	}
+	while (lines_next(&r->lines, &line)) {
+		if (span_find(line, "\"bye\"") < line.len &&
+		    wire_event_decode(line, &event, NULL) == 0) {
+			r->exit = event.type == EVENT_BYE ? event.bye.exit : r->exit;
+			wire_event_finish(&event);
 		}
-		if (rest.ptr != NULL) {
-			struct wire_event event;
-
-			if (span_find(buf_span(&r->line), "\"bye\"") < r->line.len &&
-			    wire_event_decode(buf_span(&r->line), &event, NULL) == 0) {
-				r->exit = event.type == EVENT_BYE ? event.bye.exit : r->exit;
-				wire_event_finish(&event);
-			}
-			buf_clear(&r->line);
-		}
-		data = rest;
 	}
 }
 
@@ -202,7 +198,7 @@ int relay_run(const char *socket_path, const char *once, int *ret_exit, struct e
 {
 	struct relay r = { .loop = loop_create(), .once = once, .exit = -1 };
 
-	buf_init(&r.line, WIRE_LINE_MAX_BYTES);
+	lines_init(&r.lines, WIRE_LINE_MAX_BYTES);
 	timer_init(&r.silence, r.loop, on_silence);
 	r.in = take_fd(r.loop, STDIN_FILENO, NULL); /* /dev/null is no stream: no input */
 	r.out = take_fd(r.loop, STDOUT_FILENO, &r.err);
@@ -212,7 +208,7 @@ int relay_run(const char *socket_path, const char *once, int *ret_exit, struct e
 		finish(&r);
 	}
 	loop_run(r.loop);
-	buf_finish(&r.line);
+	lines_finish(&r.lines);
 	loop_destroy(r.loop);
 	if (r.exit >= 0) {
 		*ret_exit = r.exit;
