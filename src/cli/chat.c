@@ -234,13 +234,9 @@ static int choose_model(const struct visit *s, const char *word, const char **re
 	if (word != NULL) {
 		return visit_resolve(s, word, ret_id, err);
 	}
-	*ret_id = NULL;
-	for (size_t i = 0; i < s->count; i++) {
-		if (s->servers[i].phase == SERVER_READY) {
-			*ret_id = s->servers[i].id;
-			return 0;
-		}
-	}
+	const struct server *ready = visit_first_ready(s);
+
+	*ret_id = ready != NULL ? ready->id : NULL;
 	for (size_t i = 0; i < s->count && *ret_id == NULL; i++) {
 		*ret_id = s->servers[i].enabled ? s->servers[i].id : NULL;
 	}

@@ -97,31 +97,38 @@ static void on_exit(void *user, int exit_code)
 	}
 }
 
+struct child *daemon_start(struct loop *loop, struct child_options *options, const char *log,
+			   struct err *err)
+{
+	int fd = log != NULL ? open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600) : -1;
+	struct child *child = NULL;
+
+	options->stdio[1] = options->stdio[2] = log != NULL ? CHILD_FD : CHILD_INHERIT;
+	options->fds[1] = options->fds[2] = fd;
+	options->new_session = log != NULL;
+	if (log != NULL && fd < 0) {
+		err_set_os(err, -errno, "opening %s", log);
+	} else {
+		child = child_start(loop, options, err);
+	}
+	if (fd >= 0) {
+		close(fd);
+	}
+	return child;
+}
+
 static void start(struct timer *t)
 {
 	struct kept *k = CONTAINER_OF(t, struct kept, again);
-	int log =
-		k->log != NULL ? open(k->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600) : -1;
-	enum child_stdio output = k->log != NULL ? CHILD_FD : CHILD_INHERIT;
-	struct child_options options = { .argv = k->argv,
-					 .stdio = { CHILD_PIPE, output, output },
-					 .fds = { -1, log, log },
-					 .new_session = k->log != NULL,
-					 .on_exit = on_exit,
-					 .user = k };
-	struct err err = { 0 };
+	struct child_options options = {
+		.argv = k->argv, .stdio = { CHILD_PIPE }, .on_exit = on_exit, .user = k
+	};
+	struct err err;
 
-	if (k->log != NULL && log < 0) {
-		err_set_os(&err, -errno, "opening %s", k->log);
-	} else {
-		k->child = child_start(k->loop, &options, &err);
-	}
+	k->child = daemon_start(k->loop, &options, k->log, &err);
 	if (k->child == NULL) {
 		log_error("%s", err.text);
 		timer_start(t, START_AGAIN_MS);
-	}
-	if (log >= 0) {
-		close(log);
 	}
 }
 

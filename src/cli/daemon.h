@@ -45,6 +45,12 @@ struct kept {
 	bool is_stopped;     /* private */
 };
 
+/*
+ * child_start of one of our daemons, whose argv, input and on_exit options says already: output
+ * goes to a log that grows, in a session of its own, or with log NULL where ours does.
+ */
+struct child *daemon_start(struct loop *loop, struct child_options *options, const char *log,
+			   struct err *err);
 void kept_start(struct kept *k); /* what fails is logged and tried again */
 /* Signals it, and starts it no more; on_end is told as before. */
 void kept_stop(struct kept *k, int signum);

@@ -29,37 +29,14 @@ static void print_status(struct cli *cli, const struct visit *s)
 	}
 }
 
-static bool is_meant(const struct server *s, enum verb verb)
+static bool may_start(const struct server *s)
 {
-	return verb == VERB_START ? s->enabled || server_phase_is_running(s->phase)
-				  : server_phase_is_running(s->phase) || s->phase == SERVER_BACKOFF;
+	return s->enabled || server_phase_is_running(s->phase);
 }
 
-/*
- * The ids that the words name; without words all that the verb means. Copies: an agent that leaves
- * takes its servers along. free() them and the list, whatever comes of it.
- */
-static int choose(const struct visit *s, const struct args *args, enum verb verb,
-		  struct wire_request *r, struct err *err)
+static bool may_stop(const struct server *s)
 {
-	const char **ids = mem_alloc((s->count + ARGS_MAX) * sizeof(*ids));
-
-	r->ids = ids;
-	for (int i = 0; i < args->count; i++) {
-		const char *id;
-		int status = visit_resolve(s, args->items[i], &id, err);
-
-		if (status != 0) {
-			return status;
-		}
-		ids[r->id_count++] = mem_strdup(id);
-	}
-	for (size_t i = 0; args->count == 0 && i < s->count; i++) {
-		if (is_meant(&s->servers[i], verb)) {
-			ids[r->id_count++] = mem_strdup(s->servers[i].id);
-		}
-	}
-	return 0;
+	return server_phase_is_running(s->phase) || s->phase == SERVER_BACKOFF;
 }
 
 static int run_verb(struct cli *cli, struct args *args, enum verb verb, struct err *err)
@@ -75,7 +52,8 @@ static int run_verb(struct cli *cli, struct args *args, enum verb verb, struct e
 		status = visit_ask(&s, &(struct wire_request){ .verb = VERB_RELOAD }, err);
 	}
 	if (status == 0) {
-		status = choose(&s, args, verb, &request, err);
+		status = visit_choose(&s, args->items, args->count,
+				      verb == VERB_START ? may_start : may_stop, &request, err);
 	}
 	if (status == 0 && request.id_count == 0) {
 		puts(verb == VERB_START ? "No model is enabled. See them: ronzal models"
@@ -86,10 +64,7 @@ static int run_verb(struct cli *cli, struct args *args, enum verb verb, struct e
 	if (cli->json && request.id_count > 0) {
 		print_status(cli, &s);
 	}
-	for (size_t i = 0; i < request.id_count; i++) {
-		free((char *)(uintptr_t)request.ids[i]);
-	}
-	free((void *)(uintptr_t)request.ids);
+	visit_drop_ids(&request);
 	visit_close(&s);
 	return status;
 }

@@ -17,6 +17,7 @@
 
 #include "base/fs.h"
 #include "base/mem.h"
+#include "cli/daemon.h"
 #include "cli/service_text.h"
 #include "cli/visit.h"
 #include "io/errand.h"
@@ -124,27 +125,17 @@ static int spawn_agent(const struct cli *cli, int keeper, struct err *err)
 	bool is_kept = keeper >= 0;
 	const char *const argv[] = { cli->places.program, "agent", is_kept ? "--kept" : NULL,
 				     NULL };
-	char *log_path = fs_join(cli->paths.logs, "agent.log");
-	int log = open(log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	struct child_options options = { .argv = argv,
+					 .stdio = { is_kept ? CHILD_FD : CHILD_NULL },
+					 .fds = { keeper } };
+	char *log = fs_join(cli->paths.logs, "agent.log");
 	struct loop *loop = loop_create();
-	int status = 0;
+	struct child *child = daemon_start(loop, &options, log, err);
+	int status = child != NULL ? 0 : err->code;
 
-	if (log < 0) {
-		status = err_set_os(err, -errno, "opening %s", log_path);
-	} else {
-		struct child_options options = { .argv = argv,
-						 .stdio = { is_kept ? CHILD_FD : CHILD_NULL,
-							    CHILD_FD, CHILD_FD },
-						 .fds = { keeper, log, log },
-						 .new_session = true };
-		struct child *child = child_start(loop, &options, err);
-
-		status = child != NULL ? 0 : err->code;
-		child_close(child);
-		close(log);
-	}
+	child_close(child);
 	loop_destroy(loop);
-	free(log_path);
+	free(log);
 	return status;
 }
 

@@ -45,8 +45,7 @@ struct up {
 	struct part backend, frontend;
 	bool is_leaving;
 	int agent_keeper; /* of our own agent: closed, it stops its models and ends; else -1 */
-	char (*started)[SERVER_ID_MAX_BYTES]; /* models that did not run before */
-	size_t started_count;
+	struct wire_request models; /* those that did not run before, to start and to stop them */
 };
 
 /* Parts */
@@ -150,43 +149,29 @@ static int attach(struct up *up, struct err *err)
 	return status == 0 ? visit_open(&up->visit, up->cli, err) : status;
 }
 
+static bool is_to_start(const struct server *s)
+{
+	return s->enabled && !server_phase_is_running(s->phase);
+}
+
 static void start_models(struct up *up)
 {
-	const struct visit *s = &up->visit;
-	const char **ids = mem_alloc((s->count + 1) * sizeof(*ids));
-	struct wire_request request = { .verb = VERB_START, .ids = ids };
 	struct err err = { 0 };
 
-	up->started = mem_alloc((s->count + 1) * sizeof(*up->started));
-	for (size_t i = 0; i < s->count; i++) {
-		const struct server *server = &s->servers[i];
-
-		if (server->enabled && !server_phase_is_running(server->phase)) {
-			memcpy(up->started[up->started_count], server->id, sizeof(server->id));
-			ids[request.id_count++] = up->started[up->started_count++];
-		}
-	}
+	up->models.verb = VERB_START;
+	visit_choose(&up->visit, NULL, 0, is_to_start, &up->models, NULL);
 	puts("");
-	if (request.id_count > 0 && progress_ask(&up->visit, &request, false, &err) != 0 &&
+	if (up->models.id_count > 0 && progress_ask(&up->visit, &up->models, false, &err) != 0 &&
 	    err.text[0] != '\0') {
 		fprintf(stderr, "ronzal: %s\n", err.text);
 	}
-	free(ids);
-}
-
-static const char *first_ready(const struct visit *s)
-{
-	for (size_t i = 0; i < s->count; i++) {
-		if (s->servers[i].phase == SERVER_READY) {
-			return s->servers[i].id;
-		}
-	}
-	return "MODEL";
 }
 
 static void print_addresses(const struct up *up)
 {
 	const struct config *c = &up->cli->config;
+	const struct server *ready = visit_first_ready(&up->visit);
+	const char *model = ready != NULL ? ready->id : "MODEL";
 
 	printf("\n  page     %s%u%s\n",
 	       up->frontend.is_up ? "http://localhost:" : "not built (port ", c->frontend_port,
@@ -196,8 +181,8 @@ static void print_addresses(const struct up *up)
 	       c->backend_port);
 	printf("  try      curl -N localhost:%u/v1/chat/completions -d '{\"model\":\"%s\","
 	       "\"stream\":true,\"messages\":[{\"role\":\"user\",\"content\":\"hello\"}]}'\n",
-	       c->backend_port, first_ready(&up->visit));
-	printf("  chat     %s chat %s\n\n", up->cli->places.program, first_ready(&up->visit));
+	       c->backend_port, model);
+	printf("  chat     %s chat %s\n\n", up->cli->places.program, model);
 	printf("Ctrl-C stops everything ronzal started.\n");
 	fflush(stdout);
 }
@@ -214,22 +199,16 @@ static void leave(struct daemon *d)
 /* Ends what we started: with our own agent everything, else the models that did not run before. */
 static void end_all(struct up *up)
 {
-	const char **ids = mem_alloc((up->started_count + 1) * sizeof(*ids));
-	struct wire_request request = { .verb = VERB_STOP,
-					.ids = ids,
-					.id_count = up->started_count };
 	struct proc agent = service_agent(up->cli);
 	struct err err = { 0 };
 
-	for (size_t i = 0; i < up->started_count; i++) {
-		ids[i] = up->started[i];
-	}
 	printf("\nstopping ...\n");
 	fflush(stdout);
 	up->is_leaving = true;
 	part_stop(&up->frontend);
 	part_stop(&up->backend);
 	up->visit.interrupted = false;
+	up->models.verb = VERB_STOP;
 	if (up->agent_keeper >= 0) {
 		close(up->agent_keeper);
 		if (!service_is_gone_soon(agent)) {
@@ -237,11 +216,10 @@ static void end_all(struct up *up)
 				"ronzal: the agent (pid %ld) does not end: see %s/agent.log\n",
 				(long)agent.pid, up->cli->paths.logs);
 		}
-	} else if (up->started_count > 0 && visit_ask(&up->visit, &request, &err) != 0 &&
+	} else if (up->models.id_count > 0 && visit_ask(&up->visit, &up->models, &err) != 0 &&
 		   err.code != ERR_UNAVAILABLE) {
 		fprintf(stderr, "ronzal: %s\n", err.text);
 	}
-	free(ids);
 }
 
 static int run_parts(struct up *up, struct err *err)
@@ -306,7 +284,7 @@ int command_up(struct cli *cli, struct args *args, struct err *err)
 	status = up.is_leaving ? 0 : run_parts(&up, err);
 	end_all(&up);
 	daemon_left(&up.daemon);
-	free(up.started);
+	visit_drop_ids(&up.models);
 	visit_close(&up.visit);
 	return status;
 }

@@ -19,6 +19,16 @@ struct server *visit_find(const struct visit *s, const char *id)
 	return NULL;
 }
 
+struct server *visit_first_ready(const struct visit *s)
+{
+	for (size_t i = 0; i < s->count; i++) {
+		if (s->servers[i].phase == SERVER_READY) {
+			return &s->servers[i];
+		}
+	}
+	return NULL;
+}
+
 static void tell(struct visit *s, const struct server *changed)
 {
 	if (s->on_change != NULL) {
@@ -214,4 +224,35 @@ int visit_resolve(const struct visit *s, const char *word, const char **ret_id, 
 	}
 	buf_finish(&names);
 	return ERR_NOT_FOUND;
+}
+
+int visit_choose(const struct visit *s, const char *const *words, int count,
+		 bool (*is_meant)(const struct server *server), struct wire_request *r,
+		 struct err *err)
+{
+	const char **ids = mem_alloc((s->count + (size_t)count) * sizeof(*ids)), *id;
+	int status = 0;
+
+	r->ids = ids;
+	for (int i = 0; status == 0 && i < count; i++) {
+		status = visit_resolve(s, words[i], &id, err);
+		if (status == 0) {
+			ids[r->id_count++] = mem_strdup(id);
+		}
+	}
+	for (size_t i = 0; count == 0 && i < s->count; i++) {
+		if (is_meant(&s->servers[i])) {
+			ids[r->id_count++] = mem_strdup(s->servers[i].id);
+		}
+	}
+	return status;
+}
+
+void visit_drop_ids(struct wire_request *r)
+{
+	for (size_t i = 0; i < r->id_count; i++) {
+		free((char *)(uintptr_t)r->ids[i]);
+	}
+	free((void *)(uintptr_t)r->ids);
+	r->id_count = 0;
 }

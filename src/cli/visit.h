@@ -36,7 +36,16 @@ void visit_close(struct visit *s);
 int visit_ask(struct visit *s, const struct wire_request *request, struct err *err);
 
 struct server *visit_find(const struct visit *s, const char *id);
+struct server *visit_first_ready(const struct visit *s);
 /* The id that a word means (exact, or without regard to case); ERR_NOT_FOUND lists the names. */
 int visit_resolve(const struct visit *s, const char *word, const char **ret_id, struct err *err);
+/*
+ * Puts into a request the ids that the words name, or without words those of all servers that are
+ * meant. Copies: an agent that leaves takes its servers along. visit_drop_ids whatever comes of it.
+ */
+int visit_choose(const struct visit *s, const char *const *words, int count,
+		 bool (*is_meant)(const struct server *server), struct wire_request *r,
+		 struct err *err);
+void visit_drop_ids(struct wire_request *r);
 
 #endif
