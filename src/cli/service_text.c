@@ -1,72 +1,69 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli/service_text.h"
 
-#include <string.h>
-
 #define LAUNCHD_PATH "/opt/homebrew/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
 
-/* Text in which some characters have to be written twice, and some behind a backslash. */
-static void add_escaped(struct buf *out, const char *text, const char *doubled,
-			const char *backslashed)
+/*
+ * A character, and what is written for it. systemd.syntax(7): '%' is a specifier everywhere, '$' a
+ * variable in ExecStart= only.
+ */
+static const char *const in_command[] = { "%%%", "$$$", "\"\\\"", "\\\\\\", NULL };
+static const char *const in_quotes[] = { "%%%", "\"\\\"", "\\\\\\", NULL };
+static const char *const in_unit[] = { "%%%", NULL };
+static const char *const in_xml[] = { "&&amp;", "<&lt;", ">&gt;", NULL };
+
+static void add_escaped(struct buf *out, const char *text, const char *const *escapes)
 {
 	for (; *text != '\0'; text++) {
-		if (strchr(doubled, *text) != NULL) {
-			buf_add_char(out, *text);
-		} else if (strchr(backslashed, *text) != NULL) {
-			buf_add_char(out, '\\');
+		const char *const *e = escapes;
+
+		while (*e != NULL && (*e)[0] != *text) {
+			e++;
 		}
-		buf_add_char(out, *text);
+		if (*e != NULL) {
+			buf_add_text(out, *e + 1);
+		} else {
+			buf_add_char(out, *text);
+		}
 	}
 }
 
-/* systemd.syntax(7): '%' is a specifier everywhere, '$' a variable in ExecStart= only. */
+/* Adds a text in which each '@' stands for the value. */
+static void fill(struct buf *out, const char *text, const char *value, const char *const *escapes)
+{
+	for (; *text != '\0'; text++) {
+		if (*text == '@') {
+			add_escaped(out, value, escapes);
+		} else {
+			buf_add_char(out, *text);
+		}
+	}
+}
+
 void service_systemd_unit(const struct service_place *p, struct buf *out)
 {
-	buf_add_text(out, "# Written by: ronzal service install\n"
-			  "[Unit]\n"
-			  "Description=ronzal agent, keeper of this user's llama-servers\n"
-			  "\n"
-			  "[Service]\n"
-			  "ExecStart=\"");
-	add_escaped(out, p->program, "%$", "\"\\");
-	buf_add_text(out, "\" agent\n");
+	fill(out,
+	     "# Written by: ronzal service install\n"
+	     "[Unit]\n"
+	     "Description=ronzal agent, keeper of this user's llama-servers\n"
+	     "\n"
+	     "[Service]\n"
+	     "ExecStart=\"@\" agent\n",
+	     p->program, in_command);
 	if (p->ronzal_home != NULL) {
-		buf_add_text(out, "Environment=\"RONZAL_HOME=");
-		add_escaped(out, p->ronzal_home, "%", "\"\\");
-		buf_add_text(out, "\"\n");
+		fill(out, "Environment=\"RONZAL_HOME=@\"\n", p->ronzal_home, in_quotes);
 	}
-	buf_add_text(out, "Restart=on-failure\n"
-			  "RestartSec=2\n"
-			  "KillMode=process\n"
-			  "OOMPolicy=continue\n"
-			  "StandardOutput=append:");
-	add_escaped(out, p->log, "%", "");
-	buf_add_text(out, "\nStandardError=append:");
-	add_escaped(out, p->log, "%", "");
-	buf_add_text(out, "\n\n"
-			  "[Install]\n"
-			  "WantedBy=default.target\n");
-}
-
-static void add_xml_string(struct buf *out, const char *indent, const char *text)
-{
-	buf_printf(out, "%s<string>", indent);
-	for (; *text != '\0'; text++) {
-		switch (*text) {
-		case '&':
-			buf_add_text(out, "&amp;");
-			break;
-		case '<':
-			buf_add_text(out, "&lt;");
-			break;
-		case '>':
-			buf_add_text(out, "&gt;");
-			break;
-		default:
-			buf_add_char(out, *text);
-		}
-	}
-	buf_add_text(out, "</string>\n");
+	fill(out,
+	     "Restart=on-failure\n"
+	     "RestartSec=2\n"
+	     "KillMode=process\n"
+	     "OOMPolicy=continue\n"
+	     "StandardOutput=append:@\n"
+	     "StandardError=append:@\n"
+	     "\n"
+	     "[Install]\n"
+	     "WantedBy=default.target\n",
+	     p->log, in_unit);
 }
 
 /*
@@ -75,51 +72,47 @@ static void add_xml_string(struct buf *out, const char *indent, const char *text
  */
 void service_launchd_plist(const struct service_place *p, struct buf *out)
 {
-	buf_add_text(out, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
-			  "<!DOCTYPE plist PUBLIC \"-//Apple//DTD PLIST 1.0//EN\" "
-			  "\"http://www.apple.com/DTDs/PropertyList-1.0.dtd\">\n"
-			  "<!-- Written by: ronzal service install -->\n"
-			  "<plist version=\"1.0\">\n"
-			  "<dict>\n"
-			  "\t<key>Label</key>\n"
-			  "\t<string>" SERVICE_LABEL "</string>\n"
-			  "\t<key>ProgramArguments</key>\n"
-			  "\t<array>\n");
-	add_xml_string(out, "\t\t", p->program);
-	buf_add_text(out, "\t\t<string>agent</string>\n"
-			  "\t</array>\n"
-			  "\t<key>EnvironmentVariables</key>\n"
-			  "\t<dict>\n"
-			  "\t\t<key>PATH</key>\n"
-			  "\t\t<string>" LAUNCHD_PATH "</string>\n");
+	fill(out,
+	     "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
+	     "<!DOCTYPE plist PUBLIC \"-//Apple//DTD PLIST 1.0//EN\" "
+	     "\"http://www.apple.com/DTDs/PropertyList-1.0.dtd\">\n"
+	     "<!-- Written by: ronzal service install -->\n"
+	     "<plist version=\"1.0\">\n"
+	     "<dict>\n"
+	     "\t<key>Label</key>\n"
+	     "\t<string>" SERVICE_LABEL "</string>\n"
+	     "\t<key>ProgramArguments</key>\n"
+	     "\t<array>\n"
+	     "\t\t<string>@</string>\n"
+	     "\t\t<string>agent</string>\n"
+	     "\t</array>\n"
+	     "\t<key>EnvironmentVariables</key>\n"
+	     "\t<dict>\n"
+	     "\t\t<key>PATH</key>\n"
+	     "\t\t<string>" LAUNCHD_PATH "</string>\n",
+	     p->program, in_xml);
 	if (p->ronzal_home != NULL) {
-		buf_add_text(out, "\t\t<key>RONZAL_HOME</key>\n");
-		add_xml_string(out, "\t\t", p->ronzal_home);
+		fill(out, "\t\t<key>RONZAL_HOME</key>\n\t\t<string>@</string>\n", p->ronzal_home,
+		     in_xml);
 	}
-	buf_add_text(out, "\t</dict>\n"
-			  "\t<key>LimitLoadToSessionType</key>\n"
-			  "\t<string>Aqua</string>\n"
-			  "\t<key>ProcessType</key>\n"
-			  "\t<string>Interactive</string>\n"
-			  "\t<key>AbandonProcessGroup</key>\n"
-			  "\t<true/>\n"
-			  "\t<key>RunAtLoad</key>\n"
-			  "\t<true/>\n"
-			  "\t<key>KeepAlive</key>\n"
-			  "\t<dict>\n"
-			  "\t\t<key>SuccessfulExit</key>\n"
-			  "\t\t<false/>\n"
-			  "\t</dict>\n"
-			  "\t<key>ThrottleInterval</key>\n"
-			  "\t<integer>2</integer>\n"
-			  "\t<key>ExitTimeOut</key>\n"
-			  "\t<integer>15</integer>\n"
-			  "\t<key>StandardOutPath</key>\n");
-	add_xml_string(out, "\t", p->log);
-	buf_add_text(out, "\t<key>StandardErrorPath</key>\n");
-	add_xml_string(out, "\t", p->log);
-	buf_add_text(out, "</dict>\n"
-			  "</plist>\n");
+	fill(out,
+	     "\t</dict>\n"
+	     "\t<key>LimitLoadToSessionType</key>\n\t<string>Aqua</string>\n"
+	     "\t<key>ProcessType</key>\n\t<string>Interactive</string>\n"
+	     "\t<key>AbandonProcessGroup</key>\n\t<true/>\n"
+	     "\t<key>RunAtLoad</key>\n\t<true/>\n"
+	     "\t<key>KeepAlive</key>\n"
+	     "\t<dict>\n"
+	     "\t\t<key>SuccessfulExit</key>\n"
+	     "\t\t<false/>\n"
+	     "\t</dict>\n"
+	     "\t<key>ThrottleInterval</key>\n\t<integer>2</integer>\n"
+	     "\t<key>ExitTimeOut</key>\n\t<integer>15</integer>\n"
+	     "\t<key>StandardOutPath</key>\n\t<string>@</string>\n"
+	     "\t<key>StandardErrorPath</key>\n\t<string>@</string>\n"
+	     "</dict>\n"
+	     "</plist>\n",
+	     p->log, in_xml);
 }
 
 /* `launchctl error N` has the words for each. */
