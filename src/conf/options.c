@@ -82,33 +82,25 @@ static int unknown_option(struct span name, const char *where, struct err *err)
 	struct nearest nearest = { .word = name };
 
 	config_try_names(&nearest);
-	if (nearest.name != NULL) {
-		return err_set(err, ERR_NOT_FOUND, "%s: there is no option %.*s. Did you mean %s?",
-			       where, SPAN_ARG(name), nearest.name);
-	}
-	return err_set(err, ERR_NOT_FOUND,
-		       "%s: there is no option %.*s. All of them: ronzal help options", where,
-		       SPAN_ARG(name));
+	return err_set(err, ERR_NOT_FOUND, "%s: there is no option %.*s. %s%s%s", where,
+		       SPAN_ARG(name), nearest.name != NULL ? "Did you mean " : "All of them: ",
+		       nearest.name != NULL ? nearest.name : "ronzal help options",
+		       nearest.name != NULL ? "?" : "");
 }
 
-/* With c NULL a value is checked and goes nowhere. */
-static int put_number(struct config *c, const struct option_row *row, struct span value,
-		      const char *where, struct err *err)
+static int put_number(void *field, const struct option_row *row, struct span value, struct err *err)
 {
 	uint64_t number;
 
 	if (span_to_u64(value, row->max, &number) != 0 || number < row->min) {
-		return err_set(err, ERR_INVALID, "%s: %s: \"%.*s\" is not a number in %u..%u",
-			       where, row->name, SPAN_ARG(value), row->min, row->max);
+		return err_set(err, ERR_INVALID, "\"%.*s\" is not a number in %u..%u",
+			       SPAN_ARG(value), row->min, row->max);
 	}
-	if (c != NULL) {
-		*(uint32_t *)field_of(c, row) = (uint32_t)number;
-	}
+	*(uint32_t *)field = (uint32_t)number;
 	return 0;
 }
 
-static int put_bool(struct config *c, const struct option_row *row, struct span value,
-		    const char *where, struct err *err)
+static int put_bool(void *field, struct span value, struct err *err)
 {
 	static const char *const yes[] = { "on", "true", "yes", "1" };
 	static const char *const no[] = { "off", "false", "no", "0" };
@@ -117,51 +109,43 @@ static int put_bool(struct config *c, const struct option_row *row, struct span 
 		bool is_yes = span_is_nocase(value, yes[i]);
 
 		if (is_yes || span_is_nocase(value, no[i])) {
-			if (c != NULL) {
-				*(bool *)field_of(c, row) = is_yes;
-			}
+			*(bool *)field = is_yes;
 			return 0;
 		}
 	}
-	return err_set(err, ERR_INVALID, "%s: %s: \"%.*s\" is neither on nor off", where, row->name,
-		       SPAN_ARG(value));
+	return err_set(err, ERR_INVALID, "\"%.*s\" is neither on nor off", SPAN_ARG(value));
 }
 
-static int put_text(struct config *c, const struct option_row *row, struct span value,
-		    const char *where, struct err *err)
+static int put_text(void *field, struct span value, struct err *err)
 {
+	char **text = field;
+
 	if (value.len > TEXT_MAX_BYTES) {
-		return err_set(err, ERR_INVALID, "%s: %s: the value is longer than %d bytes", where,
-			       row->name, TEXT_MAX_BYTES);
+		return err_set(err, ERR_INVALID, "the value is longer than %d bytes",
+			       TEXT_MAX_BYTES);
 	}
 	for (size_t i = 0; i < value.len; i++) {
 		if ((unsigned char)value.ptr[i] < 0x20 || value.ptr[i] == 0x7f) {
-			return err_set(err, ERR_INVALID,
-				       "%s: %s: the value has a control character", where,
-				       row->name);
+			return err_set(err, ERR_INVALID, "the value has a control character");
 		}
 	}
-	if (c != NULL) {
-		char **field = field_of(c, row);
-
-		free(*field);
-		*field = mem_spandup(value);
-	}
+	free(*text);
+	*text = mem_spandup(value);
 	return 0;
 }
 
 static int put(struct config *c, const struct option_row *row, struct span value, const char *where,
 	       struct err *err)
 {
-	switch (row->kind) {
-	case OPTION_NUMBER:
-		return put_number(c, row, value, where, err);
-	case OPTION_BOOL:
-		return put_bool(c, row, value, where, err);
-	case OPTION_TEXT:
-		return put_text(c, row, value, where, err);
+	void *field = field_of(c, row);
+	int status = row->kind == OPTION_NUMBER ? put_number(field, row, value, err)
+		     : row->kind == OPTION_BOOL ? put_bool(field, value, err)
+						: put_text(field, value, err);
+
+	if (status != 0) {
+		err_prefix(err, "%s: %s", where, row->name);
 	}
-	return ERR_INTERNAL;
+	return status;
 }
 
 void config_init(struct config *c)
@@ -224,11 +208,15 @@ static int read_lines(struct config *c, struct span text, const char *where, str
 
 int config_read_text(struct config *c, struct span text, const char *where, struct err *err)
 {
+	struct config trial;
+
 	if (!span_is_utf8(text) || span_find_char(text, '\0') != text.len) {
 		return err_set(err, ERR_INVALID, "%s is not a text file", where);
 	}
-	int status = read_lines(NULL, text, where, err);
+	config_init(&trial);
+	int status = read_lines(&trial, text, where, err);
 
+	config_finish(&trial);
 	return status == 0 ? read_lines(c, text, where, err) : status;
 }
 
