@@ -43,14 +43,15 @@ static int read_own_flag(struct args *a, const char *const *argv, int *at, struc
 		if (rest.ptr == NULL && value.ptr != NULL) {
 			return err_set(err, ERR_INVALID, "%s takes no value", a->command->flags[i]);
 		}
-		a->values[i] = value.ptr;
-		if (rest.ptr == NULL) {
-			a->values[i] = "";
-		} else if (value.ptr == NULL && argv[*at + 1] == NULL) {
-			return err_set(err, ERR_INVALID, "%.*s needs a value", SPAN_ARG(name));
-		} else if (value.ptr == NULL) {
-			a->values[i] = argv[++*at];
+		const char *given = value.ptr;
+
+		if (rest.ptr != NULL && given == NULL) {
+			given = argv[++*at];
 		}
+		if (rest.ptr != NULL && given == NULL) {
+			return err_set(err, ERR_INVALID, "%.*s needs a value", SPAN_ARG(name));
+		}
+		a->values[known.len == 2 ? i - 1 : i] = given != NULL ? given : "";
 		++*at;
 		return 0;
 	}

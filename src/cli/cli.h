@@ -77,8 +77,9 @@ struct command {
 	const char *words;   /* "[MODEL...]"; may be NULL */
 	const char *summary; /* one line */
 	const char *help;    /* the rest, lines of at most 80 characters; may be NULL */
-	const char *flags[COMMAND_FLAGS_MAX]; /* "--yes"; "--tail=" takes a value */
-	int min, max;			      /* words */
+	/* "--yes"; "--tail=" takes a value; "-y" is short for the one before it */
+	const char *flags[COMMAND_FLAGS_MAX];
+	int min, max; /* words */
 	/* 0 or an error code; its row in ERR_TABLE is the exit code. A text in err is printed. */
 	int (*run)(struct cli *cli, struct args *args, struct err *err);
 	bool is_daemon; /* writes a log rather than to a person */

@@ -187,12 +187,11 @@ static int unknown_command(const char *name, struct err *err)
 	for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
 		nearest_try(&nearest, commands[i].name);
 	}
-	if (nearest.name != NULL) {
-		return err_set(err, ERR_INVALID, "there is no command '%s'. Did you mean '%s'?",
-			       name, nearest.name);
-	}
-	return err_set(err, ERR_INVALID, "there is no command '%s'. All of them: ronzal help",
-		       name);
+	return err_set(err, ERR_INVALID,
+		       nearest.name != NULL
+			       ? "there is no command '%s'. Did you mean '%s'?"
+			       : "there is no command '%s'. All of them: ronzal help%s",
+		       name, nearest.name != NULL ? nearest.name : "");
 }
 
 static int command_version(struct cli *cli, struct args *args, struct err *err)

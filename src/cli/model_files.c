@@ -249,11 +249,12 @@ static int take_out(const struct cli *cli, const char *id, struct err *err)
 	return status;
 }
 
-int models_remove(struct cli *cli, const char *word, bool delete_file, bool is_sure,
-		  struct err *err)
+int models_remove(struct cli *cli, struct args *args, struct err *err)
 {
+	bool delete_file = args_flag(args, "--delete-file") != NULL;
+	bool is_sure = args_flag(args, "--yes") != NULL;
 	struct doomed d = { .count = 0 };
-	int status = look_up(cli, word, delete_file, &d, err);
+	int status = look_up(cli, args->items[1], delete_file, &d, err);
 
 	if (status == 0 && models_is_running(cli, d.id)) {
 		status = err_set(err, ERR_BUSY, "%s is running. First: ronzal stop %s", d.id, d.id);

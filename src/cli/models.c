@@ -130,7 +130,7 @@ static void print_problems(const struct registry *r)
 	}
 }
 
-static int list_models(struct cli *cli, struct err *err)
+static int list_models(struct cli *cli, struct args *args, struct err *err)
 {
 	struct registry_edit e;
 	int status = models_begin(&e, cli, err);
@@ -138,6 +138,7 @@ static int list_models(struct cli *cli, struct err *err)
 	if (status != 0) {
 		return status;
 	}
+	(void)args;
 	(cli->json ? list_as_json : list_as_table)(&e.registry, &cli->out);
 	term_print_lines(&cli->out);
 	print_problems(&e.registry);
@@ -145,8 +146,9 @@ static int list_models(struct cli *cli, struct err *err)
 	return 0;
 }
 
-static int enable_models(struct cli *cli, const struct args *args, bool enabled, struct err *err)
+static int enable_models(struct cli *cli, struct args *args, struct err *err)
 {
+	bool enabled = strcmp(args->items[0], "enable") == 0;
 	struct registry_edit e;
 	struct model *m;
 	int status = models_begin(&e, cli, err);
@@ -194,7 +196,7 @@ static void print_settings(const struct model *m, bool all, struct buf *out)
 	}
 }
 
-static int show_model(struct cli *cli, const char *word, struct err *err)
+static int show_model(struct cli *cli, struct args *args, struct err *err)
 {
 	struct registry_edit e;
 	struct gguf g = { 0 };
@@ -206,7 +208,7 @@ static int show_model(struct cli *cli, const char *word, struct err *err)
 	if (status != 0) {
 		return status;
 	}
-	status = models_find(&e.registry, word, &m, err);
+	status = models_find(&e.registry, args->items[1], &m, err);
 	if (status == 0) {
 		buf_printf(out, "%s\n  file       %s\n", m->id, m->file_path);
 		if (gguf_read_path(&g, m->file_path, &unread) == 0) {
@@ -223,41 +225,41 @@ static int show_model(struct cli *cli, const char *word, struct err *err)
 	return status;
 }
 
+static int add_model(struct cli *cli, struct args *args, struct err *err)
+{
+	return models_add(cli, args->items[1], "", err);
+}
+
 int command_models(struct cli *cli, struct args *args, struct err *err)
 {
-	static const char *const verbs[] = { "enable", "disable", "show", "add", "rm" };
-	bool is_sure = args_flag(args, "--yes") != NULL || args_flag(args, "-y") != NULL;
+	static const char which_model[] = "model? See them: ronzal models";
+	static const struct {
+		const char *name;
+		int (*run)(struct cli *cli, struct args *args, struct err *err);
+		const char *which; /* what it wants to know; NULL: nothing */
+	} verbs[] = {
+		{ "", list_models, NULL },
+		{ "scan", models_scan, NULL },
+		{ "add", add_model, "file?" },
+		{ "rm", models_remove, which_model },
+		{ "show", show_model, which_model },
+		{ "enable", enable_models, which_model },
+		{ "disable", enable_models, which_model },
+	};
 	const char *verb = args->count > 0 ? args->items[0] : "";
-	const char *word = args->count > 1 ? args->items[1] : NULL;
-	size_t i = 0;
 
-	if (verb[0] == '\0' || strcmp(verb, "scan") == 0) {
-		return verb[0] == '\0' ? list_models(cli, err) : models_scan(cli, err);
+	for (size_t i = 0; i < ARRAY_LEN(verbs); i++) {
+		if (strcmp(verb, verbs[i].name) != 0) {
+			continue;
+		}
+		return verbs[i].which != NULL && args->count < 2
+			       ? err_set(err, ERR_INVALID, "%s which %s", verb, verbs[i].which)
+			       : verbs[i].run(cli, args, err);
 	}
-	while (i < ARRAY_LEN(verbs) && strcmp(verb, verbs[i]) != 0) {
-		i++;
-	}
-	if (i == ARRAY_LEN(verbs)) {
-		return err_set(err, ERR_INVALID,
-			       "ronzal models knows scan, add, rm, show, enable and disable; "
-			       "'%s' is none of them",
-			       verb);
-	}
-	if (word == NULL) {
-		return err_set(err, ERR_INVALID, "%s which %s", verb,
-			       verb[0] == 'a' ? "file?" : "model? See them: ronzal models");
-	}
-	switch (verb[0]) {
-	case 's':
-		return show_model(cli, word, err);
-	case 'a':
-		return models_add(cli, word, "", err);
-	case 'r':
-		return models_remove(cli, word, args_flag(args, "--delete-file") != NULL, is_sure,
-				     err);
-	default:
-		return enable_models(cli, args, verb[0] == 'e', err);
-	}
+	return err_set(err, ERR_INVALID,
+		       "ronzal models knows scan, add, rm, show, enable and disable; "
+		       "'%s' is none of them",
+		       verb);
 }
 
 static int set_port(struct registry *r, struct model *m, struct span value, struct err *err)

@@ -25,10 +25,9 @@ int models_find(const struct registry *r, const char *word, struct model **ret_m
  * where models may. mmproj_path: "" for none.
  */
 int models_add(struct cli *cli, const char *path, const char *mmproj_path, struct err *err);
-/* Takes a model out of the registry, and with delete_file its files off the disk; asks first. */
-int models_remove(struct cli *cli, const char *word, bool delete_file, bool is_sure,
-		  struct err *err);
+/* Takes a model out of the registry, and with --delete-file its files off the disk; asks first. */
+int models_remove(struct cli *cli, struct args *args, struct err *err);
 /* Looks for model files below the roots and registers new ones, not enabled. */
-int models_scan(struct cli *cli, struct err *err);
+int models_scan(struct cli *cli, struct args *args, struct err *err);
 
 #endif

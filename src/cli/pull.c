@@ -234,7 +234,7 @@ static int pull(struct cli *cli, const char *word, bool is_sure, struct err *err
 
 int command_pull(struct cli *cli, struct args *args, struct err *err)
 {
-	bool is_sure = args_flag(args, "--yes") != NULL || args_flag(args, "-y") != NULL;
+	bool is_sure = args_flag(args, "--yes") != NULL;
 
 	if (strlen(args->items[0]) >= PULL_SOURCE_MAX_BYTES) {
 		return err_set(err, ERR_INVALID, "that name is too long");

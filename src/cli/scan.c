@@ -106,13 +106,14 @@ static void tell_of_stores(const struct cli *cli)
 	}
 }
 
-int models_scan(struct cli *cli, struct err *err)
+int models_scan(struct cli *cli, struct args *args, struct err *err)
 {
 	const char *const *roots = cli->places.model_roots;
 	struct registry_edit e;
 	struct scan_report report;
 	struct scan s;
 
+	(void)args;
 	scan_init(&s);
 	scan_roots(&s, roots, isatty(STDERR_FILENO) && !cli->quiet);
 	int status = models_begin(&e, cli, err);

@@ -188,7 +188,7 @@ static int print_tail(const struct cli *cli, const char *id, size_t lines, struc
 
 int command_logs(struct cli *cli, struct args *args, struct err *err)
 {
-	bool follow = args_flag(args, "--follow") != NULL || args_flag(args, "-f") != NULL;
+	bool follow = args_flag(args, "--follow") != NULL;
 	const char *tail_text = args_flag(args, "--tail");
 	uint64_t tail = LOG_TAIL_LINES;
 	const char *id;

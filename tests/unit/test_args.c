@@ -45,6 +45,16 @@ static void words_flags_and_options_are_told_apart(void **state)
 	config_finish(&r.cli.config);
 }
 
+static void a_letter_is_short_for_the_flag_before_it(void **state)
+{
+	struct rig r;
+
+	(void)state;
+	assert_int_equal(READ(&r, "one", "-f"), 0);
+	assert_non_null(args_flag(&r.args, "--force"));
+	config_finish(&r.cli.config);
+}
+
 static void what_stands_behind_two_dashes_is_a_word(void **state)
 {
 	struct rig r;
@@ -98,6 +108,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(words_flags_and_options_are_told_apart),
+		cmocka_unit_test(a_letter_is_short_for_the_flag_before_it),
 		cmocka_unit_test(what_stands_behind_two_dashes_is_a_word),
 		cmocka_unit_test(a_wrong_line_is_refused_with_what_to_say),
 		cmocka_unit_test(help_is_wanted_whatever_else_is_missing),
