@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/digest.h"
@@ -79,21 +77,6 @@ static void on_timer(struct timer *t)
 	loop_stop(t->loop);
 }
 
-static uint16_t free_port(void)
-{
-	struct sockaddr_in address = { .sin_family = AF_INET,
-				       .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	socklen_t size = sizeof(address);
-	int fd = socket(AF_INET, SOCK_STREAM, 0);
-	bool is_known = fd >= 0 && bind(fd, (struct sockaddr *)&address, size) == 0 &&
-			getsockname(fd, (struct sockaddr *)&address, &size) == 0;
-
-	if (fd >= 0) {
-		close(fd);
-	}
-	return is_known ? ntohs(address.sin_port) : 0;
-}
-
 static void container_name(const struct bench_engine *e, char text[32])
 {
 	snprintf(text, 32, "ronzal-bench-%u", e->port);
@@ -142,19 +125,23 @@ static int engine_start(struct bench_engine *e)
 	static const char *const no_device[] = { "--device", "none", NULL };
 	const struct bench *b = e->bench;
 	struct model model = *b->model;
+	char key[SECRET_TEXT_BYTES];
+
+	model.settings = e->mode->settings;
+	if (scouting_listen("127.0.0.1", &e->port, &e->err) != 0) {
+		return e->err.code;
+	}
 	struct launch_options options = {
 		.abilities = &b->abilities,
 		.model = &model,
 		.engine_path = b->engine_path,
 		.model_path = b->model_path,
 		.hosts = e->mode->image[0] != '\0' ? "0.0.0.0" : "127.0.0.1",
-		.port = e->port = free_port(),
+		.port = e->port,
 		.api_key_file = e->key_path,
 		.extra_arguments = e->mode->no_device ? no_device : NULL,
 	};
-	char key[SECRET_TEXT_BYTES];
 
-	model.settings = e->mode->settings;
 	secret_make(key);
 	snprintf(e->bearer, sizeof(e->bearer), "Bearer %s", key);
 	fs_replace(e->key_path, span_of(key), 0600, &e->err);

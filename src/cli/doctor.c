@@ -14,6 +14,7 @@
 #include "cli/term.h"
 #include "io/errand.h"
 
+#define SAID_MAX_BYTES 2048 /* of a sentence and its fix, before they are cut */
 #define SETUP_MAX_BYTES 65536
 #define SETUP_MS 120000
 #define SETUP_NAME_AT 6 /* columns of the script's lines: "ok    key        text" */
@@ -33,21 +34,25 @@ static struct finding *add_finding(struct doctor *d, enum level level)
 	return f;
 }
 
-__attribute__((format(printf, 4, 0))) static void
-say(struct doctor *d, enum level level, const char *fix, const char *format, va_list args)
+__attribute__((format(printf, 3, 0))) static void say(struct doctor *d, enum level level,
+						      const char *format, va_list args)
 {
 	struct finding *f = add_finding(d, level);
+	char text[SAID_MAX_BYTES];
 
-	vsnprintf(f->why, sizeof(f->why), format, args);
-	span_copy(span_of(fix), f->fix, sizeof(f->fix));
+	vsnprintf(text, sizeof(text), format, args);
+	struct span fix = span_of(text);
+
+	span_copy(span_split(&fix, FIX[0]), f->why, sizeof(f->why));
+	span_copy(fix, f->fix, sizeof(f->fix));
 }
 
-void doctor_say(struct doctor *d, enum level level, const char *fix, const char *format, ...)
+void doctor_say(struct doctor *d, enum level level, const char *format, ...)
 {
 	va_list args;
 
 	va_start(args, format);
-	say(d, level, fix, format, args);
+	say(d, level, format, args);
 	va_end(args);
 }
 
@@ -62,7 +67,7 @@ void doctor_well(struct doctor *d, const char *format, ...)
 
 	va_start(args, format);
 	if (troubles(d) == d->troubles) {
-		say(d, LEVEL_OK, "", format, args);
+		say(d, LEVEL_OK, format, args);
 	}
 	va_end(args);
 }
@@ -104,7 +109,7 @@ void doctor_run_setup(struct doctor *d, const char *script)
 	struct buf text;
 
 	if (errand_run(&options, &text, &err) < 0) {
-		doctor_say(d, LEVEL_WARN, "", "%s --check: %s", script, err.text);
+		doctor_say(d, LEVEL_WARN, "%s --check: %s", script, err.text);
 	} else {
 		read_setup(d, buf_span(&text));
 	}

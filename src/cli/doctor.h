@@ -43,9 +43,10 @@ struct doctor {
 	struct err engine_err; /* code 0: abilities are known */
 };
 
-/* Adds a finding of the check that runs; fix may be "". */
-void doctor_say(struct doctor *d, enum level level, const char *fix, const char *format, ...)
-	__attribute__((format(printf, 4, 5)));
+/* Adds a finding of the check that runs: what is so FIX how to mend it, if there is a way. */
+#define FIX "\v"
+void doctor_say(struct doctor *d, enum level level, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
 /* Adds that all is well, unless the check that runs found trouble. */
 void doctor_well(struct doctor *d, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Runs the set-up script in its looking mode and adds what it finds. */

@@ -32,14 +32,15 @@
 #define DISK_WARN_BYTES (1ull << 30)
 #define CLOCK_SLACK_S 120
 
-static const struct server *server_of(const struct doctor *d, const char *id)
-{
-	return d->agent_err.code == 0 ? visit_find(&d->visit, id) : NULL;
-}
-
 static bool is_running(const struct server *s)
 {
 	return s != NULL && server_phase_is_running(s->phase);
+}
+
+/* Whether somebody wants the model to run, and it does not. */
+static bool is_waiting(const struct doctor *d, const struct model *m)
+{
+	return m->enabled && !(d->agent_err.code == 0 && is_running(visit_find(&d->visit, m->id)));
 }
 
 static void look_at_options(struct doctor *d)
@@ -48,19 +49,22 @@ static void look_at_options(struct doctor *d)
 	const char *mode = c->use_external_servers;
 
 	if (d->cli->conf_err.code != 0) {
-		doctor_say(d, LEVEL_FAIL, "mend that line; all options: ronzal help options", "%s",
+		doctor_say(d, LEVEL_FAIL,
+			   "%s" FIX "mend that line; all options: ronzal help options",
 			   d->cli->conf_err.text);
 	} else if (strcmp(mode, "true") != 0 && strcmp(mode, "false") != 0 &&
 		   strcmp(mode, "auto") != 0) {
-		doctor_say(d, LEVEL_FAIL, "set USE_EXTERNAL_SERVERS to one of these",
-			   "use_external_servers is \"%s\", none of true, false, auto", mode);
+		doctor_say(d, LEVEL_FAIL,
+			   "use_external_servers is \"%s\", none of true, false, auto" FIX
+			   "set USE_EXTERNAL_SERVERS to one of these",
+			   mode);
 	} else if (c->engine_port_min > c->engine_port_max) {
-		doctor_say(d, LEVEL_FAIL, "swap engine_port_min and engine_port_max in host.conf",
-			   "no port lies in %u..%u", c->engine_port_min, c->engine_port_max);
-	} else {
-		doctor_say(d, LEVEL_OK, "", "%s/host.conf, environment and flags are valid",
-			   d->cli->paths.config);
+		doctor_say(d, LEVEL_FAIL,
+			   "no port lies in %u..%u" FIX
+			   "swap engine_port_min and engine_port_max in host.conf",
+			   c->engine_port_min, c->engine_port_max);
 	}
+	doctor_well(d, "%s/host.conf, environment and flags are valid", d->cli->paths.config);
 }
 
 static bool has_program(const struct doctor *d, const char *name)
@@ -80,9 +84,10 @@ static void look_at_programs(struct doctor *d)
 
 	for (size_t i = 0; i < count; i++) {
 		if (!has_program(d, names[i])) {
-			doctor_say(d, LEVEL_FAIL, "make build, or install again",
-				   "%s/%s is missing or cannot be run", d->cli->places.libexec,
-				   names[i]);
+			doctor_say(d, LEVEL_FAIL,
+				   "%s/%s is missing or cannot be run" FIX
+				   "make build, or install again",
+				   d->cli->places.libexec, names[i]);
 		}
 	}
 	doctor_well(d, "%s", d->cli->places.libexec);
@@ -91,64 +96,66 @@ static void look_at_programs(struct doctor *d)
 static void look_at_engine(struct doctor *d)
 {
 	if (d->engine_err.code != 0) {
-		doctor_say(d, LEVEL_FAIL, "scripts/engine.sh, or engine = PATH in host.conf", "%s",
+		doctor_say(d, LEVEL_FAIL,
+			   "%s" FIX "scripts/engine.sh, or engine = PATH in host.conf",
 			   d->engine_err.text);
-	} else {
-		doctor_say(d, LEVEL_OK, "", "%s at %s", d->engine.version, d->engine_path);
 	}
+	doctor_well(d, "%s at %s", d->engine.version, d->engine_path);
 }
 
 static void look_at_devices(struct doctor *d)
 {
 	static const char *const drivers[] = { "/dev/nvidiactl", "/dev/kfd" };
+	const char *driver = NULL;
 	char size[32];
 
 	for (int i = 0; i < d->engine.device_count; i++) {
 		const struct host_device *v = &d->engine.devices[i];
 
 		term_bytes(v->free_bytes, size, sizeof(size));
-		doctor_say(d, LEVEL_OK, "", "%s: %s, %s free", v->id, v->name, size);
+		doctor_well(d, "%s: %s, %s free", v->id, v->name, size);
 	}
-	for (size_t i = 0; d->engine_err.code == 0 && d->engine.device_count == 0; i++) {
-		if (i == ARRAY_LEN(drivers)) {
-			doctor_say(d, LEVEL_OK, "", "no GPU: models run on the CPU");
-			return;
-		}
-		if (access(drivers[i], F_OK) == 0) {
-			doctor_say(d, LEVEL_WARN,
-				   "install llama.cpp with a GPU back end (Debian: "
-				   "libggml0-backend-vulkan)",
-				   "%s is there, but llama-server lists no GPU", drivers[i]);
-			return;
-		}
+	if (d->engine_err.code != 0 || d->engine.device_count > 0) {
+		return;
 	}
+	for (size_t i = 0; driver == NULL && i < ARRAY_LEN(drivers); i++) {
+		driver = access(drivers[i], F_OK) == 0 ? drivers[i] : NULL;
+	}
+	if (driver != NULL) {
+		doctor_say(d, LEVEL_WARN,
+			   "%s is there, but llama-server lists no GPU" FIX
+			   "install llama.cpp with a GPU back end (Debian: "
+			   "libggml0-backend-vulkan)",
+			   driver);
+	}
+	doctor_well(d, "no GPU: models run on the CPU");
 }
 
 static void look_at_agent(struct doctor *d)
 {
 	const struct host_info *h = &d->visit.host;
+	bool knows_engine = d->engine_err.code == 0;
 
 	if (d->agent_err.code != 0) {
-		doctor_say(d, LEVEL_FAIL, "ronzal service install", "%s", d->agent_err.text);
+		doctor_say(d, LEVEL_FAIL, "%s" FIX "ronzal service install", d->agent_err.text);
 	} else if (h->engine_error[0] != '\0') {
-		doctor_say(d, LEVEL_FAIL, "mend the engine, then: ronzal service install", "%s",
+		doctor_say(d, LEVEL_FAIL, "%s" FIX "mend the engine, then: ronzal service install",
 			   h->engine_error);
-	} else if (d->engine_err.code == 0 && d->engine.device_count > 0 && h->engine[0] != '\0' &&
+	} else if (knows_engine && d->engine.device_count > 0 && h->engine[0] != '\0' &&
 		   h->device_count == 0) {
 		doctor_say(d, LEVEL_FAIL,
-			   "ronzal service install   (starts it in your login session)",
 			   "sees no GPU, although llama-server lists %s here: it runs in a session "
-			   "without one",
+			   "without one" FIX
+			   "ronzal service install   (starts it in your login session)",
 			   d->engine.devices[0].id);
-	} else if (d->engine_err.code == 0 && h->engine_path[0] != '\0' &&
+	} else if (knows_engine && h->engine_path[0] != '\0' &&
 		   strcmp(h->engine_path, d->engine_path) != 0) {
 		doctor_say(d, LEVEL_WARN,
+			   "uses %s, which is not what is set here: %s" FIX
 			   "engine = PATH in host.conf, then: ronzal service install",
-			   "uses %s, which is not what is set here: %s", h->engine_path,
-			   d->engine_path);
-	} else {
-		doctor_say(d, LEVEL_OK, "", "answers, %zu models known", d->visit.count);
+			   h->engine_path, d->engine_path);
 	}
+	doctor_well(d, "answers, %zu models known", d->visit.count);
 }
 
 static void look_at_registry(struct doctor *d)
@@ -156,13 +163,14 @@ static void look_at_registry(struct doctor *d)
 	const char *path = d->cli->places.registry;
 
 	if (d->registry_err.code == -ENOENT) {
-		doctor_say(d, LEVEL_WARN, "ronzal models scan", "there is none yet: %s", path);
+		doctor_say(d, LEVEL_WARN, "there is none yet: %s" FIX "ronzal models scan", path);
 	} else if (d->registry_err.code != 0) {
-		doctor_say(d, LEVEL_FAIL, "put the last good copy back, or: ronzal models scan",
-			   "%s", d->registry_err.text);
+		doctor_say(d, LEVEL_FAIL,
+			   "%s" FIX "put the last good copy back, or: ronzal models scan",
+			   d->registry_err.text);
 	}
 	for (size_t i = 0; i < d->registry.problem_count && i < REGISTRY_PROBLEMS_MAX; i++) {
-		doctor_say(d, LEVEL_FAIL, "mend it there, or: ronzal set MODEL KEY=VALUE", "%s",
+		doctor_say(d, LEVEL_FAIL, "%s" FIX "mend it there, or: ronzal set MODEL KEY=VALUE",
 			   d->registry.problems[i].text);
 	}
 	doctor_well(d, "%s, %zu models", path, d->registry.count);
@@ -178,8 +186,8 @@ static void look_at_models(struct doctor *d)
 		if (models_check_files(d->cli, m, &found) != 0) {
 			bool is_fatal = m->enabled && d->place == AT_HOST;
 
-			doctor_say(d, is_fatal ? LEVEL_FAIL : LEVEL_WARN, found.next_step, "%s: %s",
-				   m->id, found.err.text);
+			doctor_say(d, is_fatal ? LEVEL_FAIL : LEVEL_WARN, "%s: %s" FIX "%s", m->id,
+				   found.err.text, found.next_step);
 		}
 		gguf_finish(&found.gguf);
 	}
@@ -188,32 +196,20 @@ static void look_at_models(struct doctor *d)
 	}
 }
 
-static void look_at_port(struct doctor *d, uint16_t port, const char *what, const char *fix)
-{
-	struct port_holder holder;
-
-	if (port_holder_of(port, &holder) == 0) {
-		doctor_say(d, LEVEL_FAIL, fix, "%u (%s) is taken by %s (pid %d)", port, what,
-			   holder.name, (int)holder.pid);
-	}
-}
-
-/* Whether the port is held by one of us, or by Docker on behalf of us. */
-static bool is_ours(uint16_t port)
+/* Whether the program is one of ours, or Docker on behalf of us. */
+static bool is_ours(const char *program)
 {
 	static const char *const ours[] = { "ronzal", "docker", "com.docker", "rootlessport", "?" };
-	struct port_holder holder;
 
-	if (port_holder_of(port, &holder) != 0) {
-		return true;
-	}
 	for (size_t i = 0; i < ARRAY_LEN(ours); i++) {
-		if (span_has_prefix(span_of(holder.name), ours[i])) {
+		if (span_has_prefix(span_of(program), ours[i])) {
 			return true;
 		}
 	}
 	return false;
 }
+
+#define TAKEN "%u (%s) is taken by %s (pid %d)" FIX "free the port, or"
 
 static void look_at_ports(struct doctor *d)
 {
@@ -221,25 +217,23 @@ static void look_at_ports(struct doctor *d)
 	const struct {
 		uint32_t port;
 		const char *name;
-	} ours[] = { { c->backend_port, "backend_port" },
-		     { c->frontend_port, "frontend_port" },
-		     { c->hostapi_port, "hostapi_port" } };
-	char fix[192];
+	} ports[] = { { c->backend_port, "backend_port" },
+		      { c->frontend_port, "frontend_port" },
+		      { c->hostapi_port, "hostapi_port" } };
+	struct port_holder h;
 
-	for (size_t i = 0; i < ARRAY_LEN(ours); i++) {
-		if (!is_ours((uint16_t)ours[i].port)) {
-			snprintf(fix, sizeof(fix), "free the port, or choose another %s",
-				 ours[i].name);
-			look_at_port(d, (uint16_t)ours[i].port, ours[i].name, fix);
+	for (size_t i = 0; i < ARRAY_LEN(ports); i++) {
+		if (port_holder_of((uint16_t)ports[i].port, &h) == 0 && !is_ours(h.name)) {
+			doctor_say(d, LEVEL_FAIL, TAKEN " choose another %s", ports[i].port,
+				   ports[i].name, h.name, (int)h.pid, ports[i].name);
 		}
 	}
 	for (size_t i = 0; i < d->registry.count; i++) {
 		const struct model *m = &d->registry.models[i];
 
-		if (m->enabled && !is_running(server_of(d, m->id))) {
-			snprintf(fix, sizeof(fix), "free the port, or: ronzal set %s port=NUMBER",
-				 m->id);
-			look_at_port(d, m->port, m->id, fix);
+		if (is_waiting(d, m) && port_holder_of(m->port, &h) == 0) {
+			doctor_say(d, LEVEL_FAIL, TAKEN ": ronzal set %s port=NUMBER", m->port,
+				   m->id, h.name, (int)h.pid, m->id);
 		}
 	}
 	doctor_well(d, "free, or held by what belongs there");
@@ -259,11 +253,10 @@ static void look_at_fit(struct doctor *d, const struct model *m, const struct me
 							      d->cli->config.cache_ram_mib },
 			      free, &decision);
 		if (!decision.fits) {
-			doctor_say(d, LEVEL_FAIL,
+			doctor_say(d, LEVEL_FAIL, "%s: %s" FIX "%s", m->id, decision.sentence,
 				   decision.suggestion_count > 0
 					   ? decision.suggestions[0]
-					   : "ronzal models disable it, or get a smaller one",
-				   "%s: %s", m->id, decision.sentence);
+					   : "ronzal models disable it, or get a smaller one");
 		}
 	}
 	gguf_finish(&found.gguf);
@@ -276,19 +269,17 @@ static void look_at_memory(struct doctor *d)
 	char available[32], total[32];
 
 	if (memory_read(&memory) != 0) {
-		doctor_say(d, LEVEL_WARN, "", "the system does not tell");
+		doctor_say(d, LEVEL_WARN, "the system does not tell");
 		return;
 	}
 	if (memory.pressure != MEMORY_NORMAL) {
 		doctor_say(d, memory.pressure == MEMORY_CRITICAL ? LEVEL_FAIL : LEVEL_WARN,
-			   "stop a model, or close other programs",
-			   "the system says that memory is short");
+			   "the system says that memory is short" FIX
+			   "stop a model, or close other programs");
 	}
 	for (size_t i = 0; i < d->registry.count; i++) {
-		const struct model *m = &d->registry.models[i];
-
-		if (m->enabled && !is_running(server_of(d, m->id))) {
-			look_at_fit(d, m, &machine);
+		if (is_waiting(d, &d->registry.models[i])) {
+			look_at_fit(d, &d->registry.models[i], &machine);
 		}
 	}
 	term_bytes(memory.available_bytes, available, sizeof(available));
@@ -314,11 +305,10 @@ static void look_at_disk(struct doctor *d)
 	term_bytes(least, text, sizeof(text));
 	if (least < DISK_WARN_BYTES) {
 		doctor_say(d, least < DISK_FAIL_BYTES ? LEVEL_FAIL : LEVEL_WARN,
-			   "make room: logs and the registry are written there", "%s free at %s",
+			   "%s free at %s" FIX "make room: logs and the registry are written there",
 			   text, where);
-	} else {
-		doctor_say(d, LEVEL_OK, "", "%s free at %s", text, where);
 	}
+	doctor_well(d, "%s free at %s", text, where);
 }
 
 static void look_at_secrets(struct doctor *d)
@@ -327,14 +317,13 @@ static void look_at_secrets(struct doctor *d)
 
 	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
 		char *path = fs_join(d->cli->paths.state, names[i]);
-		char *fix = mem_printf("chmod 600 %s", path);
 		struct stat st;
 
 		if (stat(path, &st) == 0 && (st.st_mode & 077) != 0) {
-			doctor_say(d, LEVEL_FAIL, fix, "%s is open to others (mode %o)", path,
-				   (unsigned)st.st_mode & 0777);
+			doctor_say(d, LEVEL_FAIL,
+				   "%s is open to others (mode %o)" FIX "chmod 600 %s", path,
+				   (unsigned)st.st_mode & 0777, path);
 		}
-		free(fix);
 		free(path);
 	}
 	doctor_well(d, "only their owner can read them");
@@ -388,8 +377,9 @@ static void look_at_clock(struct doctor *d)
 		struct stat st;
 
 		if (stat(files[i], &st) == 0 && st.st_mtime > now + CLOCK_SLACK_S) {
-			doctor_say(d, LEVEL_WARN, "set this machine's clock",
-				   "the clock is %lld s behind the last change of %s",
+			doctor_say(d, LEVEL_WARN,
+				   "the clock is %lld s behind the last change of %s" FIX
+				   "set this machine's clock",
 				   (long long)(st.st_mtime - now), files[i]);
 		}
 	}
@@ -399,59 +389,42 @@ static void look_at_clock(struct doctor *d)
 	int64_t there = json_i64_at(json_root(json), "unix_ms", now * INT64_C(1000)) / 1000;
 
 	if (there > now + CLOCK_SLACK_S || there < now - CLOCK_SLACK_S) {
-		doctor_say(d, LEVEL_WARN, "restart Docker, or set its machine's clock",
-			   "the containers' clock is %lld s %s this machine's",
+		doctor_say(d, LEVEL_WARN,
+			   "the containers' clock is %lld s %s this machine's" FIX
+			   "restart Docker, or set its machine's clock",
 			   (long long)llabs(there - now), there > now ? "ahead of" : "behind");
 	}
 	json_destroy(json);
 	doctor_well(d, "not behind our own files, nor off the containers'");
 }
 
-/* 0 when a socket could be bound to the numeric address, else -errno or a getaddrinfo code. */
-static int try_address(const char *address)
-{
-	struct addrinfo hints = { .ai_flags = AI_NUMERICHOST, .ai_socktype = SOCK_STREAM };
-	struct addrinfo *found;
-	int status = -EINVAL;
-
-	if (getaddrinfo(address, NULL, &hints, &found) != 0) {
-		return status;
-	}
-	int fd = socket(found->ai_family, SOCK_STREAM, 0);
-
-	status = fd >= 0 && bind(fd, found->ai_addr, found->ai_addrlen) == 0 ? 0 : -errno;
-	if (fd >= 0) {
-		close(fd);
-	}
-	freeaddrinfo(found);
-	return status;
-}
-
 static void look_at_bind(struct doctor *d)
 {
-	const char *const *addresses = d->cli->places.bind;
 	char bridge[64];
 	bool reaches = net_docker_bridge(bridge, sizeof(bridge)) != 0 || !has_setup(d);
+	uint16_t ignored;
+	struct err err;
 
-	for (const char *const *a = addresses; *a != NULL; a++) {
+	for (const char *const *a = d->cli->places.bind; *a != NULL; a++) {
 		bool is_any = strcmp(*a, "0.0.0.0") == 0 || strcmp(*a, "::") == 0;
-		int status = try_address(*a);
 
 		reaches = reaches || is_any || strcmp(*a, bridge) == 0;
-		if (status != 0) {
-			doctor_say(d, LEVEL_FAIL, "bind = auto in host.conf",
-				   "engines cannot listen on %s: %s", *a, err_sentence(status));
+		if (scouting_listen(*a, &ignored, &err) != 0) {
+			doctor_say(d, LEVEL_FAIL,
+				   "engines cannot listen on %s: %s" FIX "bind = auto in host.conf",
+				   *a, err_sentence(err.code));
 		} else if (is_any) {
-			doctor_say(d, LEVEL_WARN, "bind = auto in host.conf",
+			doctor_say(d, LEVEL_WARN,
 				   "engines listen on %s: the whole network reaches them, only "
-				   "their keys protect them",
+				   "their keys protect them" FIX "bind = auto in host.conf",
 				   *a);
 		}
 	}
 	if (!reaches) {
-		doctor_say(d, LEVEL_WARN, "bind = auto in host.conf",
-			   "engines listen on %s; containers reach %s", d->cli->config.bind,
-			   bridge);
+		doctor_say(d, LEVEL_WARN,
+			   "engines listen on %s; containers reach %s" FIX
+			   "bind = auto in host.conf",
+			   d->cli->config.bind, bridge);
 	}
 	doctor_well(d, "engines may listen on what bind = %s says", d->cli->config.bind);
 }
@@ -461,19 +434,17 @@ static void look_at_bind(struct doctor *d)
 static void look_at_servers(struct doctor *d)
 {
 	size_t running = 0;
-	char fix[160];
 
 	for (size_t i = 0; i < d->visit.count; i++) {
 		const struct server *s = &d->visit.servers[i];
+		bool says_more =
+			s->next_step[0] != '\0' && strcmp(s->next_step, "ronzal doctor") != 0;
 
 		running += is_running(s);
 		if (s->phase == SERVER_FAILED || s->phase == SERVER_BACKOFF) {
-			bool is_here = strcmp(s->next_step, "ronzal doctor") == 0;
-
-			snprintf(fix, sizeof(fix), "ronzal logs %s", s->id);
-			doctor_say(d, LEVEL_FAIL,
-				   is_here || s->next_step[0] == '\0' ? fix : s->next_step,
-				   "%s: %s", s->id, s->error);
+			doctor_say(d, LEVEL_FAIL, "%s: %s" FIX "%s%s", s->id, s->error,
+				   says_more ? s->next_step : "ronzal logs ",
+				   says_more ? "" : s->id);
 		}
 	}
 	if (d->agent_err.code == 0) {
@@ -483,7 +454,7 @@ static void look_at_servers(struct doctor *d)
 
 static void look_at_receipts(struct doctor *d)
 {
-	char text[256], fix[192];
+	char text[256];
 
 	for (size_t i = 0; i < d->visit.count; i++) {
 		const struct server *s = &d->visit.servers[i];
@@ -492,34 +463,32 @@ static void look_at_receipts(struct doctor *d)
 			continue;
 		}
 		receipt_print(&s->receipt, text, sizeof(text));
-		snprintf(fix, sizeof(fix), "ronzal show %s   (the evidence); see device above",
-			 s->id);
-		doctor_say(d,
-			   s->receipt.wanted		       ? LEVEL_OK
-			   : s->receipt.verdict == RECEIPT_CPU ? LEVEL_FAIL
-							       : LEVEL_WARN,
-			   s->receipt.wanted ? "" : fix, "%s: %s", s->id,
-			   span_has_prefix(span_of(text), "ronzal: ") ? text + 8 : text);
+		const char *said = span_has_prefix(span_of(text), "ronzal: ") ? text + 8 : text;
+
+		if (s->receipt.wanted) {
+			doctor_say(d, LEVEL_OK, "%s: %s", s->id, said);
+		} else {
+			doctor_say(d, s->receipt.verdict == RECEIPT_CPU ? LEVEL_FAIL : LEVEL_WARN,
+				   "%s: %s" FIX "ronzal show %s   (the evidence); see device above",
+				   s->id, said, s->id);
+		}
 	}
 }
 
 static void look_at_reach(struct doctor *d)
 {
 	size_t asked = 0;
-	char fix[160];
+	struct err err;
 
 	for (size_t i = 0; i < d->visit.count; i++) {
 		const struct server *s = &d->visit.servers[i];
 		struct client_address to = { .host = "127.0.0.1", .port = s->port };
-		struct err err;
+		bool is_asked = s->phase == SERVER_READY;
 
-		if (s->phase != SERVER_READY) {
-			continue;
-		}
-		asked++;
-		if (health_ask(&to, NULL, &err) != 0) {
-			snprintf(fix, sizeof(fix), "ronzal restart %s", s->id);
-			doctor_say(d, LEVEL_FAIL, fix, "%s does not answer: %s", s->id, err.text);
+		asked += is_asked;
+		if (is_asked && health_ask(&to, NULL, &err) != 0) {
+			doctor_say(d, LEVEL_FAIL, "%s does not answer: %s" FIX "ronzal restart %s",
+				   s->id, err.text, s->id);
 		}
 	}
 	if (asked > 0) {
@@ -534,13 +503,14 @@ static void look_at_setup(struct doctor *d)
 	char *script = fs_join(d->cli->places.scripts, "setup-ssh-automation.sh");
 
 	if (!has_setup(d)) {
-		doctor_say(d, LEVEL_OK, "", "no key for containers was set up");
+		doctor_well(d, "no key for containers was set up");
 	} else if (fs_is_file(script)) {
 		doctor_run_setup(d, script);
 	} else {
 		doctor_say(d, LEVEL_WARN,
-			   "in the checkout: ./scripts/setup-ssh-automation.sh --check",
-			   "set-up's script is not beside this program: the key is not checked");
+			   "set-up's script is not beside this program: the key is not "
+			   "checked" FIX
+			   "in the checkout: ./scripts/setup-ssh-automation.sh --check");
 	}
 	free(script);
 }
@@ -571,11 +541,13 @@ static void look_at_host_api(struct doctor *d)
 	const char *agent = json_text_at(json_root(json), "agent", "?");
 
 	if (err.code != 0) {
-		doctor_say(d, LEVEL_FAIL, "docker-compose ps; docker-compose logs host-api",
-			   "External server not running: %s: %s", url, err.text);
+		doctor_say(d, LEVEL_FAIL,
+			   "External server not running: %s: %s" FIX
+			   "docker-compose ps; docker-compose logs host-api",
+			   url, err.text);
 	} else if (strcmp(agent, "connected") != 0) {
-		doctor_say(d, LEVEL_FAIL, "on the host: ronzal doctor", "%s answers, but: %s", url,
-			   agent);
+		doctor_say(d, LEVEL_FAIL, "%s answers, but: %s" FIX "on the host: ronzal doctor",
+			   url, agent);
 	}
 	doctor_well(d, "%s answers and has the host's agent", url);
 	json_destroy(json);
@@ -588,8 +560,10 @@ static void look_at_backend(struct doctor *d)
 
 	json_destroy(ask_url(url, &err));
 	if (err.code != 0) {
-		doctor_say(d, LEVEL_FAIL, "docker-compose ps; docker-compose logs backend",
-			   "the page's backend does not answer: %s", err.text);
+		doctor_say(d, LEVEL_FAIL,
+			   "the page's backend does not answer: %s" FIX
+			   "docker-compose ps; docker-compose logs backend",
+			   err.text);
 	}
 	doctor_well(d, "%s answers", url);
 }
@@ -611,15 +585,16 @@ static void look_at_key(struct doctor *d)
 		struct stat st;
 
 		if (stat(path, &st) != 0 || access(path, R_OK) != 0) {
-			doctor_say(
-				d, LEVEL_FAIL,
-				"on the host: ./scripts/setup-ssh-automation.sh, which also says "
-				"whom containers run as",
-				"%s cannot be read: %s", path, strerror(errno));
+			doctor_say(d, LEVEL_FAIL,
+				   "%s cannot be read: %s" FIX
+				   "on the host: ./scripts/setup-ssh-automation.sh, which also "
+				   "says whom containers run as",
+				   path, strerror(errno));
 		} else if ((st.st_mode & files[i].open) != 0) {
-			doctor_say(d, LEVEL_FAIL, "on the host: ./scripts/setup-ssh-automation.sh",
-				   "%s is open to others (mode %o): ssh refuses it", path,
-				   (unsigned)st.st_mode & 0777);
+			doctor_say(d, LEVEL_FAIL,
+				   "%s is open to others (mode %o): ssh refuses it" FIX
+				   "on the host: ./scripts/setup-ssh-automation.sh",
+				   path, (unsigned)st.st_mode & 0777);
 		}
 		free(path);
 	}
@@ -639,8 +614,9 @@ static void look_at_engine_host(struct doctor *d)
 	if (getaddrinfo(host, NULL, &(struct addrinfo){ .ai_socktype = SOCK_STREAM }, &found) !=
 	    0) {
 		doctor_say(d, LEVEL_FAIL,
+			   "the name %s is not known here" FIX
 			   "extra_hosts: host.docker.internal:host-gateway in docker-compose.yml",
-			   "the name %s is not known here", host);
+			   host);
 		return;
 	}
 	freeaddrinfo(found);
@@ -654,12 +630,12 @@ static void look_at_engine_host(struct doctor *d)
 		}
 	}
 	if (reached < asked) {
-		doctor_say(d, LEVEL_WARN, "start them; on the host: bind = auto, and ronzal doctor",
-			   "%zu of %zu enabled engines do not answer at %s: %s", asked - reached,
-			   asked, host, err.text);
-	} else {
-		doctor_say(d, LEVEL_OK, "", "%s is known, %zu engines answer there", host, reached);
+		doctor_say(d, LEVEL_WARN,
+			   "%zu of %zu enabled engines do not answer at %s: %s" FIX
+			   "start them; on the host: bind = auto, and ronzal doctor",
+			   asked - reached, asked, host, err.text);
 	}
+	doctor_well(d, "%s is known, %zu engines answer there", host, reached);
 }
 
 const struct check doctor_checks[] = {

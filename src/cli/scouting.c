@@ -6,6 +6,7 @@
 #include "engine/launch.h"
 #include "host/preflight.h"
 #include "host/scout.h"
+#include "io/conn.h"
 #include "os/memory.h"
 
 struct scouting {
@@ -67,4 +68,19 @@ struct memory_machine scouting_machine(const struct cli *cli, const struct engin
 		machine.device_free_bytes += a->devices[i].free_bytes;
 	}
 	return machine;
+}
+
+int scouting_listen(const char *address, uint16_t *ret_port, struct err *err)
+{
+	struct loop *loop = loop_create();
+	struct listener *listener = listener_start(
+		loop, &(struct listener_options){ .address = address, .conns_max = 1 }, err);
+	int status = listener != NULL ? 0 : err->code;
+
+	if (listener != NULL) {
+		*ret_port = listener_port(listener);
+	}
+	listener_close(listener);
+	loop_destroy(loop);
+	return status;
 }
