@@ -111,12 +111,10 @@ void demo_print(const struct cli *cli)
 {
 	char *file = demo_file(cli);
 	struct gguf g = { .parameters = 0 };
-	char size[32];
 
 	if (file != NULL && gguf_read_path(&g, file, NULL) == 0) {
-		term_bytes(g.file_bytes, size, sizeof(size));
 		printf("model    " DEMO_ID " (%.1f M parameters, %s)   ok\n",
-		       (double)g.parameters / 1e6, size);
+		       (double)g.parameters / 1e6, term_bytes(g.file_bytes).text);
 	}
 	gguf_finish(&g);
 	free(file);

@@ -107,13 +107,11 @@ static void look_at_devices(struct doctor *d)
 {
 	static const char *const drivers[] = { "/dev/nvidiactl", "/dev/kfd" };
 	const char *driver = NULL;
-	char size[32];
 
 	for (int i = 0; i < d->engine.device_count; i++) {
 		const struct host_device *v = &d->engine.devices[i];
 
-		term_bytes(v->free_bytes, size, sizeof(size));
-		doctor_well(d, "%s: %s, %s free", v->id, v->name, size);
+		doctor_well(d, "%s: %s, %s free", v->id, v->name, term_bytes(v->free_bytes).text);
 	}
 	if (d->engine_err.code != 0 || d->engine.device_count > 0) {
 		return;
@@ -266,7 +264,6 @@ static void look_at_memory(struct doctor *d)
 {
 	const struct memory_machine machine = scouting_machine(d->cli, &d->engine);
 	struct memory memory;
-	char available[32], total[32];
 
 	if (memory_read(&memory) != 0) {
 		doctor_say(d, LEVEL_WARN, "the system does not tell");
@@ -282,9 +279,8 @@ static void look_at_memory(struct doctor *d)
 			look_at_fit(d, &d->registry.models[i], &machine);
 		}
 	}
-	term_bytes(memory.available_bytes, available, sizeof(available));
-	term_bytes(memory.total_bytes, total, sizeof(total));
-	doctor_well(d, "%s of %s available", available, total);
+	doctor_well(d, "%s of %s available", term_bytes(memory.available_bytes).text,
+		    term_bytes(memory.total_bytes).text);
 }
 
 static void look_at_disk(struct doctor *d)
@@ -292,7 +288,6 @@ static void look_at_disk(struct doctor *d)
 	const char *const folders[] = { d->cli->paths.state, d->cli->paths.logs };
 	uint64_t least = UINT64_MAX;
 	const char *where = folders[0];
-	char text[32];
 
 	for (size_t i = 0; i < ARRAY_LEN(folders); i++) {
 		struct statvfs s;
@@ -302,13 +297,12 @@ static void look_at_disk(struct doctor *d)
 			where = folders[i];
 		}
 	}
-	term_bytes(least, text, sizeof(text));
 	if (least < DISK_WARN_BYTES) {
 		doctor_say(d, least < DISK_FAIL_BYTES ? LEVEL_FAIL : LEVEL_WARN,
 			   "%s free at %s" FIX "make room: logs and the registry are written there",
-			   text, where);
+			   term_bytes(least).text, where);
 	}
-	doctor_well(d, "%s free at %s", text, where);
+	doctor_well(d, "%s free at %s", term_bytes(least).text, where);
 }
 
 static void look_at_secrets(struct doctor *d)

@@ -186,14 +186,12 @@ static void look_at_files(struct doomed *d, const struct cli *cli, const struct 
 
 static bool is_agreed(const struct doomed *d, bool is_sure)
 {
-	char size[32];
-
 	if (d->count == 0) {
 		return is_sure || !isatty(STDIN_FILENO) ||
 		       term_confirm("Take it out of the registry? Its file stays.", true);
 	}
-	term_bytes(d->bytes, size, sizeof(size));
-	printf("%s leaves the registry, and from the disk go %s:\n", d->id, size);
+	printf("%s leaves the registry, and from the disk go %s:\n", d->id,
+	       term_bytes(d->bytes).text);
 	for (size_t i = 0; i < d->count; i++) {
 		printf("  %s\n", d->paths[i]);
 	}

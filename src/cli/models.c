@@ -171,11 +171,8 @@ static int enable_models(struct cli *cli, struct args *args, struct err *err)
 
 static void print_facts(const struct gguf *g, struct buf *out)
 {
-	char size[32];
-
-	term_bytes(g->file_bytes, size, sizeof(size));
 	buf_printf(out, "  kind       %s, %.2f B parameters, %s, %s\n", g->architecture,
-		   (double)g->parameters / 1e9, g->quantization, size);
+		   (double)g->parameters / 1e9, g->quantization, term_bytes(g->file_bytes).text);
 	buf_printf(out, "  shape      %u layers, width %u, %u heads, vocabulary %u\n",
 		   g->layer_count, g->embedding_length, g->head_count, g->vocabulary);
 	buf_printf(out, "  context    trained for %u tokens; chat template: %s\n",

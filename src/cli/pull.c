@@ -60,22 +60,19 @@ static struct memory_machine look_at_machine(const struct cli *cli)
 
 static void write_line(const struct pull *p, bool is_live, struct buf *out)
 {
-	char total[32], speed[32], left[32];
-
 	buf_printf(out, "%-12s", pull_phase_name(p->phase));
 	if (p->total_bytes > 0) {
-		term_bytes(p->total_bytes, total, sizeof(total));
 		if (is_live) {
 			buf_add_char(out, ' ');
 			term_bar(out, (float)p->done_bytes / (float)p->total_bytes, BAR_CELLS);
 		}
 		buf_printf(out, " %3.0f %% of %s",
-			   100 * (double)p->done_bytes / (double)p->total_bytes, total);
+			   100 * (double)p->done_bytes / (double)p->total_bytes,
+			   term_bytes(p->total_bytes).text);
 	}
 	if (p->bytes_per_s > 0) {
-		term_bytes(p->bytes_per_s, speed, sizeof(speed));
-		term_duration((uint64_t)pull_eta_ms(p), left, sizeof(left));
-		buf_printf(out, "  %s/s  %s left", speed, left);
+		buf_printf(out, "  %s/s  %s left", term_bytes(p->bytes_per_s).text,
+			   term_duration((uint64_t)pull_eta_ms(p)).text);
 	}
 	buf_printf(out, "%s%s", p->note[0] != '\0' ? "  " : "", p->note);
 }
@@ -167,7 +164,6 @@ static void print_choices(const struct pull *p, struct buf *out)
 {
 	static const char *const verdicts[] = { "?", "fits", "tight: less context or GPU layers",
 						"too large for this machine" };
-	char size[32], memory[32];
 	struct table t;
 
 	table_init(&t);
@@ -175,10 +171,9 @@ static void print_choices(const struct pull *p, struct buf *out)
 	for (int i = 0; i < p->choice_count; i++) {
 		const struct pull_choice *c = &p->choices[i];
 
-		term_bytes(c->bytes, size, sizeof(size));
-		term_bytes(c->memory_bytes, memory, sizeof(memory));
 		table_row(&t, c->verdict == PULL_TOO_LARGE ? TERM_DIM : TERM_PLAIN,
-			  "%s\t%s\t%s\t%s%s", c->name, size, memory, verdicts[c->verdict],
+			  "%s\t%s\t%s\t%s%s", c->name, term_bytes(c->bytes).text,
+			  term_bytes(c->memory_bytes).text, verdicts[c->verdict],
 			  i == p->best ? "   <- best" : "");
 	}
 	table_print(&t, out);

@@ -33,36 +33,36 @@ const char *term_color(enum term_color color)
 	return term_has_color() ? codes[color] : "";
 }
 
-void term_bytes(uint64_t bytes, char *text, size_t room)
+struct words term_words(const char *format, ...)
+{
+	struct words words;
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(words.text, sizeof(words.text), format, args);
+	va_end(args);
+	return words;
+}
+
+struct words term_bytes(uint64_t bytes)
 {
 	double mib = (double)bytes / 1048576.0;
 
-	if (bytes == 0) {
-		snprintf(text, room, "-");
-	} else if (mib < 10) {
-		snprintf(text, room, "%.1f MiB", mib);
-	} else if (mib < 1024) {
-		snprintf(text, room, "%.0f MiB", mib);
-	} else {
-		snprintf(text, room, "%.1f GiB", mib / 1024.0);
-	}
+	return bytes == 0   ? term_words("-")
+	       : mib < 10   ? term_words("%.1f MiB", mib)
+	       : mib < 1024 ? term_words("%.0f MiB", mib)
+			    : term_words("%.1f GiB", mib / 1024.0);
 }
 
-void term_duration(uint64_t ms, char *text, size_t room)
+struct words term_duration(uint64_t ms)
 {
 	unsigned long long s = ms / 1000;
 
-	if (ms < 10000) {
-		snprintf(text, room, "%.2f s", (double)ms / 1000.0);
-	} else if (s < 100) {
-		snprintf(text, room, "%llu s", s);
-	} else if (s < 6000) {
-		snprintf(text, room, "%llum%02llus", s / 60, s % 60);
-	} else if (s < 86400) {
-		snprintf(text, room, "%lluh%02llum", s / 3600, s / 60 % 60);
-	} else {
-		snprintf(text, room, "%llud%02lluh", s / 86400, s / 3600 % 24);
-	}
+	return ms < 10000  ? term_words("%.2f s", (double)ms / 1000.0)
+	       : s < 100   ? term_words("%llu s", s)
+	       : s < 6000  ? term_words("%llum%02llus", s / 60, s % 60)
+	       : s < 86400 ? term_words("%lluh%02llum", s / 3600, s / 60 % 60)
+			   : term_words("%llud%02lluh", s / 86400, s / 3600 % 24);
 }
 
 void term_bar(struct buf *out, float fraction, int width)

@@ -18,10 +18,14 @@ bool term_has_color(void);
 /* The escape sequence, or "" where there is no colour. */
 const char *term_color(enum term_color color);
 
-/* "5.1 GiB", "680 MiB", "-" for 0. */
-void term_bytes(uint64_t bytes, char *text, size_t room);
-/* "3h12m", "45 s", "0.11 s". */
-void term_duration(uint64_t ms, char *text, size_t room);
+/* A few words as a value: term_bytes(n).text lives until the end of the statement it stands in. */
+struct words {
+	char text[128];
+};
+
+struct words term_words(const char *format, ...) __attribute__((format(printf, 1, 2)));
+struct words term_bytes(uint64_t bytes); /* "5.1 GiB", "680 MiB", "-" for 0 */
+struct words term_duration(uint64_t ms); /* "3h12m", "45 s", "0.11 s" */
 /* A bar of `width` cells; fraction < 0 draws dots. */
 void term_bar(struct buf *out, float fraction, int width);
 

@@ -1,22 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli/view.h"
 
-#include <stdio.h>
-#include <string.h>
-#include <time.h>
-
 #include "base/mem.h"
 #include "cli/term.h"
+#include "io/loop.h"
 
 #define BAR_CELLS 22
-
-static int64_t unix_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 static enum term_color color_of(const struct server *s)
 {
@@ -40,61 +29,71 @@ static enum term_color color_of(const struct server *s)
 	return TERM_PLAIN;
 }
 
-void view_device(const struct server *s, char *text, size_t room)
+/* "gpu  Apple M4 Pro", "cpu  (wanted gpu)", "-" */
+static struct words device(const struct server *s)
 {
 	const struct receipt *r = &s->receipt;
-	const char *wanted = r->wanted ? "" : r->verdict == RECEIPT_CPU ? "  (wanted gpu)" : "";
 
 	if (s->phase != SERVER_READY && s->phase != SERVER_DRAINING) {
-		snprintf(text, room, "-");
-	} else if (r->verdict == RECEIPT_PARTIAL) {
-		snprintf(text, room, "partial %d/%d  %s", r->layers_offloaded, r->layers_total,
-			 r->device_name);
-	} else if (r->verdict == RECEIPT_GPU) {
-		snprintf(text, room, "gpu  %s", r->device_name);
-	} else {
-		snprintf(text, room, "%s%s", receipt_verdict_name(r->verdict), wanted);
+		return term_words("-");
 	}
+	switch (r->verdict) {
+	case RECEIPT_PARTIAL:
+		return term_words("partial %d/%d  %s", r->layers_offloaded, r->layers_total,
+				  r->device_name);
+	case RECEIPT_GPU:
+		return term_words("gpu  %s", r->device_name);
+	case RECEIPT_CPU:
+		return term_words(r->wanted ? "cpu" : "cpu  (wanted gpu)");
+	case RECEIPT_UNKNOWN:
+		break;
+	}
+	return term_words("%s", receipt_verdict_name(r->verdict));
 }
 
 /* "loading 62 %, about 4 s", "backoff, again in 3 s" */
-static void state_text(const struct server *s, char *text, size_t room)
+static struct words state(const struct server *s)
 {
 	const char *name = server_phase_name(s->phase);
 
 	if (s->phase == SERVER_LOADING && s->progress >= 0 && s->eta_ms >= 0) {
-		snprintf(text, room, "%s %.0f %%, about %d s", name, (double)s->progress * 100,
-			 (s->eta_ms + 999) / 1000);
-	} else if (s->phase == SERVER_LOADING && s->progress >= 0) {
-		snprintf(text, room, "%s %.0f %%", name, (double)s->progress * 100);
-	} else if (s->phase == SERVER_BACKOFF) {
-		snprintf(text, room, "%s, again in %d s", name, (s->retry_ms + 999) / 1000);
-	} else {
-		snprintf(text, room, "%s", name);
+		return term_words("%s %.0f %%, about %d s", name, (double)s->progress * 100,
+				  (s->eta_ms + 999) / 1000);
 	}
+	if (s->phase == SERVER_LOADING && s->progress >= 0) {
+		return term_words("%s %.0f %%", name, (double)s->progress * 100);
+	}
+	if (s->phase == SERVER_BACKOFF) {
+		return term_words("%s, again in %d s", name, (s->retry_ms + 999) / 1000);
+	}
+	return term_words("%s", name);
+}
+
+static struct words context(const struct server *s)
+{
+	bool is_known = s->receipt.context_tokens > 0 && server_phase_is_running(s->phase);
+
+	return is_known ? term_words("%ux%u", s->receipt.slots, s->receipt.context_tokens)
+			: term_words("-");
+}
+
+static struct words up(const struct server *s)
+{
+	int64_t ms = s->phase == SERVER_READY && s->ready_unix_ms > 0
+			     ? loop_unix_ms() - s->ready_unix_ms
+			     : -1;
+
+	return ms >= 0 ? term_duration((uint64_t)ms) : term_words("-");
 }
 
 static void add_row(struct table *t, const struct server *s)
 {
 	uint64_t memory = s->memory_bytes > 0 ? s->memory_bytes : s->estimate_bytes;
-	int64_t up_ms = s->phase == SERVER_READY && s->ready_unix_ms > 0
-				? unix_ms() - s->ready_unix_ms
-				: -1;
-	char state[64], device[128], amount[32], context[32] = "-", up[32] = "-";
 
-	state_text(s, state, sizeof(state));
-	view_device(s, device, sizeof(device));
-	term_bytes(memory, amount, sizeof(amount));
-	if (s->receipt.context_tokens > 0 && server_phase_is_running(s->phase)) {
-		snprintf(context, sizeof(context), "%ux%u", s->receipt.slots,
-			 s->receipt.context_tokens);
-	}
-	if (up_ms >= 0) {
-		term_duration((uint64_t)up_ms, up, sizeof(up));
-	}
-	table_row(t, color_of(s), "%s\t%s\t%s\t%u\t%s\t%s%s\t%s\t%s", s->id, state, device, s->port,
-		  context, s->memory_bytes == 0 && memory > 0 ? "about " : "", amount, up,
-		  s->enabled ? "" : "(not enabled)");
+	table_row(t, color_of(s), "%s\t%s\t%s\t%u\t%s\t%s%s\t%s\t%s", s->id, state(s).text,
+		  device(s).text, s->port, context(s).text,
+		  s->memory_bytes == 0 && memory > 0 ? "about " : "", term_bytes(memory).text,
+		  up(s).text, s->enabled ? "" : "(not enabled)");
 }
 
 static void notes(const struct server *s, struct buf *out)
@@ -146,33 +145,22 @@ void view_status_json(const struct host_info *host, const struct server *servers
 void view_progress_row(const struct server *s, int id_width, struct buf *out)
 {
 	float fraction = s->phase == SERVER_READY ? 1.0f : s->progress;
-	char state[64], device[128] = "";
 
-	state_text(s, state, sizeof(state));
 	buf_printf(out, "  %-*s  :%u  ", id_width, s->id, s->port);
 	term_bar(out, server_phase_is_running(s->phase) ? fraction : 0.0f, BAR_CELLS);
-	buf_printf(out, "  %s%s%s", term_color(color_of(s)), state, term_color(TERM_PLAIN));
+	buf_printf(out, "  %s%s%s", term_color(color_of(s)), state(s).text, term_color(TERM_PLAIN));
 	if (s->phase == SERVER_READY) {
-		char took[32];
-
-		view_device(s, device, sizeof(device));
-		term_duration(s->load_ms, took, sizeof(took));
-		buf_printf(out, "   %s   %s", took, device);
+		buf_printf(out, "   %s   %s", term_duration(s->load_ms).text, device(s).text);
 	}
 	buf_add_char(out, '\n');
 }
 
 void view_change(const struct server *s, struct buf *out)
 {
-	char text[128];
-
-	state_text(s, text, sizeof(text));
-	buf_printf(out, "%s: %s", s->id, text);
+	buf_printf(out, "%s: %s", s->id, state(s).text);
 	if (s->phase == SERVER_READY) {
-		term_duration(s->load_ms, text, sizeof(text));
-		buf_printf(out, " after %s on :%u", text, s->port);
-		view_device(s, text, sizeof(text));
-		buf_printf(out, ", %s", text);
+		buf_printf(out, " after %s on :%u, %s", term_duration(s->load_ms).text, s->port,
+			   device(s).text);
 	} else if (s->error[0] != '\0') {
 		buf_printf(out, ": %s", s->error);
 		buf_printf(out, s->next_step[0] != '\0' ? "  -> %s" : "%s", s->next_step);
@@ -183,21 +171,17 @@ void view_change(const struct server *s, struct buf *out)
 void view_server(const struct server *s, struct buf *out)
 {
 	const struct receipt *r = &s->receipt;
-	char text[160], device[32];
 
 	buf_printf(out, "%s%s%s\n", term_color(TERM_BOLD), s->id, term_color(TERM_PLAIN));
-	state_text(s, text, sizeof(text));
-	buf_printf(out, "  state      %s, %s\n", text, s->enabled ? "enabled" : "not enabled");
+	buf_printf(out, "  state      %s, %s\n", state(s).text,
+		   s->enabled ? "enabled" : "not enabled");
 	buf_printf(out, "  port       %u on %s\n", s->port, s->host);
-	term_bytes(s->estimate_bytes, text, sizeof(text));
-	buf_printf(out, "  estimate   %s\n", text);
+	buf_printf(out, "  estimate   %s\n", term_bytes(s->estimate_bytes).text);
 	if (server_phase_is_running(s->phase)) {
-		term_bytes(s->memory_bytes, text, sizeof(text));
-		term_bytes(r->device_bytes, device, sizeof(device));
-		buf_printf(out, "  memory     %s, on devices %s\n  engine     pid %d, %s\n", text,
-			   device, s->pid, r->engine);
-		view_device(s, text, sizeof(text));
-		buf_printf(out, "  device     %s\n", text);
+		buf_printf(out, "  memory     %s, on devices %s\n",
+			   term_bytes(s->memory_bytes).text, term_bytes(r->device_bytes).text);
+		buf_printf(out, "  engine     pid %d, %s\n", s->pid, r->engine);
+		buf_printf(out, "  device     %s\n", device(s).text);
 		buf_printf(out, "  context    %u tokens in each of %u slots\n", r->context_tokens,
 			   r->slots);
 	}

@@ -20,7 +20,5 @@ void view_progress_row(const struct server *s, int id_width, struct buf *out);
 void view_change(const struct server *s, struct buf *out);
 /* All there is to know about one server. */
 void view_server(const struct server *s, struct buf *out);
-/* "gpu  Apple M4 Pro", "cpu  (wanted gpu)", "-" */
-void view_device(const struct server *s, char *text, size_t room);
 
 #endif

@@ -41,16 +41,13 @@ static void sizes_and_spans_are_short(void **state)
 		      { 100000, "1m40s" },
 		      { 11520000, "3h12m" },
 		      { 183600000, "2d03h" } };
-	char text[32];
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
-		term_bytes(sizes[i].bytes, text, sizeof(text));
-		assert_string_equal(text, sizes[i].text);
+		assert_string_equal(term_bytes(sizes[i].bytes).text, sizes[i].text);
 	}
 	for (size_t i = 0; i < ARRAY_LEN(spans); i++) {
-		term_duration(spans[i].ms, text, sizeof(text));
-		assert_string_equal(text, spans[i].text);
+		assert_string_equal(term_duration(spans[i].ms).text, spans[i].text);
 	}
 }
 
