@@ -24,11 +24,10 @@ struct chat {
 	struct client *client;
 	struct wire_result engine;	/* where the model is, and its key */
 	struct buf messages;		/* JSON objects, comma-separated: the conversation so far */
-	struct buf answer;		/* of the model, as text */
+	struct buf answer;		/* of the model, as text; or the engine's error */
 	struct client_request *request; /* NULL between answers */
 	struct sse_parser events;
-	struct buf plain; /* body of an answer that is not a stream: an error */
-	int status;	  /* of the HTTP answer */
+	int status; /* of the HTTP answer */
 	int64_t tokens;
 	double tokens_per_second;
 	uint64_t asked_us, first_us;
@@ -101,7 +100,7 @@ static void on_piece(void *user, const struct client_piece *piece)
 	if (c->status == 200) {
 		sse_parse(&c->events, piece->body);
 	} else {
-		buf_add_span(&c->plain, piece->body);
+		buf_add_span(&c->answer, piece->body);
 	}
 	if (piece->done) {
 		answer_over(c);
@@ -149,7 +148,6 @@ static int ask(struct chat *c, struct err *err)
 	};
 
 	buf_clear(&c->answer);
-	buf_clear(&c->plain);
 	c->err = (struct err){ 0 };
 	c->tokens = 0;
 	c->first_us = 0;
@@ -162,7 +160,7 @@ static int ask(struct chat *c, struct err *err)
 		status = err_set(err, c->err.code, "%s", c->err.text);
 	} else if (c->status != 200) {
 		status = err_set(err, ERR_ENGINE_FAILED, "the engine answered %d: %.400s",
-				 c->status, buf_text(&c->plain));
+				 c->status, buf_text(&c->answer));
 	}
 out:
 	buf_finish(&body);
@@ -284,7 +282,6 @@ int command_chat(struct cli *cli, struct args *args, struct err *err)
 	}
 	buf_init(&c.messages, CHAT_BODY_MAX_BYTES);
 	buf_init(&c.answer, CHAT_BODY_MAX_BYTES);
-	buf_init(&c.plain, CHAT_LINE_MAX_BYTES);
 	sse_parser_init(&c.events, CHAT_EVENT_MAX_BYTES, on_event, &c);
 	c.client = client_create(c.visit.loop);
 	status = reach_engine(&c, args->count > 0 ? args->items[0] : NULL, err);
@@ -297,7 +294,6 @@ int command_chat(struct cli *cli, struct args *args, struct err *err)
 	}
 	client_close(c.client);
 	sse_parser_finish(&c.events);
-	buf_finish(&c.plain);
 	buf_finish(&c.answer);
 	buf_finish(&c.messages);
 	visit_close(&c.visit);

@@ -24,20 +24,6 @@ static void leave(struct daemon *d)
 	daemon_left(d);
 }
 
-static int run_frontend(const struct args *args, const struct frontend_options *options,
-			struct err *err)
-{
-	struct frontend_run run = { 0 };
-
-	daemon_init(&run.daemon, args, leave);
-	run.frontend = frontend_start(run.daemon.loop, options, err);
-	if (run.frontend != NULL) {
-		log_info("the page is at http://%s:%u", options->address,
-			 frontend_port(run.frontend));
-	}
-	return daemon_run(&run.daemon, run.frontend != NULL ? 0 : err->code);
-}
-
 /* Where the backend is: backend_url, else this machine. */
 static int find_backend(const struct config *c, char **ret_host, uint16_t *ret_port,
 			struct err *err)
@@ -72,6 +58,7 @@ int command_frontend(struct cli *cli, struct args *args, struct err *err)
 		.body_max_bytes = (uint64_t)c->body_max_mib << 20,
 		.conns_max = (int)c->conns_max,
 	};
+	struct frontend_run run = { .frontend = NULL };
 	char *backend_host = NULL;
 	int status = find_backend(c, &backend_host, &options.backend_port, err);
 
@@ -80,7 +67,12 @@ int command_frontend(struct cli *cli, struct args *args, struct err *err)
 		status = secret_file_load(p->token, token, err);
 	}
 	if (status == 0) {
-		status = run_frontend(args, &options, err);
+		daemon_init(&run.daemon, args, leave);
+		run.frontend = frontend_start(run.daemon.loop, &options, err);
+		if (run.frontend != NULL) {
+			log_info("the page is at http://%s:%u", options.address, options.port);
+		}
+		status = daemon_run(&run.daemon, run.frontend != NULL ? 0 : err->code);
 	}
 	free(backend_host);
 	return status;

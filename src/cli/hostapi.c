@@ -41,19 +41,6 @@ static void leave(struct daemon *d)
 	hostapi_leave(run->hostapi, on_end, run);
 }
 
-static int run_hostapi(const struct args *args, const struct hostapi_options *options,
-		       struct err *err)
-{
-	struct hostapi_run run = { 0 };
-
-	daemon_init(&run.daemon, args, leave);
-	run.hostapi = hostapi_start(run.daemon.loop, options, err);
-	if (run.hostapi != NULL) {
-		log_info("listening on %s:%u", options->address, hostapi_port(run.hostapi));
-	}
-	return daemon_run(&run.daemon, run.hostapi != NULL ? 0 : err->code);
-}
-
 /*
  * The same for every life of this Host API, so that it finds its servers again; it lives where the
  * secret does, which is its own.
@@ -88,5 +75,12 @@ int command_hostapi(struct cli *cli, struct args *args, struct err *err)
 			 .controller = controller,
 			 .who = "host-api" },
 	};
-	return run_hostapi(args, &options, err);
+	struct hostapi_run run = { .is_leaving = false };
+
+	daemon_init(&run.daemon, args, leave);
+	run.hostapi = hostapi_start(run.daemon.loop, &options, err);
+	if (run.hostapi != NULL) {
+		log_info("listening on %s:%u", options.address, options.port);
+	}
+	return daemon_run(&run.daemon, run.hostapi != NULL ? 0 : err->code);
 }

@@ -186,12 +186,12 @@ static char *choose(const struct pulling *g, bool is_sure)
 	const struct pull *p = &g->pull;
 	const char *best = p->best >= 0 ? p->choices[p->best].name : NULL;
 	char *source = mem_printf("%s:%s", p->source, best != NULL ? best : "NAME");
-	char *question = mem_printf("Download %s now?", best != NULL ? best : "");
 
 	if (!g->cli->json && !g->cli->quiet) {
 		print_choices(p, &g->cli->out);
 	}
-	if (best == NULL || !(is_sure || term_confirm(question, true))) {
+	if (best == NULL ||
+	    !(is_sure || term_confirm(term_words("Download %s now?", best).text, true))) {
 		if (!g->cli->json) {
 			printf("%s\nronzal pull %s\n",
 			       best != NULL ? "To get the best that fits:"
@@ -201,7 +201,6 @@ static char *choose(const struct pulling *g, bool is_sure)
 		free(source);
 		source = NULL;
 	}
-	free(question);
 	return source;
 }
 

@@ -108,11 +108,6 @@ struct frontend *frontend_start(struct loop *loop, const struct frontend_options
 	return f;
 }
 
-uint16_t frontend_port(const struct frontend *f)
-{
-	return http_server_port(f->server);
-}
-
 void frontend_close(struct frontend *f)
 {
 	if (f == NULL) {

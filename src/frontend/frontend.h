@@ -28,7 +28,6 @@ struct frontend;
 
 struct frontend *frontend_start(struct loop *loop, const struct frontend_options *options,
 				struct err *err);
-uint16_t frontend_port(const struct frontend *f);
 void frontend_close(struct frontend *f); /* NULL is fine */
 
 #endif
