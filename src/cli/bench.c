@@ -160,48 +160,52 @@ static int check_memory(struct bench *b, struct err *err)
 
 /* Results */
 
-static double median(const struct bench_series *s, double *ret_spread)
+static int by_value(const void *a, const void *b)
 {
-	double sorted[BENCH_RUNS_MAX] = { 0 };
+	const double *x = a, *y = b;
+
+	return (*x > *y) - (*x < *y);
+}
+
+/* Of a series: NAN where nothing was measured; the spread is a part of it. */
+struct median {
+	double value, spread;
+};
+
+static struct median median(const struct bench_series *s)
+{
+	double sorted[BENCH_RUNS_MAX];
 	int n = s->count;
 
-	for (int i = 0; i < n; i++) {
-		int at = i;
-
-		for (; at > 0 && sorted[at - 1] > s->values[i]; at--) {
-			sorted[at] = sorted[at - 1];
-		}
-		sorted[at] = s->values[i];
-	}
 	if (n == 0) {
-		*ret_spread = 0;
-		return (double)NAN;
+		return (struct median){ .value = (double)NAN };
 	}
-	double middle = (sorted[(n - 1) / 2] + sorted[n / 2]) / 2;
+	memcpy(sorted, s->values, sizeof(sorted));
+	qsort(sorted, (size_t)n, sizeof(*sorted), by_value);
+	double value = (sorted[(n - 1) / 2] + sorted[n / 2]) / 2;
 
-	*ret_spread = middle > 0 ? (sorted[n - 1] - sorted[0]) / 2 / middle : 0;
-	return middle;
+	return (struct median){ value, value > 0 ? (sorted[n - 1] - sorted[0]) / 2 / value : 0 };
 }
 
 static void add_cell(struct table *t, const struct bench_mode *mode, size_t at)
 {
 	bool is_time = bench_measures[at].kind == BENCH_STARTUP;
-	double spread, value = median(&mode->series[at], &spread);
+	struct median m = median(&mode->series[at]);
 
-	if (isnan(value)) {
+	if (isnan(m.value)) {
 		table_cell(t, "-");
 	} else {
-		table_cell(t, "%.*f %s +-%.0f%%", is_time ? 2 : 1, is_time ? value / 1000 : value,
-			   is_time ? "s" : "tok/s", spread * 100);
+		table_cell(t, "%.*f %s +-%.0f%%", is_time ? 2 : 1,
+			   is_time ? m.value / 1000 : m.value, is_time ? "s" : "tok/s",
+			   m.spread * 100);
 	}
 }
 
 /* How much faster than the first mode; NAN: not known. */
 static double factor(const struct bench *b, const struct bench_mode *mode)
 {
-	double spread, base = median(&b->modes[0].series[INFERENCE_AT], &spread);
-
-	return median(&mode->series[INFERENCE_AT], &spread) / base;
+	return median(&mode->series[INFERENCE_AT]).value /
+	       median(&b->modes[0].series[INFERENCE_AT]).value;
 }
 
 /* The seed's table, then all that was measured. */
@@ -244,7 +248,6 @@ static void write_mode(const struct bench *b, const struct bench_mode *mode, str
 		[BENCH_PROMPT] = { "prompt", "tokens", "tokens_per_second" },
 		[BENCH_GENERATION] = { "generation", "streams", "tokens_per_second" },
 	};
-	double spread;
 
 	jsonw_object(w);
 	jsonw_member_text(w, "mode", mode->name);
@@ -253,9 +256,9 @@ static void write_mode(const struct bench *b, const struct bench_mode *mode, str
 		jsonw_array(w);
 		for (; k < BENCH_MEASURES && bench_measures[k].kind == (enum bench_kind)i; k++) {
 			const struct bench_measure *m = &bench_measures[k];
-			double value = median(&mode->series[k], &spread);
+			struct median of_runs = median(&mode->series[k]);
 
-			if (isnan(value)) {
+			if (isnan(of_runs.value)) {
 				continue;
 			}
 			jsonw_object(w);
@@ -265,8 +268,8 @@ static void write_mode(const struct bench *b, const struct bench_mode *mode, str
 			} else {
 				jsonw_member_i64(w, kinds[i].what, m->n);
 			}
-			jsonw_member_double(w, kinds[i].value, value, 2);
-			jsonw_member_double(w, "spread", spread, 3);
+			jsonw_member_double(w, kinds[i].value, of_runs.value, 2);
+			jsonw_member_double(w, "spread", of_runs.spread, 3);
 			jsonw_end(w);
 		}
 		jsonw_end(w);
@@ -356,13 +359,14 @@ static int choose_model(struct bench *b, const struct registry *r, const struct 
 {
 	struct preflight found;
 
-	b->model = args->count > 0 ? registry_find(r, span_of(args->items[0]))
-		   : r->count > 0  ? &r->models[0]
-				   : NULL;
-	if (b->model == NULL) {
-		return err_set(err, ERR_NOT_FOUND, "there is no model '%s'. See: ronzal models",
-			       args->count > 0 ? args->items[0] : "");
+	const char *first = r->count > 0 ? r->models[0].id : "";
+	struct model *model = NULL;
+	int status = models_find(r, args->count > 0 ? args->items[0] : first, &model, err);
+
+	if (status != 0) {
+		return status;
 	}
+	b->model = model;
 	if (models_check_files(b->cli, b->model, &found) != 0) {
 		err_set(err, found.err.code, "%s", found.err.text);
 	}

@@ -158,7 +158,6 @@ static void engine_stop(struct bench_engine *e)
 {
 	char name[32];
 	const char *const kill_container[] = { "docker", "kill", name, NULL };
-	struct err ignored;
 	struct buf text;
 
 	if (e->child == NULL) {
@@ -175,7 +174,7 @@ static void engine_stop(struct bench_engine *e)
 		container_name(e, name);
 		errand_run(&(struct errand_options){ .argv = kill_container,
 						     .limit_ms = DOCKER_MS },
-			   &text, &ignored);
+			   &text, NULL);
 		buf_finish(&text);
 	}
 	child_kill(e->child, SIGKILL);
@@ -286,20 +285,6 @@ static void add(struct bench_series *s, double value)
 	s->values[s->count++] = value;
 }
 
-static void measure_startup(struct bench_engine *e, int how, struct bench_series *s)
-{
-	engine_stop(e);
-	if (how == BENCH_COLD && memory_forget_file(e->bench->model_path) != 0) {
-		return;
-	}
-	uint64_t start_us = loop_now_us();
-
-	if (engine_start(e) == 0 && await_ready(e) == 0 &&
-	    complete(e, SHORT_PROMPT_TOKENS, 1, 1) == 0) {
-		add(s, (double)(loop_now_us() - start_us) / 1000);
-	}
-}
-
 static void measure_prompt(struct bench_engine *e, int tokens, struct bench_series *s)
 {
 	const struct settings *settings = &e->mode->settings;
@@ -343,6 +328,29 @@ static void warm_up(struct bench_engine *e)
 	}
 }
 
+static void measure_startup(struct bench_engine *e, int how, struct bench_series *s)
+{
+	engine_stop(e);
+	if (how == BENCH_COLD && memory_forget_file(e->bench->model_path) != 0) {
+		return;
+	}
+	uint64_t start_us = loop_now_us();
+
+	if (engine_start(e) == 0 && await_ready(e) == 0 &&
+	    complete(e, SHORT_PROMPT_TOKENS, 1, 1) == 0) {
+		add(s, (double)(loop_now_us() - start_us) / 1000);
+		if (how == BENCH_WARM) {
+			warm_up(e);
+		}
+	}
+}
+
+static void (*const measures[])(struct bench_engine *, int, struct bench_series *) = {
+	[BENCH_STARTUP] = measure_startup,
+	[BENCH_PROMPT] = measure_prompt,
+	[BENCH_GENERATION] = measure_generation,
+};
+
 /* On a terminal every step, else every run. */
 static void tell(const struct bench_engine *e, int run, const char *step)
 {
@@ -360,25 +368,9 @@ static int run_mode(struct bench_engine *e, struct bench_mode *mode, int run)
 	e->mode = mode;
 	for (size_t i = 0; i < BENCH_MEASURES && e->err.code == 0; i++) {
 		const struct bench_measure *m = &bench_measures[i];
-		struct bench_series *s = &mode->series[i];
 
 		tell(e, run, m->name);
-		switch (m->kind) {
-		case BENCH_STARTUP:
-			measure_startup(e, m->n, s);
-			if (m->n == BENCH_WARM && e->err.code == 0) {
-				warm_up(e);
-			}
-			break;
-		case BENCH_PROMPT:
-			measure_prompt(e, m->n, s);
-			break;
-		case BENCH_GENERATION:
-			measure_generation(e, m->n, s);
-			break;
-		case BENCH_KIND_COUNT:
-			break;
-		}
+		measures[m->kind](e, m->n, &mode->series[i]);
 	}
 	engine_stop(e);
 	return e->err.code;
