@@ -72,6 +72,9 @@ bool cli_is_below(const char *path, const char *const *folders);
 #define ARGS_MAX 256
 #define COMMAND_FLAGS_MAX 4
 
+/* 0 or an error code; its row in ERR_TABLE is the exit code. A text in err is printed. */
+typedef int command_fn(struct cli *cli, struct args *args, struct err *err);
+
 struct command {
 	const char *name;
 	const char *words;   /* "[MODEL...]"; may be NULL */
@@ -80,8 +83,7 @@ struct command {
 	/* "--yes"; "--tail=" takes a value; "-y" is short for the one before it */
 	const char *flags[COMMAND_FLAGS_MAX];
 	int min, max; /* words */
-	/* 0 or an error code; its row in ERR_TABLE is the exit code. A text in err is printed. */
-	int (*run)(struct cli *cli, struct args *args, struct err *err);
+	command_fn *run;
 	bool is_daemon; /* writes a log rather than to a person */
 };
 
@@ -100,26 +102,10 @@ int args_read(struct args *a, struct cli *cli, const char *const *argv, struct e
 const char *args_flag(const struct args *a, const char *flag);
 
 /* All commands, one file per group. */
-int command_agent(struct cli *cli, struct args *args, struct err *err);
-int command_up(struct cli *cli, struct args *args, struct err *err);
-int command_start(struct cli *cli, struct args *args, struct err *err);
-int command_stop(struct cli *cli, struct args *args, struct err *err);
-int command_restart(struct cli *cli, struct args *args, struct err *err);
-int command_status(struct cli *cli, struct args *args, struct err *err);
-int command_logs(struct cli *cli, struct args *args, struct err *err);
-int command_pull(struct cli *cli, struct args *args, struct err *err);
-int command_models(struct cli *cli, struct args *args, struct err *err);
-int command_show(struct cli *cli, struct args *args, struct err *err);
-int command_set(struct cli *cli, struct args *args, struct err *err);
-int command_chat(struct cli *cli, struct args *args, struct err *err);
-int command_backend(struct cli *cli, struct args *args, struct err *err);
-int command_keys(struct cli *cli, struct args *args, struct err *err);
-int command_frontend(struct cli *cli, struct args *args, struct err *err);
-int command_hostapi(struct cli *cli, struct args *args, struct err *err);
-int command_health(struct cli *cli, struct args *args, struct err *err);
-int command_doctor(struct cli *cli, struct args *args, struct err *err);
-int command_bench(struct cli *cli, struct args *args, struct err *err);
-int command_service(struct cli *cli, struct args *args, struct err *err);
+command_fn command_agent, command_backend, command_bench, command_chat, command_doctor,
+	command_frontend, command_health, command_hostapi, command_keys, command_logs,
+	command_models, command_pull, command_restart, command_service, command_set, command_show,
+	command_start, command_status, command_stop, command_up;
 
 /*
  * The agent as a process (service.c): the one that answers at its socket, or pid 0; a new one that

@@ -14,7 +14,8 @@
 #include "cli/term.h"
 #include "io/errand.h"
 
-#define SAID_MAX_BYTES 2048 /* of a sentence and its fix, before they are cut */
+#define FINDINGS_MAX_BYTES (1u << 19)
+#define SAID_MAX_BYTES 2048 /* of a sentence and its fix */
 #define SETUP_MAX_BYTES 65536
 #define SETUP_MS 120000
 #define SETUP_NAME_AT 6 /* columns of the script's lines: "ok    key        text" */
@@ -22,29 +23,45 @@
 
 static const char *const level_names[] = { "ok", "warn", "fail" };
 
-static struct finding *add_finding(struct doctor *d, enum level level)
+static void add_line(struct doctor *d, enum level level, struct span why, struct span fix)
 {
-	ENSURE(d->count < DOCTOR_FINDINGS_MAX);
-	struct finding *f = &d->findings[d->count];
+	static const enum term_color colors[] = { TERM_GREEN, TERM_YELLOW, TERM_RED };
 
-	*f = (struct finding){ .level = level };
-	span_copy(span_of(d->name), f->name, sizeof(f->name));
+	buf_printf(&d->findings, "%s%-5s%s %-13s %.*s\n", term_color(colors[level]),
+		   level == LEVEL_FAIL ? "FAIL" : level_names[level], term_color(TERM_PLAIN),
+		   d->name, SPAN_ARG(why));
+	if (fix.len > 0) {
+		buf_printf(&d->findings, "                    fix: %.*s\n", SPAN_ARG(fix));
+	}
+}
+
+static void add_object(struct doctor *d, enum level level, struct span why, struct span fix)
+{
+	struct json_writer *w = &d->json;
+
+	jsonw_object(w);
+	jsonw_member_text(w, "name", d->name);
+	jsonw_member_text(w, "level", level_names[level]);
+	jsonw_member_span(w, "why", why);
+	jsonw_member_span(w, "fix", fix);
+	jsonw_end(w);
+}
+
+static void add(struct doctor *d, enum level level, struct span why, struct span fix)
+{
 	d->counts[level]++;
-	d->count += d->count + 1 < DOCTOR_FINDINGS_MAX; /* the last place is written over */
-	return f;
+	(d->cli->json ? add_object : add_line)(d, level, why, fix);
 }
 
 __attribute__((format(printf, 3, 0))) static void say(struct doctor *d, enum level level,
 						      const char *format, va_list args)
 {
-	struct finding *f = add_finding(d, level);
 	char text[SAID_MAX_BYTES];
 
 	vsnprintf(text, sizeof(text), format, args);
-	struct span fix = span_of(text);
+	struct span fix = span_of(text), why = span_split(&fix, FIX[0]);
 
-	span_copy(span_split(&fix, FIX[0]), f->why, sizeof(f->why));
-	span_copy(fix, f->fix, sizeof(f->fix));
+	add(d, level, why, fix);
 }
 
 void doctor_say(struct doctor *d, enum level level, const char *format, ...)
@@ -77,25 +94,25 @@ void doctor_well(struct doctor *d, const char *format, ...)
 /* What the script says of things that are well is one row; its failures are rows of their own. */
 static void read_setup(struct doctor *d, struct span text)
 {
-	char name[sizeof(d->findings->name)];
-	struct finding *last = NULL;
+	const char *check = d->name;
 
 	while (text.ptr != NULL) {
 		struct span line = span_split(&text, '\n');
-		size_t fix = span_find(line, "fix: ");
+		struct span next = text, fix = span_split(&next, '\n');
+		char name[SETUP_TEXT_AT];
 
 		if (span_has_prefix(line, "FAIL ") && line.len > SETUP_TEXT_AT) {
 			struct span what = { line.ptr + SETUP_NAME_AT,
 					     SETUP_TEXT_AT - SETUP_NAME_AT };
 
-			last = add_finding(d, LEVEL_FAIL);
-			span_copy(span_trim(what), name, sizeof(name));
-			snprintf(last->name, sizeof(last->name), "ssh %.27s", name);
-			span_copy(span_from(line, SETUP_TEXT_AT), last->why, sizeof(last->why));
-		} else if (last != NULL && fix < line.len) {
-			span_copy(span_from(line, fix + 5), last->fix, sizeof(last->fix));
+			what = span_trim(what);
+			snprintf(name, sizeof(name), "ssh %.*s", SPAN_ARG(what));
+			d->name = name;
+			add(d, LEVEL_FAIL, span_from(line, SETUP_TEXT_AT),
+			    span_from(fix, span_find(fix, "fix: ") + 5));
 		}
 	}
+	d->name = check;
 	doctor_well(d, "as set up: key, its line, host key, both commands");
 }
 
@@ -140,18 +157,7 @@ static void learn(struct doctor *d)
 
 static void print_text(const struct doctor *d, struct buf *out)
 {
-	static const enum term_color colors[] = { TERM_GREEN, TERM_YELLOW, TERM_RED };
-
-	for (size_t i = 0; i < d->count; i++) {
-		const struct finding *f = &d->findings[i];
-
-		buf_printf(out, "%s%-5s%s %-13s %s\n", term_color(colors[f->level]),
-			   f->level == LEVEL_FAIL ? "FAIL" : level_names[f->level],
-			   term_color(TERM_PLAIN), f->name, f->why);
-		if (f->fix[0] != '\0') {
-			buf_printf(out, "                    fix: %s\n", f->fix);
-		}
-	}
+	buf_add_span(out, buf_span(&d->findings));
 	buf_printf(out, "%zu failed, %zu warning%s, %zu ok\n", d->counts[LEVEL_FAIL],
 		   d->counts[LEVEL_WARN], d->counts[LEVEL_WARN] == 1 ? "" : "s",
 		   d->counts[LEVEL_OK]);
@@ -167,17 +173,7 @@ static void print_json(const struct doctor *d, struct buf *out)
 		jsonw_member_u64(&w, level_names[i], d->counts[i]);
 	}
 	jsonw_key(&w, "findings");
-	jsonw_array(&w);
-	for (size_t i = 0; i < d->count; i++) {
-		const struct finding *f = &d->findings[i];
-
-		jsonw_object(&w);
-		jsonw_member_text(&w, "name", f->name);
-		jsonw_member_text(&w, "level", level_names[f->level]);
-		jsonw_member_text(&w, "why", f->why);
-		jsonw_member_text(&w, "fix", f->fix);
-		jsonw_end(&w);
-	}
+	jsonw_raw(&w, buf_span(&d->findings));
 	jsonw_end_all(&w);
 }
 
@@ -187,7 +183,11 @@ int command_doctor(struct cli *cli, struct args *args, struct err *err)
 
 	(void)args;
 	(void)err;
-	d.findings = mem_alloc(DOCTOR_FINDINGS_MAX * sizeof(*d.findings));
+	buf_init(&d.findings, FINDINGS_MAX_BYTES);
+	jsonw_init(&d.json, &d.findings);
+	if (cli->json) {
+		jsonw_array(&d.json);
+	}
 	learn(&d);
 	for (size_t i = 0; i < doctor_check_count; i++) {
 		const struct check *check = &doctor_checks[i];
@@ -198,9 +198,10 @@ int command_doctor(struct cli *cli, struct args *args, struct err *err)
 			check->look(&d);
 		}
 	}
+	jsonw_end_all(&d.json);
 	(cli->json ? print_json : print_text)(&d, &cli->out);
 	visit_close(&d.visit);
 	registry_finish(&d.registry);
-	free(d.findings);
+	buf_finish(&d.findings);
 	return d.counts[LEVEL_FAIL] > 0 ? ERR_UNHEALTHY : 0;
 }

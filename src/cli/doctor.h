@@ -12,27 +12,19 @@
 #include "engine/probe.h"
 #include "model/registry.h"
 
-#define DOCTOR_FINDINGS_MAX 256
-
 /* Where a doctor looks from: the machine that has the agent, or one of our containers. */
 enum place { AT_HOST = 1, AT_BACKEND = 2, AT_HOSTAPI = 4, AT_PAGE = 8, ANYWHERE = 15 };
 
 enum level { LEVEL_OK, LEVEL_WARN, LEVEL_FAIL, LEVEL_COUNT };
 
-struct finding {
-	char name[32];
-	enum level level;
-	char why[512];
-	char fix[256]; /* "": nothing to do */
-};
-
 struct doctor {
 	const struct cli *cli;
 	enum place place;
-	const char *name; /* of the check that runs */
-	struct finding *findings;
-	size_t count, counts[LEVEL_COUNT];
-	size_t troubles; /* warnings and failures before the check that runs */
+	const char *name;	    /* of the check that runs */
+	struct buf findings;	    /* as they are printed: lines, or with --json an array */
+	struct json_writer json;    /* of them */
+	size_t counts[LEVEL_COUNT]; /* of findings */
+	size_t troubles;	    /* warnings and failures before the check that runs */
 	/* facts */
 	struct visit visit;
 	struct err agent_err; /* code 0: the visit is open */

@@ -18,8 +18,7 @@
 
 extern char **environ;
 
-static int command_help(struct cli *cli, struct args *args, struct err *err);
-static int command_version(struct cli *cli, struct args *args, struct err *err);
+static command_fn command_help, command_version;
 
 static const struct command commands[] = {
 	{ .name = "up",

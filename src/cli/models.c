@@ -232,7 +232,7 @@ int command_models(struct cli *cli, struct args *args, struct err *err)
 	static const char which_model[] = "model? See them: ronzal models";
 	static const struct {
 		const char *name;
-		int (*run)(struct cli *cli, struct args *args, struct err *err);
+		command_fn *run;
 		const char *which; /* what it wants to know; NULL: nothing */
 	} verbs[] = {
 		{ "", list_models, NULL },
