@@ -41,28 +41,21 @@ static void leave(struct daemon *d)
 	hostapi_leave(run->hostapi, on_end, run);
 }
 
-/*
- * The same for every life of this Host API, so that it finds its servers again; it lives where the
- * secret does, which is its own.
- */
-static void name_controller(const char *secret, char name[CONTROLLER_MAX_BYTES])
-{
-	char hex[DIGEST_HEX_BYTES];
-
-	digest_hex_of(span_of(secret), hex);
-	snprintf(name, CONTROLLER_MAX_BYTES, "host-api-%.16s", hex);
-}
-
 int command_hostapi(struct cli *cli, struct args *args, struct err *err)
 {
 	const struct config *c = &cli->config;
-	char secret[SECRET_TEXT_BYTES], controller[CONTROLLER_MAX_BYTES];
+	char secret[SECRET_TEXT_BYTES], hex[DIGEST_HEX_BYTES], controller[CONTROLLER_MAX_BYTES];
 	int status = secret_file_load(cli->places.secret, secret, err);
 
 	if (status != 0) {
 		return status;
 	}
-	name_controller(secret, controller);
+	/*
+	 * The same for every life of this Host API, so that it finds its servers again; it lives
+	 * where the secret does, which is its own.
+	 */
+	digest_hex_of(span_of(secret), hex);
+	snprintf(controller, sizeof(controller), "host-api-%.16s", hex);
 	struct hostapi_options options = {
 		.address = c->listen,
 		.port = (uint16_t)c->hostapi_port,

@@ -60,12 +60,8 @@ int models_add(struct cli *cli, const char *path, const char *mmproj_path, struc
 	}
 	if (status == 0) {
 		status = scan_add(&e.registry, file, mmproj_path, first_root(cli), id, err);
-		if (status != 0) {
-			registry_edit_abandon(&e);
-		} else {
-			port = registry_find(&e.registry, span_of(id))->port;
-			status = models_commit(&e, cli, err);
-		}
+		port = status == 0 ? registry_find(&e.registry, span_of(id))->port : 0;
+		status = models_end(&e, cli, status, err);
 	}
 	if (status == 0 && cli->json) {
 		printf("{\"model\":\"%s\",\"port\":%u}\n", id, port);
@@ -242,7 +238,7 @@ static int take_out(const struct cli *cli, const char *id, struct err *err)
 
 	if (status == 0) {
 		registry_remove(&e.registry, id);
-		status = models_commit(&e, cli, err);
+		status = models_end(&e, cli, 0, err);
 	}
 	return status;
 }

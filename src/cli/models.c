@@ -32,12 +32,16 @@ int models_check_files(const struct cli *cli, const struct model *m, struct pref
 	return preflight_check_files(&options, m, ret_found);
 }
 
-int models_commit(struct registry_edit *e, const struct cli *cli, struct err *err)
+int models_end(struct registry_edit *e, const struct cli *cli, int status, struct err *err)
 {
 	struct wire_request reload = { .verb = VERB_RELOAD };
 	struct visit s;
-	int status = registry_edit_commit(e, err);
 
+	if (status != 0) {
+		registry_edit_abandon(e);
+		return status;
+	}
+	status = registry_edit_commit(e, err);
 	if (status == 0 && visit_open(&s, cli, NULL) == 0) {
 		visit_ask(&s, &reload, NULL);
 		visit_close(&s);
@@ -162,11 +166,7 @@ static int enable_models(struct cli *cli, struct args *args, struct err *err)
 			m->enabled = enabled;
 		}
 	}
-	if (status != 0) {
-		registry_edit_abandon(&e);
-		return status;
-	}
-	return models_commit(&e, cli, err);
+	return models_end(&e, cli, status, err);
 }
 
 static void print_facts(const struct gguf *g, struct buf *out)
@@ -321,11 +321,11 @@ int command_set(struct cli *cli, struct args *args, struct err *err)
 		snprintf(id, sizeof(id), "%s", m->id);
 		print_settings(m, true, &cli->out);
 	}
-	if (status != 0 || args->count == 1) {
+	if (args->count == 1) {
 		registry_edit_abandon(&e);
 		return status;
 	}
-	status = models_commit(&e, cli, err);
+	status = models_end(&e, cli, status, err);
 	if (status == 0 && models_is_running(cli, id)) {
 		buf_printf(&cli->out,
 			   "%s runs with its former settings. To apply: ronzal restart %s\n", id,

@@ -13,8 +13,11 @@
 int models_load(struct registry *r, const struct cli *cli, struct err *err);
 int models_begin(struct registry_edit *e, const struct cli *cli, struct err *err);
 int models_check_files(const struct cli *cli, const struct model *m, struct preflight *ret_found);
-/* registry_edit_commit, then a running agent is told to read it. */
-int models_commit(struct registry_edit *e, const struct cli *cli, struct err *err);
+/*
+ * Ends an edit, whose status is returned: abandons it unless that is 0, else commits it and tells a
+ * running agent to read it.
+ */
+int models_end(struct registry_edit *e, const struct cli *cli, int status, struct err *err);
 /* Whether an agent is there and runs it. */
 bool models_is_running(const struct cli *cli, const char *id);
 /* By id or alias; ERR_NOT_FOUND with the nearest one. */

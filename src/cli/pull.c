@@ -14,7 +14,6 @@
 #include "cli/term.h"
 #include "cli/visit.h"
 #include "fetch/puller.h"
-#include "os/memory.h"
 
 #define BAR_CELLS 20
 
@@ -31,29 +30,22 @@ struct pulling {
 /* As the agent says, with its engines stopped; without an agent as this machine itself says. */
 static struct memory_machine look_at_machine(const struct cli *cli)
 {
-	struct host_info h = { 0 };
+	struct engine_abilities abilities = { .build = 0 };
+	char path[FS_PATH_MAX_BYTES];
 	uint64_t engines_bytes = 0;
 	struct visit s;
 
-	if (visit_open(&s, cli, NULL) == 0) {
-		h = s.host;
-		for (size_t i = 0; i < s.count; i++) {
-			engines_bytes += s.servers[i].memory_bytes;
-		}
-		visit_close(&s);
-	} else {
-		struct engine_abilities abilities = { .build = 0 };
-		char path[FS_PATH_MAX_BYTES];
-		struct memory memory = { 0 };
-
-		memory_read(&memory);
+	if (visit_open(&s, cli, NULL) != 0) {
 		scouting_ask(cli, path, &abilities, NULL);
-		h.memory_available_bytes = memory.available_bytes;
-		h.memory_budget_bytes = (uint64_t)cli->config.memory_budget_mib << 20;
-		h.device_count = abilities.device_count;
-		memcpy(h.devices, abilities.devices, sizeof(h.devices));
+		return scouting_machine(cli, &abilities);
 	}
-	return puller_machine(&h, engines_bytes);
+	for (size_t i = 0; i < s.count; i++) {
+		engines_bytes += s.servers[i].memory_bytes;
+	}
+	struct memory_machine machine = puller_machine(&s.host, engines_bytes);
+
+	visit_close(&s);
+	return machine;
 }
 
 /* Progress */

@@ -32,20 +32,10 @@ static void scan_roots(struct scan *s, const char *const *roots, bool talk)
 	}
 }
 
-static const char *fate_text(enum scan_fate fate)
-{
-	switch (fate) {
-	case SCAN_ADDED:
-		return "added";
-	case SCAN_KNOWN:
-		return "known";
-	case SCAN_MISSING:
-		return "missing";
-	case SCAN_REFUSED:
-		return "refused";
-	}
-	return "?";
-}
+static const char *const fates[] = { [SCAN_ADDED] = "added",
+				     [SCAN_KNOWN] = "known",
+				     [SCAN_MISSING] = "missing",
+				     [SCAN_REFUSED] = "refused" };
 
 static void report_as_json(const struct scan_report *report, struct buf *out)
 {
@@ -56,7 +46,7 @@ static void report_as_json(const struct scan_report *report, struct buf *out)
 	jsonw_array(&w);
 	for (size_t i = 0; i < report->count; i++) {
 		jsonw_object(&w);
-		jsonw_member_text(&w, "fate", fate_text(report->lines[i].fate));
+		jsonw_member_text(&w, "fate", fates[report->lines[i].fate]);
 		jsonw_member_text(&w, "id", report->lines[i].id);
 		jsonw_member_text(&w, "text", report->lines[i].text);
 		jsonw_end(&w);
@@ -75,7 +65,7 @@ static void report_as_table(const struct scan_report *report, struct buf *out)
 
 		added += line->fate == SCAN_ADDED;
 		table_row(&t, line->fate == SCAN_ADDED ? TERM_GREEN : TERM_PLAIN, "%s\t%s\t%s",
-			  fate_text(line->fate), line->id, line->text);
+			  fates[line->fate], line->id, line->text);
 	}
 	table_print(&t, out);
 	if (added > 0) {
@@ -121,7 +111,7 @@ int models_scan(struct cli *cli, struct args *args, struct err *err)
 	if (status == 0) {
 		scan_merge(&s, &e.registry, roots[0] != NULL ? roots[0] : "/models", &report);
 		(cli->json ? report_as_json : report_as_table)(&report, &cli->out);
-		status = models_commit(&e, cli, err);
+		status = models_end(&e, cli, 0, err);
 		term_print_lines(&cli->out);
 		free(report.lines);
 	}

@@ -36,9 +36,11 @@ int scouting_ask(const struct cli *cli, char ret_path[FS_PATH_MAX_BYTES],
 {
 	struct scouting s = { .abilities = ret_abilities };
 	struct engine_stamp stamp;
-	int status = preflight_find_engine(cli->places.engine, ret_path, &stamp, err);
-	char **environment = status == 0 ? scouting_environment(cli, err) : NULL;
+	char **environment = NULL;
 
+	if (preflight_find_engine(cli->places.engine, ret_path, &stamp, &s.err) == 0) {
+		environment = scouting_environment(cli, &s.err);
+	}
 	if (environment != NULL) {
 		s.loop = loop_create();
 		struct scout *scout = scout_start(s.loop, ret_path,
@@ -47,12 +49,9 @@ int scouting_ask(const struct cli *cli, char ret_path[FS_PATH_MAX_BYTES],
 		loop_run(s.loop);
 		scout_close(scout);
 		loop_destroy(s.loop);
-		status = s.err.code != 0 ? err_set(err, s.err.code, "%s", s.err.text) : 0;
-	} else if (status == 0) {
-		status = err->code;
 	}
 	free(environment);
-	return status;
+	return s.err.code != 0 ? err_set(err, s.err.code, "%s", s.err.text) : 0;
 }
 
 struct memory_machine scouting_machine(const struct cli *cli, const struct engine_abilities *a)

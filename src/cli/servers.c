@@ -69,10 +69,15 @@ static int run_verb(struct cli *cli, struct args *args, enum verb verb, struct e
 	return status;
 }
 
-/* Over ssh always the channel; a person at a terminal gets rows instead. */
-static int run_stdio(struct cli *cli, const char *once, struct err *err)
+/* Over ssh, with --stdio, always the channel; a person at a terminal gets rows instead. */
+static int relay_or_run(struct cli *cli, struct args *args, enum verb verb, const char *once,
+			struct err *err)
 {
 	int exit_code = 0;
+
+	if (args_flag(args, "--stdio") == NULL || isatty(STDOUT_FILENO)) {
+		return run_verb(cli, args, verb, err);
+	}
 	int status = relay_run(cli->places.control_socket, once, &exit_code, err);
 
 	if (status == 0 && exit_code != 0) {
@@ -83,16 +88,12 @@ static int run_stdio(struct cli *cli, const char *once, struct err *err)
 
 int command_start(struct cli *cli, struct args *args, struct err *err)
 {
-	return args_flag(args, "--stdio") != NULL && !isatty(STDOUT_FILENO)
-		       ? run_stdio(cli, WIRE_ONCE_START, err)
-		       : run_verb(cli, args, VERB_START, err);
+	return relay_or_run(cli, args, VERB_START, WIRE_ONCE_START, err);
 }
 
 int command_stop(struct cli *cli, struct args *args, struct err *err)
 {
-	return args_flag(args, "--stdio") != NULL && !isatty(STDOUT_FILENO)
-		       ? run_stdio(cli, WIRE_ONCE_STOP, err)
-		       : run_verb(cli, args, VERB_STOP, err);
+	return relay_or_run(cli, args, VERB_STOP, WIRE_ONCE_STOP, err);
 }
 
 int command_restart(struct cli *cli, struct args *args, struct err *err)
@@ -161,8 +162,7 @@ static void on_log(struct visit *s, const char *id, struct span line, uint64_t d
 /* The last lines of the file; the shim writes it, so it is there without an agent too. */
 static int print_tail(const struct cli *cli, const char *id, size_t lines, struct err *err)
 {
-	char *name = mem_printf("%s.log", id);
-	char *path = fs_join(cli->paths.logs, name);
+	char *path = mem_printf("%s/%s.log", cli->paths.logs, id);
 	struct buf text;
 
 	buf_init(&text, LOG_FILE_MAX_BYTES);
@@ -182,7 +182,6 @@ static int print_tail(const struct cli *cli, const char *id, size_t lines, struc
 	}
 	buf_finish(&text);
 	free(path);
-	free(name);
 	return status;
 }
 
@@ -193,17 +192,15 @@ int command_logs(struct cli *cli, struct args *args, struct err *err)
 	uint64_t tail = LOG_TAIL_LINES;
 	const char *id;
 	struct visit s;
-	int status = 0;
 
 	if (tail_text != NULL && span_to_u64(span_of(tail_text), 100000, &tail) != 0) {
 		return err_set(err, ERR_INVALID, "--tail: \"%s\" is not a number in 0..100000",
 			       tail_text);
 	}
-	if (!follow && visit_open(&s, cli, NULL) != 0) {
-		return print_tail(cli, args->items[0], tail, err);
-	}
-	if (follow && (status = visit_open(&s, cli, err)) != 0) {
-		return status;
+	int status = visit_open(&s, cli, follow ? err : NULL);
+
+	if (status != 0) {
+		return follow ? status : print_tail(cli, args->items[0], tail, err);
 	}
 	status = visit_resolve(&s, args->items[0], &id, err);
 	if (status == 0 && !follow) {

@@ -107,17 +107,14 @@ static int part_bring_up(struct part *p, struct err *err)
 
 static void part_init(struct part *p, struct up *up, const char *name, uint32_t port)
 {
-	char *file = mem_printf("%s.log", name);
-
 	*p = (struct part){ .up = up, .port = (uint16_t)port };
-	p->log = fs_join(up->cli->paths.logs, file);
+	p->log = mem_printf("%s/%s.log", up->cli->paths.logs, name);
 	p->kept = (struct kept){ .loop = up->visit.loop,
 				 .argv = { up->cli->places.program, name, "--kept",
 					   p == &up->backend ? "--native" : NULL },
 				 .log = p->log,
 				 .on_end = on_part_end };
 	timer_init(&p->probe, up->visit.loop, on_probe);
-	free(file);
 }
 
 /* Tells a part to end and waits for it. */

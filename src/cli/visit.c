@@ -5,7 +5,6 @@
 
 #include "base/fs.h"
 #include "base/mem.h"
-#include "io/timer.h"
 #include "link/unix.h"
 #include "wire/constants.h"
 
@@ -117,14 +116,9 @@ static void on_down(void *user, const struct err *why)
 
 static const struct link_callbacks calls = { on_up, on_event, on_down };
 
-struct opening {
-	struct timer timer;
-	struct visit *visit;
-};
-
 static void on_open_timeout(struct timer *t)
 {
-	struct visit *s = CONTAINER_OF(t, struct opening, timer)->visit;
+	struct visit *s = CONTAINER_OF(t, struct visit, opening);
 
 	err_set(&s->down, ERR_TIMEOUT, "the agent did not answer within %d s",
 		VISIT_OPEN_MS / 1000);
@@ -133,14 +127,12 @@ static void on_open_timeout(struct timer *t)
 
 int visit_open(struct visit *s, const struct cli *cli, struct err *err)
 {
-	struct opening opening = { .visit = s };
-
 	*s = (struct visit){ .loop = loop_create() };
-	timer_init(&opening.timer, s->loop, on_open_timeout);
-	timer_start(&opening.timer, VISIT_OPEN_MS);
+	timer_init(&s->opening, s->loop, on_open_timeout);
+	timer_start(&s->opening, VISIT_OPEN_MS);
 	s->link = link_unix_create(s->loop, cli->places.agent_socket, "", "ronzal", &calls, s);
 	loop_run(s->loop);
-	timer_stop(&opening.timer);
+	timer_stop(&s->opening);
 	if (!s->synced) {
 		int status = err_set(err, s->down.code, "%s", s->down.text);
 
