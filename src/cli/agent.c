@@ -2,10 +2,8 @@
 /*
  * `ronzal agent`: fills the agent's options from ours and runs it until it is told to leave.
  */
-#include <stdlib.h>
 #include <unistd.h>
 
-#include "base/fs.h"
 #include "base/mem.h"
 #include "cli/cli.h"
 #include "cli/daemon.h"
@@ -44,7 +42,6 @@ int command_agent(struct cli *cli, struct args *args, struct err *err)
 	char host_name[HOST_NAME_MAX_BYTES] = "localhost";
 
 	gethostname(host_name, sizeof(host_name) - 1);
-	char *shim = fs_join(cli->places.libexec, "ronzal-shim");
 
 	options.paths = &cli->paths;
 	options.version = RONZAL_VERSION;
@@ -58,7 +55,7 @@ int command_agent(struct cli *cli, struct args *args, struct err *err)
 	options.engine_flags = p->engine_flags;
 	options.engine_library_path =
 		c->engine_library_path[0] != '\0' ? c->engine_library_path : NULL;
-	options.shim_path = shim;
+	options.shim_path = p->shim;
 	options.memory_budget_bytes = (uint64_t)c->memory_budget_mib << 20;
 	options.cache_ram_mib = c->cache_ram_mib;
 	options.controller_lease_s = c->controller_lease_s;
@@ -70,7 +67,5 @@ int command_agent(struct cli *cli, struct args *args, struct err *err)
 	options.limits.stop_ms = c->stop_timeout_s * 1000;
 	daemon_init(&run.daemon, args, leave);
 	run.agent = agent_start(run.daemon.loop, &options, on_end, &run, err);
-	int status = daemon_run(&run.daemon, run.agent != NULL ? 0 : err->code);
-	free(shim);
-	return status;
+	return daemon_run(&run.daemon, run.agent != NULL ? 0 : err->code);
 }

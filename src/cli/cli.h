@@ -24,6 +24,7 @@ struct places {
 	/* What came with this program: beside it, in an installation or a build tree. */
 	const char *program; /* ronzal itself */
 	const char *libexec; /* folder of ronzal-shim, ronzal-gate, ronzal-fetch and the scripts */
+	const char *shim;    /* ronzal-shim */
 	const char *scripts; /* set-up scripts, engine.sh */
 	const char *demo;    /* folder of the smoke model; it may be missing */
 	const char *web;     /* folder of the built page; it may be missing */
@@ -44,6 +45,7 @@ struct places {
 	const char *secret;		 /* file of what backend and Host API share */
 	const char *ssh_config;		 /* of the Host API's ssh client */
 	const char *usage;		 /* the backend's database */
+	const char *agent_log;		 /* the agent's own */
 	const char *bench;		 /* what ronzal bench tells the page: beside the registry */
 
 	void **kept; /* private: what all this is made of */
@@ -110,11 +112,11 @@ command_fn command_agent, command_backend, command_bench, command_chat, command_
 /*
  * The agent as a process (service.c): the one that answers at its socket, or pid 0; a new one that
  * writes into the logs folder, once it answers: when the descriptor is closed, at our end at the
- * latest, it stops its models and ends (daemon.h); the end of one, 10 s at most.
+ * latest, it stops its models and ends (daemon.h); the end of one, waited for 10 s at most.
  */
 struct proc service_agent(const struct cli *cli);
 int service_start_agent(const struct cli *cli, int *ret_keeper, struct err *err);
-bool service_is_gone_soon(struct proc agent);
+int service_await_end(const struct cli *cli, struct proc agent, struct err *err);
 
 /* Cuts text at `sep` into a NULL-terminated list, empty words left out; free() it. */
 const char **cli_list(const char *text, char sep);

@@ -77,6 +77,7 @@ static int find_program(struct places *p, struct err *err)
 
 	p->program = keep(p, mem_strdup(program));
 	p->libexec = is_installed ? libexec : folder;
+	p->shim = join(p, p->libexec, "ronzal-shim");
 	p->scripts = is_installed ? libexec : join(p, above, "scripts");
 	p->demo = join(p, above, is_installed ? "share/ronzal/demo" : "demo");
 	p->web = join(p, above, is_installed ? "share/ronzal/web" : "web/dist");
@@ -197,6 +198,7 @@ int places_init(struct places *p, const struct cli *cli, struct err *err)
 	p->secret = option_or(p, c->host_api_secret_file, in->state, "host-api.secret");
 	p->ssh_config = option_or(p, c->ssh_config, in->config, "ssh/config");
 	p->usage = join(p, in->state, "usage.db");
+	p->agent_log = join(p, in->logs, "agent.log");
 	p->web = c->web_root[0] != '\0' ? c->web_root : p->web;
 	const char *slash = strrchr(p->registry, '/');
 

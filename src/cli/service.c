@@ -33,10 +33,13 @@
 #define TOOL_MAX_MS 60000
 #define TEXT_MAX_BYTES 65536
 
-static const char *const manager_names[] = {
-	[SERVICE_NONE] = "a background process",
-	[SERVICE_SYSTEMD] = "the systemd user unit " SERVICE_UNIT,
-	[SERVICE_LAUNCHD] = "the LaunchAgent " SERVICE_LABEL,
+static const struct {
+	const char *name;
+	void (*write)(const struct service_place *p, struct buf *out); /* its file */
+} managers[] = {
+	[SERVICE_NONE] = { "a background process", NULL },
+	[SERVICE_SYSTEMD] = { "the systemd user unit " SERVICE_UNIT, service_systemd_unit },
+	[SERVICE_LAUNCHD] = { "the LaunchAgent " SERVICE_LABEL, service_launchd_plist },
 };
 
 static void nap(long ms)
@@ -63,7 +66,7 @@ struct proc service_agent(const struct cli *cli)
 	return agent;
 }
 
-bool service_is_gone_soon(struct proc agent)
+int service_await_end(const struct cli *cli, struct proc agent, struct err *err)
 {
 	struct pollfd end = { .fd = proc_watch(agent), .events = POLLIN }; /* none: just the naps */
 
@@ -75,17 +78,18 @@ bool service_is_gone_soon(struct proc agent)
 	if (end.fd >= 0) {
 		close(end.fd);
 	}
-	return !proc_is_alive(agent);
+	return proc_is_alive(agent)
+		       ? err_set(err, ERR_TIMEOUT, "the agent (pid %ld) does not end: see %s",
+				 (long)agent.pid, cli->places.agent_log)
+		       : 0;
 }
 
 /* Ends the agent; its models live on with their shims. */
 static int end_agent(const struct cli *cli, struct proc agent, struct err *err)
 {
-	if (agent.pid == 0 || proc_signal(agent, SIGTERM) != 0 || service_is_gone_soon(agent)) {
-		return 0;
-	}
-	return err_set(err, ERR_TIMEOUT, "the agent (pid %ld) does not end: see %s/agent.log",
-		       (long)agent.pid, cli->paths.logs);
+	return agent.pid == 0 || proc_signal(agent, SIGTERM) != 0
+		       ? 0
+		       : service_await_end(cli, agent, err);
 }
 
 static int await_agent(const struct cli *cli, struct proc *ret_agent, struct err *err)
@@ -97,8 +101,8 @@ static int await_agent(const struct cli *cli, struct proc *ret_agent, struct err
 		}
 		nap(WAIT_STEP_MS);
 	}
-	return err_set(err, ERR_NO_AGENT, "the agent did not come up. Why: %s/agent.log",
-		       cli->paths.logs);
+	return err_set(err, ERR_NO_AGENT, "the agent did not come up. Why: %s",
+		       cli->places.agent_log);
 }
 
 /* Runs a tool of the system: its exit status, with what it said in err; or a negative code. */
@@ -128,14 +132,12 @@ static int spawn_agent(const struct cli *cli, int keeper, struct err *err)
 	struct child_options options = { .argv = argv,
 					 .stdio = { is_kept ? CHILD_FD : CHILD_NULL },
 					 .fds = { keeper } };
-	char *log = fs_join(cli->paths.logs, "agent.log");
 	struct loop *loop = loop_create();
-	struct child *child = daemon_start(loop, &options, log, err);
+	struct child *child = daemon_start(loop, &options, cli->places.agent_log, err);
 	int status = child != NULL ? 0 : err->code;
 
 	child_close(child);
 	loop_destroy(loop);
-	free(log);
 	return status;
 }
 
@@ -177,26 +179,20 @@ static char *manager_file(enum service_manager manager)
 static int write_file(const struct cli *cli, enum service_manager manager, const char *path,
 		      struct err *err)
 {
-	char *log = fs_join(cli->paths.logs, "agent.log");
 	struct service_place place = { .program = cli->places.program,
-				       .log = log,
+				       .log = cli->places.agent_log,
 				       .ronzal_home = getenv("RONZAL_HOME") };
 	char *folder = mem_spandup((struct span){ path, (size_t)(strrchr(path, '/') - path) });
 	struct buf text;
 	int status = fs_mkdirs(folder, 0700, err);
 
 	buf_init(&text, TEXT_MAX_BYTES);
-	if (manager == SERVICE_SYSTEMD) {
-		service_systemd_unit(&place, &text);
-	} else {
-		service_launchd_plist(&place, &text);
-	}
+	managers[manager].write(&place, &text);
 	if (status == 0) {
 		status = fs_replace(path, buf_span(&text), 0644, err);
 	}
 	buf_finish(&text);
 	free(folder);
-	free(log);
 	return status;
 }
 
@@ -204,7 +200,9 @@ static int systemctl(const char *verb, const char *unit, struct err *err)
 {
 	const char *const argv[] = { "systemctl", "--user", verb, unit, NULL };
 
-	return run_tool(argv, err) != 0 ? err->code : 0;
+	int status = run_tool(argv, err);
+
+	return status > 0 ? ERR_IO : status;
 }
 
 static int launchctl(const char *verb, const char *target, const char *file, struct err *err)
@@ -255,13 +253,12 @@ static int start_managed(enum service_manager manager, const char *file, struct 
 static void stop_managed(enum service_manager manager)
 {
 	char *target = launchd_target();
-	struct err ignored; /* it may not be loaded */
 
 	if (manager == SERVICE_SYSTEMD) {
-		systemctl("stop", SERVICE_UNIT, &ignored);
-		systemctl("disable", SERVICE_UNIT, &ignored);
+		systemctl("stop", SERVICE_UNIT, NULL);
+		systemctl("disable", SERVICE_UNIT, NULL);
 	} else if (manager == SERVICE_LAUNCHD) {
-		launchctl("bootout", target, NULL, &ignored);
+		launchctl("bootout", target, NULL, NULL); /* it may not be loaded */
 	}
 	free(target);
 }
@@ -309,7 +306,7 @@ static int install(const struct cli *cli, bool background, struct err *err)
 	status = status != 0 ? status : await_agent(cli, &agent, err);
 	if (status == 0) {
 		printf("agent      runs (pid %ld) as %s\n", (long)agent.pid,
-		       manager_names[manager]);
+		       managers[manager].name);
 		if (manager == SERVICE_NONE) {
 			puts("           nothing starts it again after a restart of this machine");
 		}
@@ -330,7 +327,7 @@ static int uninstall(const struct cli *cli, struct err *err)
 	if (status == 0) {
 		visit_ask(&visit, &(struct wire_request){ .verb = VERB_SHUTDOWN }, err);
 		visit_close(&visit);
-		service_is_gone_soon(agent);
+		service_await_end(cli, agent, err);
 	}
 	if (file != NULL) {
 		stop_managed(manager);
@@ -363,8 +360,8 @@ static int print_status(const struct cli *cli, struct err *err)
 		return err_set(err, ERR_NO_AGENT,
 			       "the agent does not run. Start it: ronzal service install");
 	}
-	printf("runs (pid %ld) as %s; log: %s/agent.log\n", (long)agent.pid, manager_names[manager],
-	       cli->paths.logs);
+	printf("runs (pid %ld) as %s; log: %s\n", (long)agent.pid, managers[manager].name,
+	       cli->places.agent_log);
 	return 0;
 }
 

@@ -208,13 +208,11 @@ static void end_all(struct up *up)
 	up->models.verb = VERB_STOP;
 	if (up->agent_keeper >= 0) {
 		close(up->agent_keeper);
-		if (!service_is_gone_soon(agent)) {
-			fprintf(stderr,
-				"ronzal: the agent (pid %ld) does not end: see %s/agent.log\n",
-				(long)agent.pid, up->cli->paths.logs);
-		}
-	} else if (up->models.id_count > 0 && visit_ask(&up->visit, &up->models, &err) != 0 &&
-		   err.code != ERR_UNAVAILABLE) {
+		service_await_end(up->cli, agent, &err);
+	} else if (up->models.id_count > 0) {
+		visit_ask(&up->visit, &up->models, &err);
+	}
+	if (err.code != 0 && err.code != ERR_UNAVAILABLE) {
 		fprintf(stderr, "ronzal: %s\n", err.text);
 	}
 }
