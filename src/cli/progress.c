@@ -14,7 +14,7 @@ struct drawing {
 	const struct wire_request *request;
 	size_t drawn; /* rows on the terminal */
 	int id_width;
-	bool is_live, is_quiet;
+	bool is_live;
 	enum server_phase *last; /* per id, for the plain form */
 	struct buf out;
 };
@@ -40,9 +40,6 @@ static void on_change(struct visit *s, const struct server *changed)
 {
 	struct drawing *d = s->user;
 
-	if (d->is_quiet) {
-		return;
-	}
 	if (d->is_live) {
 		draw_rows(s, d);
 	}
@@ -72,8 +69,11 @@ static void print_failures(const struct visit *s)
 
 int progress_ask(struct visit *s, const struct wire_request *request, bool quiet, struct err *err)
 {
-	struct drawing d = { .request = request, .is_live = term_is_live(), .is_quiet = quiet };
+	struct drawing d = { .request = request, .is_live = term_is_live() };
 
+	if (quiet) {
+		return visit_ask(s, request, err);
+	}
 	for (size_t i = 0; i < request->id_count; i++) {
 		int width = (int)strlen(request->ids[i]);
 
@@ -88,7 +88,7 @@ int progress_ask(struct visit *s, const struct wire_request *request, bool quiet
 
 	on_change(s, NULL);
 	s->on_change = NULL;
-	if (status != 0 && s->reply.count > 0 && !quiet) {
+	if (status != 0 && s->reply.count > 0) {
 		print_failures(s);
 		err_set(err, status, "%s", "");
 	}

@@ -18,7 +18,7 @@ bool term_is_live(void)
 	return isatty(STDOUT_FILENO) && (term == NULL || strcmp(term, "dumb") != 0);
 }
 
-bool term_has_color(void)
+static bool has_color(void)
 {
 	const char *no_color = getenv("NO_COLOR");
 
@@ -30,7 +30,7 @@ const char *term_color(enum term_color color)
 	static const char *const codes[] = { "\x1b[0m",	 "\x1b[1m",  "\x1b[2m",
 					     "\x1b[32m", "\x1b[33m", "\x1b[31m" };
 
-	return term_has_color() ? codes[color] : "";
+	return has_color() ? codes[color] : "";
 }
 
 struct words term_words(const char *format, ...)

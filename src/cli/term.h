@@ -14,7 +14,6 @@
 enum term_color { TERM_PLAIN, TERM_BOLD, TERM_DIM, TERM_GREEN, TERM_YELLOW, TERM_RED };
 
 bool term_is_live(void); /* stdout is a terminal that lines can be redrawn on */
-bool term_has_color(void);
 /* The escape sequence, or "" where there is no colour. */
 const char *term_color(enum term_color color);
 

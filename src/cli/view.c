@@ -9,24 +9,14 @@
 
 static enum term_color color_of(const struct server *s)
 {
-	switch (s->phase) {
-	case SERVER_READY:
-		return s->receipt.verdict != RECEIPT_UNKNOWN && !s->receipt.wanted ? TERM_YELLOW
-										   : TERM_GREEN;
-	case SERVER_FAILED:
-		return TERM_RED;
-	case SERVER_BACKOFF:
-	case SERVER_UNKNOWN:
-		return TERM_YELLOW;
-	case SERVER_STOPPED:
-		return TERM_DIM;
-	case SERVER_STARTING:
-	case SERVER_LOADING:
-	case SERVER_DRAINING:
-	case SERVER_STOPPING:
-		return TERM_PLAIN;
-	}
-	return TERM_PLAIN;
+	static const enum term_color colors[] = {
+		[SERVER_READY] = TERM_GREEN,	[SERVER_FAILED] = TERM_RED,
+		[SERVER_STOPPED] = TERM_DIM,	[SERVER_BACKOFF] = TERM_YELLOW,
+		[SERVER_UNKNOWN] = TERM_YELLOW, /* others: plain */
+	};
+	bool is_unwanted = s->receipt.verdict != RECEIPT_UNKNOWN && !s->receipt.wanted;
+
+	return s->phase == SERVER_READY && is_unwanted ? TERM_YELLOW : colors[s->phase];
 }
 
 /* "gpu  Apple M4 Pro", "cpu  (wanted gpu)", "-" */
