@@ -74,27 +74,6 @@ static int run_backend(const struct cli *cli, const struct args *args,
 	return daemon_run(&run.daemon, run.backend != NULL ? 0 : err->code);
 }
 
-static int read_mode(const struct config *c, bool native, enum fleet_mode *ret_mode,
-		     struct err *err)
-{
-	const char *text = c->use_external_servers;
-
-	if (native) {
-		*ret_mode = FLEET_NATIVE;
-	} else if (strcmp(text, "true") == 0) {
-		*ret_mode = FLEET_HOST;
-	} else if (strcmp(text, "auto") == 0) {
-		*ret_mode = FLEET_AUTO;
-	} else if (strcmp(text, "false") == 0 || text[0] == '\0') {
-		*ret_mode = FLEET_CPU;
-	} else {
-		return err_set(err, ERR_INVALID,
-			       "USE_EXTERNAL_SERVERS is \"%s\": it takes true, false or auto",
-			       text);
-	}
-	return 0;
-}
-
 static struct backend_options make_options(const struct cli *cli, enum fleet_mode mode)
 {
 	const struct config *c = &cli->config;
@@ -122,7 +101,7 @@ static struct backend_options make_options(const struct cli *cli, enum fleet_mod
 		.usage_path = p->usage,
 		.bench_path = p->bench,
 		.downloads = cli->places.downloads,
-		.keys_always = strcmp(c->require_keys, "on") == 0,
+		.keys_always = c->require_keys == KEYS_ON,
 		.body_max_bytes = (size_t)c->body_max_mib << 20,
 		.queue_max = c->queue_max,
 		.queue_ms = c->queue_timeout_s * 1000,
@@ -136,11 +115,14 @@ int command_backend(struct cli *cli, struct args *args, struct err *err)
 {
 	bool native = args_flag(args, "--native") != NULL;
 	char secret[SECRET_TEXT_BYTES] = "";
-	enum fleet_mode mode = FLEET_CPU;
-	int status = read_mode(&cli->config, native, &mode, err);
+	static const enum fleet_mode modes[] = { [EXTERNAL_TRUE] = FLEET_HOST,
+						 [EXTERNAL_FALSE] = FLEET_CPU,
+						 [EXTERNAL_AUTO] = FLEET_AUTO };
+	enum fleet_mode mode = native ? FLEET_NATIVE : modes[cli->config.use_external_servers];
+	int status = 0;
 
 	/* Made here when the backend is the first to need it. */
-	if (status == 0 && (mode == FLEET_HOST || mode == FLEET_AUTO)) {
+	if (mode == FLEET_HOST || mode == FLEET_AUTO) {
 		status = secret_file_load(cli->places.secret, secret, err);
 	}
 	if (status == 0 && !native) {

@@ -138,10 +138,10 @@ void doctor_run_setup(struct doctor *d, const char *script)
 /* Where another machine or container has the agent, this one's lack of it is no fault. */
 static enum place where_am_i(const struct config *c)
 {
-	return c->ssh_config[0] != '\0'			      ? AT_HOSTAPI
-	       : c->backend_url[0] != '\0'		      ? AT_PAGE
-	       : strcmp(c->use_external_servers, "true") == 0 ? AT_BACKEND
-							      : AT_HOST;
+	return c->ssh_config[0] != '\0'			  ? AT_HOSTAPI
+	       : c->backend_url[0] != '\0'		  ? AT_PAGE
+	       : c->use_external_servers == EXTERNAL_TRUE ? AT_BACKEND
+							  : AT_HOST;
 }
 
 static void learn(struct doctor *d)

@@ -46,18 +46,11 @@ static bool is_waiting(const struct doctor *d, const struct model *m)
 static void look_at_options(struct doctor *d)
 {
 	const struct config *c = &d->cli->config;
-	const char *mode = c->use_external_servers;
 
 	if (d->cli->conf_err.code != 0) {
 		doctor_say(d, LEVEL_FAIL,
 			   "%s" FIX "mend that line; all options: ronzal help options",
 			   d->cli->conf_err.text);
-	} else if (strcmp(mode, "true") != 0 && strcmp(mode, "false") != 0 &&
-		   strcmp(mode, "auto") != 0) {
-		doctor_say(d, LEVEL_FAIL,
-			   "use_external_servers is \"%s\", none of true, false, auto" FIX
-			   "set USE_EXTERNAL_SERVERS to one of these",
-			   mode);
 	} else if (c->engine_port_min > c->engine_port_max) {
 		doctor_say(d, LEVEL_FAIL,
 			   "no port lies in %u..%u" FIX
@@ -512,9 +505,7 @@ static void look_at_setup(struct doctor *d)
 /* Whether the host's engines are, or may be, used from here. */
 static bool wants_host(const struct doctor *d)
 {
-	const char *mode = d->cli->config.use_external_servers;
-
-	return strcmp(mode, "true") == 0 || strcmp(mode, "auto") == 0;
+	return d->cli->config.use_external_servers != EXTERNAL_FALSE;
 }
 
 /* From its own container (it has the ssh client), and from those that use it. */

@@ -264,21 +264,13 @@ static int read_options(struct cli *cli, struct err *err)
 	return status != 0 ? status : config_read_environment(&cli->config, cli->environment, err);
 }
 
-static int set_up_log(const struct cli *cli, const char *who, bool is_daemon, struct err *err)
+/* A person at a terminal reads answers, not a log. */
+static void set_up_log(const struct cli *cli, const struct command *command)
 {
-	static const char *const levels[] = { "error", "warn", "info", "debug" };
+	enum log_level level = (enum log_level)cli->config.log_level;
 
-	for (size_t i = 0; i < ARRAY_LEN(levels); i++) {
-		if (strcmp(cli->config.log_level, levels[i]) == 0) {
-			/* A person at a terminal reads answers, not a log. */
-			bool is_quiet = !is_daemon && i == LOG_INFO;
-
-			log_setup(who, is_quiet ? LOG_WARN : (enum log_level)i, STDERR_FILENO);
-			return 0;
-		}
-	}
-	return err_set(err, ERR_INVALID, "log_level: \"%s\" is none of error, warn, info, debug",
-		       cli->config.log_level);
+	log_setup(command->name, !command->is_daemon && level == LOG_INFO ? LOG_WARN : level,
+		  STDERR_FILENO);
 }
 
 static int run(struct cli *cli, const char *const *argv, struct err *err)
@@ -316,9 +308,7 @@ static int run(struct cli *cli, const char *const *argv, struct err *err)
 	if (status == 0) {
 		status = places_init(&cli->places, cli, err);
 	}
-	if (status == 0) {
-		status = set_up_log(cli, command->name, command->is_daemon, err);
-	}
+	set_up_log(cli, command);
 	return status != 0 ? status : command->run(cli, &args, err);
 }
 

@@ -12,7 +12,7 @@
 #define NAME_MAX_BYTES 64
 #define TEXT_MAX_BYTES 4096
 
-enum option_kind { OPTION_NUMBER, OPTION_TEXT, OPTION_BOOL };
+enum option_kind { OPTION_NUMBER, OPTION_TEXT, OPTION_BOOL, OPTION_WORD };
 
 struct option_row {
 	const char *name; /* "backend_port" */
@@ -20,16 +20,20 @@ struct option_row {
 	size_t offset;	      /* in struct config */
 	const char *fallback; /* as it would be written */
 	uint32_t min, max;
+	const char *words; /* "true, false, auto" */
 	const char *group, *help;
 };
 
+#define ROW(field, kind, fallback, min, max, words, group, help) \
+	{ #field, kind, offsetof(struct config, field), fallback, min, max, words, group, help },
 #define ROW_N(field, fallback, min, max, group, help) \
-	{ #field, OPTION_NUMBER, offsetof(struct config, field), #fallback, min, max, group, help },
-#define ROW_T(field, fallback, group, help) \
-	{ #field, OPTION_TEXT, offsetof(struct config, field), fallback, 0, 0, group, help },
+	ROW(field, OPTION_NUMBER, #fallback, min, max, "", group, help)
+#define ROW_T(field, fallback, group, help) ROW(field, OPTION_TEXT, fallback, 0, 0, "", group, help)
 #define ROW_B(field, fallback, group, help) \
-	{ #field, OPTION_BOOL, offsetof(struct config, field), #fallback, 0, 0, group, help },
-static const struct option_row rows[] = { OPTION_TABLE(ROW_N, ROW_T, ROW_B) };
+	ROW(field, OPTION_BOOL, #fallback, 0, 0, "", group, help)
+#define ROW_W(field, fallback, words, group, help) \
+	ROW(field, OPTION_WORD, fallback, 0, 0, words, group, help)
+static const struct option_row rows[] = { OPTION_TABLE(ROW_N, ROW_T, ROW_B, ROW_W) };
 
 /* Names that the seed gives to some options; they count in the environment only. */
 static const struct {
@@ -134,12 +138,32 @@ static int put_text(void *field, struct span value, struct err *err)
 	return 0;
 }
 
+static struct span next_word(struct span *words)
+{
+	return span_trim(span_split(words, ','));
+}
+
+static int put_word(void *field, const struct option_row *row, struct span value, struct err *err)
+{
+	struct span words = span_of(row->words);
+
+	value = value.len > 0 ? value : span_of(row->fallback);
+	for (uint32_t at = 0; words.ptr != NULL; at++) {
+		if (span_equal_nocase(next_word(&words), value)) {
+			*(uint32_t *)field = at;
+			return 0;
+		}
+	}
+	return err_set(err, ERR_INVALID, "\"%.*s\" is none of %s", SPAN_ARG(value), row->words);
+}
+
 static int put(struct config *c, const struct option_row *row, struct span value, const char *where,
 	       struct err *err)
 {
 	void *field = field_of(c, row);
 	int status = row->kind == OPTION_NUMBER ? put_number(field, row, value, err)
 		     : row->kind == OPTION_BOOL ? put_bool(field, value, err)
+		     : row->kind == OPTION_WORD ? put_word(field, row, value, err)
 						: put_text(field, value, err);
 
 	if (status != 0) {
@@ -250,6 +274,8 @@ static const struct option_row *row_of_variable(struct span variable)
 
 int config_read_environment(struct config *c, const char *const *environment, struct err *err)
 {
+	int status = 0;
+
 	for (; *environment != NULL; environment++) {
 		struct span entry = span_of(*environment);
 		struct span variable = span_split(&entry, '=');
@@ -260,13 +286,11 @@ int config_read_environment(struct config *c, const char *const *environment, st
 			continue;
 		}
 		span_copy(variable, where, sizeof(where));
-		int status = put(c, row, entry, where, err);
-
-		if (status != 0) {
-			return status;
+		if (put(c, row, entry, where, status == 0 ? err : NULL) != 0) {
+			status = ERR_INVALID;
 		}
 	}
-	return 0;
+	return status;
 }
 
 int config_read_flag(struct config *c, const char *const *argv, int *at, struct err *err)
@@ -313,6 +337,7 @@ static void print_value(const struct config *c, const struct option_row *row, ch
 			size_t room)
 {
 	const void *field = field_of(c, row);
+	struct span words = span_of(row->words), word = words;
 
 	switch (row->kind) {
 	case OPTION_NUMBER:
@@ -323,6 +348,12 @@ static void print_value(const struct config *c, const struct option_row *row, ch
 		break;
 	case OPTION_TEXT:
 		snprintf(text, room, "%s", *(char *const *)field);
+		break;
+	case OPTION_WORD:
+		for (uint32_t at = 0; at <= *(const uint32_t *)field; at++) {
+			word = next_word(&words);
+		}
+		span_copy(word, text, room);
 		break;
 	}
 }
@@ -380,6 +411,8 @@ void config_print_markdown(struct buf *out)
 			   row->fallback);
 		if (row->kind == OPTION_NUMBER) {
 			buf_printf(out, " %u..%u", row->min, row->max);
+		} else if (row->kind == OPTION_WORD) {
+			buf_printf(out, " %s", row->words);
 		}
 		buf_printf(out, " | %s |\n", row->help);
 	}

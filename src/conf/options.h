@@ -20,9 +20,11 @@
  * N(field, default, minimum, maximum, group, help): a number
  * T(field, default, group, help): text; "" counts as not set
  * B(field, default, group, help): on or off, without quotes
+ * W(field, default, words, group, help): one of some words, as its place among them; "" counts as
+ *   not set
  * Lists are text separated by ':' (folders) or ',' (all else), as their help says.
  */
-#define OPTION_TABLE(N, T, B) \
+#define OPTION_TABLE(N, T, B, W) \
 	N(backend_port, 8000, 1, 65535, "ports", "management API and OpenAI gateway") \
 	N(frontend_port, 5173, 1, 65535, "ports", "the page") \
 	N(hostapi_port, 9090, 1, 65535, "ports", "Host API") \
@@ -68,10 +70,10 @@
 	N(queue_max, 64, 1, 10000, "gateway", "requests that may wait for one model") \
 	N(body_max_mib, 64, 1, 1024, "gateway", "largest request body") \
 	N(conns_max, 9000, 8, 100000, "gateway", "client connections at once") \
-	T(require_keys, "auto", "gateway", \
+	W(require_keys, "auto", "auto, on", "gateway", \
 	  "on: every request needs a key; auto: only those not from this machine") \
 \
-	T(use_external_servers, "false", "host", \
+	W(use_external_servers, "false", "true, false, auto", "host", \
 	  "true: engines run on the host; false: here on the CPU; auto: host, else CPU") \
 	T(host_api_url, "http://host-api:9090", "host", "where the Host API is") \
 	T(engine_host, "host.docker.internal", "host", \
@@ -82,17 +84,23 @@
 \
 	T(web_root, "", "page", "folder of the built page; default: beside the program") \
 	T(backend_url, "", "page", "backend of the page; default: this machine's backend_port") \
-	T(log_level, "info", "logs", "error, warn, info or debug")
+	W(log_level, "info", "error, warn, info, debug", "logs", "error, warn, info or debug")
+
+/* The places of words. */
+enum { KEYS_AUTO, KEYS_ON };
+enum { EXTERNAL_TRUE, EXTERNAL_FALSE, EXTERNAL_AUTO };
 
 #define OPTION_N(field, fallback, min, max, group, help) uint32_t field;
 #define OPTION_T(field, fallback, group, help) char *field;
 #define OPTION_B(field, fallback, group, help) bool field;
+#define OPTION_W(field, fallback, words, group, help) uint32_t field;
 struct config {
-	OPTION_TABLE(OPTION_N, OPTION_T, OPTION_B)
+	OPTION_TABLE(OPTION_N, OPTION_T, OPTION_B, OPTION_W)
 };
 #undef OPTION_N
 #undef OPTION_T
 #undef OPTION_B
+#undef OPTION_W
 
 #define CONFIG_FILE_MAX_BYTES 65536
 
@@ -106,7 +114,10 @@ void config_finish(struct config *c);
 int config_read_text(struct config *c, struct span text, const char *where, struct err *err);
 /* The file as a whole; one that is not there is fine. */
 int config_read_file(struct config *c, const char *path, struct err *err);
-/* RONZAL_<OPTION>, and the seed's USE_EXTERNAL_SERVERS and HOST_API_URL. Others are not ours. */
+/*
+ * RONZAL_<OPTION>, and the seed's USE_EXTERNAL_SERVERS and HOST_API_URL. Others are not ours. A bad
+ * one does not keep the others from counting; err tells of the first.
+ */
 int config_read_environment(struct config *c, const char *const *environment, struct err *err);
 /*
  * argv[*at] is "--name=value", "--name value", "--flag" or "--no-flag" of the table: takes it and

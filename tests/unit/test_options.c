@@ -21,7 +21,7 @@ static void later_sources_win(void **state)
 	(void)state;
 	config_init(&c);
 	assert_int_equal(c.backend_port, 8000);
-	assert_string_equal(c.use_external_servers, "false");
+	assert_int_equal(c.use_external_servers, EXTERNAL_FALSE);
 	assert_int_equal(config_read_text(&c,
 					  SPAN_LIT("# a comment\r\n\nbackend_port = 8001\r\n"
 						   "model-roots=/a:/b c "),
@@ -31,7 +31,7 @@ static void later_sources_win(void **state)
 	assert_string_equal(c.model_roots, "/a:/b c");
 	assert_int_equal(config_read_environment(&c, environment, NULL), 0);
 	assert_int_equal(c.backend_port, 8002);
-	assert_string_equal(c.use_external_servers, "auto");
+	assert_int_equal(c.use_external_servers, EXTERNAL_AUTO);
 	while (argv[at] != NULL) {
 		assert_int_equal(config_read_flag(&c, argv, &at, NULL), 0);
 	}
@@ -52,6 +52,8 @@ static void bad_values_name_place_value_and_bounds(void **state)
 		{ "backend_port =", "f:1: backend_port: \"\"" },
 		{ "allow_pull = maybe", "f:1: allow_pull: \"maybe\" is neither on nor off" },
 		{ "bakend_port = 1", "Did you mean backend_port?" },
+		{ "use_external_servers = maybe",
+		  "f:1: use_external_servers: \"maybe\" is none of true, false, auto" },
 		{ "xyzzy = 1", "ronzal help options" },
 		{ "no equals sign", "key = value" },
 		{ "engine = a\x01", "control character" },
