@@ -3,7 +3,6 @@
  * `ronzal chat`: a conversation in the terminal, straight with the engine: the agent starts the
  * model and hands over its address and key. The answer streams; below it stands how fast it was.
  */
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>

@@ -6,9 +6,7 @@
 #include "cli/doctor.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
-#include "base/mem.h"
 #include "cli/models.h"
 #include "cli/scouting.h"
 #include "cli/term.h"

@@ -3,11 +3,10 @@
  * `ronzal health backend|frontend|hostapi`: whether that part answers on this machine; for the
  * health checks of containers, which have neither shell nor curl.
  */
-#include <stdlib.h>
 
+#include "cli/health.h"
 #include "base/mem.h"
 #include "cli/cli.h"
-#include "cli/health.h"
 
 #define HEALTH_MS 3000
 

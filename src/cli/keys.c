@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <time.h>
 
-#include "base/mem.h"
 #include "cli/cli.h"
 #include "cli/term.h"
 

@@ -3,9 +3,7 @@
  * models and set: what a person does to the registry. Works without an agent; one that runs is told
  * to read the file again.
  */
-#include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "base/mem.h"
 #include "cli/models.h"

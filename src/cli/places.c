@@ -32,6 +32,7 @@ static const char *folder_of(struct places *p, const char *path)
 	return keep(p, mem_spandup((struct span){ path, slash > path ? slash - path : 1 }));
 }
 
+/* One block: the list, then the words. */
 const char **cli_list(const char *text, char sep)
 {
 	size_t len = strlen(text), count = 0, most = len / 2 + 2;
@@ -84,21 +85,32 @@ static int find_program(struct places *p, struct err *err)
 	return 0;
 }
 
-/* The hub's cache as its own tools find it; NULL for a user without a home. */
-static const char *hub_cache(struct places *p)
-{
-	static const struct {
-		const char *variable, *below;
-	} rows[] = { { "HF_HUB_CACHE", "" },
-		     { "HF_HOME", "/hub" },
-		     { "XDG_CACHE_HOME", "/huggingface/hub" },
-		     { "HOME", "/.cache/huggingface/hub" } };
+/* A place below the folder that a variable names. */
+struct below {
+	const char *variable, *path;
+};
 
-	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-		const char *folder = getenv(rows[i].variable);
+/* As the hub's own tools find it. */
+static const struct below hub_cache[] = { { "HF_HUB_CACHE", "" },
+					  { "HF_HOME", "/hub" },
+					  { "XDG_CACHE_HOME", "/huggingface/hub" },
+					  { "HOME", "/.cache/huggingface/hub" },
+					  { NULL, NULL } };
+
+/* The one that scripts/engine.sh installs. */
+static const struct below own_engine[] = { { "XDG_DATA_HOME", "/ronzal/engine/bin/llama-server" },
+					   { "HOME",
+					     "/.local/share/ronzal/engine/bin/llama-server" },
+					   { NULL, NULL } };
+
+/* By the first variable that holds a path; NULL: none does. */
+static const char *below_first(struct places *p, const struct below *rows)
+{
+	for (; rows->variable != NULL; rows++) {
+		const char *folder = getenv(rows->variable);
 
 		if (folder != NULL && folder[0] == '/') {
-			return keep(p, mem_printf("%s%s", folder, rows[i].below));
+			return keep(p, mem_printf("%s%s", folder, rows->path));
 		}
 	}
 	return NULL;
@@ -155,16 +167,11 @@ static const char *const *bind_addresses(struct places *p, const char *bind)
 	return list(p, keep(p, mem_printf("127.0.0.1,%s", bridge)), ',');
 }
 
-/* The one that scripts/engine.sh installs, if it did. */
-static const char *own_engine(struct places *p)
+static const char *find_engine(struct places *p, const char *option)
 {
-	const char *data = getenv("XDG_DATA_HOME"), *home = getenv("HOME");
-	bool has_data = data != NULL && data[0] != '\0';
-	const char *base = has_data ? data : home != NULL ? home : "";
-	const char *path = keep(p, mem_printf("%s%s/ronzal/engine/bin/llama-server", base,
-					      has_data ? "" : "/.local/share"));
+	const char *own = below_first(p, own_engine);
 
-	return access(path, X_OK) == 0 ? path : NULL;
+	return option[0] != '\0' ? option : own != NULL && access(own, X_OK) == 0 ? own : NULL;
 }
 
 int places_init(struct places *p, const struct cli *cli, struct err *err)
@@ -177,13 +184,13 @@ int places_init(struct places *p, const struct cli *cli, struct err *err)
 	if (status != 0) {
 		return status;
 	}
-	const char *cache = hub_cache(p);
+	const char *cache = below_first(p, hub_cache);
 
 	p->registry = option_or(p, c->registry, in->state, "model_registry.json");
 	p->stores = default_roots(p, cache);
 	p->model_roots = c->model_roots[0] != '\0' ? list(p, c->model_roots, ':') : p->stores;
 	p->downloads = downloads(p, cache);
-	p->engine = c->engine[0] != '\0' ? c->engine : own_engine(p);
+	p->engine = find_engine(p, c->engine);
 	p->engine_flags = list(p, c->engine_flags, ' ');
 	p->bind = bind_addresses(p, c->bind);
 	p->hosts = list(p,

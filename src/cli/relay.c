@@ -2,7 +2,6 @@
 #include "cli/relay.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <unistd.h>
 
 #include "base/lines.h"

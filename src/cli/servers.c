@@ -11,7 +11,6 @@
 #include "base/mem.h"
 #include "cli/progress.h"
 #include "cli/relay.h"
-#include "cli/term.h"
 #include "cli/view.h"
 
 #define LOG_TAIL_LINES 200

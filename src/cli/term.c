@@ -7,8 +7,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/mem.h"
-
 #define TABLE_MAX_BYTES (1u << 20)
 
 bool term_is_live(void)

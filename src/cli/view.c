@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli/view.h"
 
-#include "base/mem.h"
 #include "cli/term.h"
 #include "io/loop.h"
 

@@ -3,10 +3,8 @@
 
 #include <stdlib.h>
 
-#include "base/fs.h"
 #include "base/mem.h"
 #include "link/unix.h"
-#include "wire/constants.h"
 
 struct server *visit_find(const struct visit *s, const char *id)
 {
