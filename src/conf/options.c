@@ -81,17 +81,6 @@ void config_try_names(struct nearest *n)
 	}
 }
 
-static int unknown_option(struct span name, const char *where, struct err *err)
-{
-	struct nearest nearest = { .word = name };
-
-	config_try_names(&nearest);
-	return err_set(err, ERR_NOT_FOUND, "%s: there is no option %.*s. %s%s%s", where,
-		       SPAN_ARG(name), nearest.name != NULL ? "Did you mean " : "All of them: ",
-		       nearest.name != NULL ? nearest.name : "ronzal help options",
-		       nearest.name != NULL ? "?" : "");
-}
-
 static int put_number(void *field, const struct option_row *row, struct span value, struct err *err)
 {
 	uint64_t number;
@@ -157,8 +146,7 @@ static int put_word(void *field, const struct option_row *row, struct span value
 	return err_set(err, ERR_INVALID, "\"%.*s\" is none of %s", SPAN_ARG(value), row->words);
 }
 
-static int put(struct config *c, const struct option_row *row, struct span value, const char *where,
-	       struct err *err)
+static int put(struct config *c, const struct option_row *row, struct span value, struct err *err)
 {
 	void *field = field_of(c, row);
 	int status = row->kind == OPTION_NUMBER ? put_number(field, row, value, err)
@@ -167,7 +155,7 @@ static int put(struct config *c, const struct option_row *row, struct span value
 						: put_text(field, value, err);
 
 	if (status != 0) {
-		err_prefix(err, "%s: %s", where, row->name);
+		err_prefix(err, "%s", row->name);
 	}
 	return status;
 }
@@ -176,7 +164,7 @@ void config_init(struct config *c)
 {
 	*c = (struct config){ 0 };
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-		ENSURE(put(c, &rows[i], span_of(rows[i].fallback), "default", NULL) == 0);
+		ENSURE(put(c, &rows[i], span_of(rows[i].fallback), NULL) == 0);
 	}
 }
 
@@ -190,8 +178,19 @@ void config_finish(struct config *c)
 	}
 }
 
+static int unknown_option(struct span name, struct err *err)
+{
+	struct nearest nearest = { .word = name };
+
+	config_try_names(&nearest);
+	return err_set(err, ERR_INVALID, "there is no option %.*s. %s%s%s", SPAN_ARG(name),
+		       nearest.name != NULL ? "Did you mean " : "All of them: ",
+		       nearest.name != NULL ? nearest.name : "ronzal help options",
+		       nearest.name != NULL ? "?" : "");
+}
+
 /* One line without its end; blank lines and comments are fine. */
-static int read_line(struct config *c, struct span line, const char *where, struct err *err)
+static int read_line(struct config *c, struct span line, struct err *err)
 {
 	if (line.len > 0 && line.ptr[line.len - 1] == '\r') {
 		line.len--;
@@ -200,34 +199,26 @@ static int read_line(struct config *c, struct span line, const char *where, stru
 	if (line.len == 0 || line.ptr[0] == '#') {
 		return 0;
 	}
-	size_t equals = span_find_char(line, '=');
-
-	if (equals == line.len) {
-		return err_set(err, ERR_INVALID, "%s: a line is not of the form key = value",
-			       where);
-	}
-	struct span key = span_trim((struct span){ line.ptr, equals });
+	struct span value = line, key = span_trim(span_split(&value, '='));
 	const struct option_row *row = row_named(key);
 
-	if (row == NULL) {
-		return unknown_option(key, where, err);
+	if (value.ptr == NULL) {
+		return err_set(err, ERR_INVALID, "a line is not of the form key = value");
 	}
-	return put(c, row, span_trim(span_from(line, equals + 1)), where, err);
+	return row != NULL ? put(c, row, span_trim(value), err) : unknown_option(key, err);
 }
 
 static int read_lines(struct config *c, struct span text, const char *where, struct err *err)
 {
-	unsigned number = 0;
 	int status = 0;
 
-	while (status == 0 && text.ptr != NULL) {
-		struct span line = span_split(&text, '\n');
-		char *place = mem_printf("%s:%u", where, ++number);
-
-		status = read_line(c, line, place, err);
-		free(place);
+	for (unsigned number = 1; status == 0 && text.ptr != NULL; number++) {
+		status = read_line(c, span_split(&text, '\n'), err);
+		if (status != 0) {
+			err_prefix(err, "%s:%u", where, number);
+		}
 	}
-	return status != 0 ? ERR_INVALID : 0;
+	return status;
 }
 
 int config_read_text(struct config *c, struct span text, const char *where, struct err *err)
@@ -280,14 +271,11 @@ int config_read_environment(struct config *c, const char *const *environment, st
 		struct span entry = span_of(*environment);
 		struct span variable = span_split(&entry, '=');
 		const struct option_row *row = row_of_variable(variable);
-		char where[NAME_MAX_BYTES];
+		struct err *first = status == 0 ? err : NULL;
 
-		if (row == NULL || entry.ptr == NULL) {
-			continue;
-		}
-		span_copy(variable, where, sizeof(where));
-		if (put(c, row, entry, where, status == 0 ? err : NULL) != 0) {
+		if (row != NULL && entry.ptr != NULL && put(c, row, entry, first) != 0) {
 			status = ERR_INVALID;
+			err_prefix(first, "%.*s", SPAN_ARG(variable));
 		}
 	}
 	return status;
@@ -299,7 +287,7 @@ int config_read_flag(struct config *c, const char *const *argv, int *at, struct 
 	int taken = 1;
 
 	if (!span_has_prefix(value, "--")) {
-		return err_set(err, ERR_NOT_FOUND, "%s is no option", argv[*at]);
+		return ERR_NOT_FOUND;
 	}
 	value = span_from(value, 2);
 	struct span name = span_split(&value, '=');
@@ -311,7 +299,7 @@ int config_read_flag(struct config *c, const char *const *argv, int *at, struct 
 		value = SPAN_LIT("off");
 	}
 	if (row == NULL) {
-		return unknown_option(name, "command line", err);
+		return ERR_NOT_FOUND;
 	}
 	if (value.ptr == NULL && row->kind == OPTION_BOOL) {
 		value = SPAN_LIT("on");
@@ -323,9 +311,11 @@ int config_read_flag(struct config *c, const char *const *argv, int *at, struct 
 		value = span_of(argv[*at + 1]);
 		taken = 2;
 	}
-	int status = put(c, row, value, "command line", err);
+	int status = put(c, row, value, err);
 
-	if (status == 0) {
+	if (status != 0) {
+		err_prefix(err, "command line");
+	} else {
 		*at += taken;
 	}
 	return status;

@@ -121,7 +121,7 @@ int config_read_file(struct config *c, const char *path, struct err *err);
 int config_read_environment(struct config *c, const char *const *environment, struct err *err);
 /*
  * argv[*at] is "--name=value", "--name value", "--flag" or "--no-flag" of the table: takes it and
- * moves *at behind it. ERR_NOT_FOUND when it is no option of the table (err names the nearest).
+ * moves *at behind it. ERR_NOT_FOUND, without words, when it is no option of the table.
  */
 int config_read_flag(struct config *c, const char *const *argv, int *at, struct err *err);
 
