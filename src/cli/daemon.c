@@ -16,6 +16,7 @@ static void on_signal(void *user)
 {
 	struct daemon *d = user;
 
+	d->told++;
 	d->leave(d);
 }
 
@@ -33,7 +34,7 @@ static void on_keeper_end(void *user, int status)
 	conn_close(d->keeper);
 	d->keeper = NULL;
 	d->is_orphan = true;
-	d->leave(d);
+	on_signal(d);
 }
 
 static const struct conn_callbacks keeper_calls = { on_keeper_data, on_keeper_end, NULL };

@@ -19,6 +19,7 @@ struct daemon {
 	struct loop *loop;
 	struct loop_signal *signals[2];
 	void (*leave)(struct daemon *d); /* at each signal; ends in daemon_left, at once or later */
+	int told;			 /* how often it was told to leave */
 	bool is_kept, is_orphan;	 /* has a keeper; had one, which is gone */
 	struct conn *keeper;		 /* private */
 };

@@ -95,7 +95,6 @@ struct backend_run {
 	struct daemon daemon;
 	struct backend *backend;
 	struct kept agent; /* of a container */
-	bool is_leaving;
 };
 
 static uint32_t on_agent_end(struct kept *k, int exit_code)
@@ -119,8 +118,7 @@ static void leave_backend(struct daemon *d)
 {
 	struct backend_run *run = CONTAINER_OF(d, struct backend_run, daemon);
 
-	if (!run->is_leaving) {
-		run->is_leaving = true;
+	if (d->told == 1) {
 		backend_leave(run->backend, on_backend_left, run);
 	}
 }
@@ -128,7 +126,7 @@ static void leave_backend(struct daemon *d)
 static int run_backend(const struct cli *cli, const struct args *args,
 		       const struct backend_options *options, bool own_agent, struct err *err)
 {
-	struct backend_run run = { .is_leaving = false };
+	struct backend_run run = { .backend = NULL };
 
 	daemon_init(&run.daemon, args, leave_backend);
 	run.agent =
@@ -286,7 +284,6 @@ int command_frontend(struct cli *cli, struct args *args, struct err *err)
 struct hostapi_run {
 	struct daemon daemon;
 	struct hostapi *hostapi;
-	bool is_leaving;
 };
 
 static void on_hostapi_left(void *user)
@@ -301,11 +298,10 @@ static void leave_hostapi(struct daemon *d)
 {
 	struct hostapi_run *run = CONTAINER_OF(d, struct hostapi_run, daemon);
 
-	if (run->is_leaving) {
+	if (d->told > 1) {
 		on_hostapi_left(run);
 		return;
 	}
-	run->is_leaving = true;
 	log_info("stopping the host's servers");
 	hostapi_leave(run->hostapi, on_hostapi_left, run);
 }
@@ -337,7 +333,7 @@ int command_hostapi(struct cli *cli, struct args *args, struct err *err)
 			 .controller = controller,
 			 .who = "host-api" },
 	};
-	struct hostapi_run run = { .is_leaving = false };
+	struct hostapi_run run = { .hostapi = NULL };
 
 	daemon_init(&run.daemon, args, leave_hostapi);
 	run.hostapi = hostapi_start(run.daemon.loop, &options, err);
