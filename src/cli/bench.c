@@ -51,21 +51,15 @@ static int read_overrides(struct bench_mode *mode, const char *text, struct err 
 	return status;
 }
 
-static struct bench_mode *add_mode(struct bench *b, const char *name)
+static struct bench_mode *add_mode(struct bench *b, const char *name, bool no_device)
 {
 	struct bench_mode *mode = &b->modes[b->mode_count++];
 
-	*mode = (struct bench_mode){ .settings = b->model->settings };
+	*mode = (struct bench_mode){ .settings = b->model->settings, .no_device = no_device };
+	if (no_device) {
+		mode->settings.n_gpu_layers = 0;
+	}
 	span_copy(span_of(name), mode->name, sizeof(mode->name));
-	return mode;
-}
-
-static struct bench_mode *add_cpu_mode(struct bench *b, const char *name)
-{
-	struct bench_mode *mode = add_mode(b, name);
-
-	mode->settings.n_gpu_layers = 0;
-	mode->no_device = true;
 	return mode;
 }
 
@@ -76,14 +70,13 @@ static bool find_image(char *image, size_t room)
 					  "--filter", "label=com.docker.compose.service=backend",
 					  "--format", "{{.Image}}",
 					  NULL };
-	struct err ignored = { 0 };
 	struct buf text;
 	bool is_found = false;
 
 	if (errand_run(&(struct errand_options){ .argv = ps,
 						 .text_max_bytes = DOCKER_TEXT_MAX_BYTES,
 						 .limit_ms = DOCKER_MS },
-		       &text, &ignored) == 0) {
+		       &text, NULL) == 0) {
 		struct span rest = buf_span(&text);
 
 		while (rest.ptr != NULL && !is_found) {
@@ -97,41 +90,42 @@ static bool find_image(char *image, size_t room)
 	return is_found;
 }
 
+/* So many slots as there may be streams, each with room for the longest prompt. */
+static void make_room(struct settings *s, const struct gguf *g)
+{
+	int32_t most = INT32_MAX / BENCH_CONTEXT_TOKENS, own = (int32_t)g->context_length;
+	int32_t context = own > 0 && own < BENCH_CONTEXT_TOKENS ? own : BENCH_CONTEXT_TOKENS;
+
+	s->parallel = s->parallel > 0 && s->parallel < most ? s->parallel : BENCH_STREAMS_MAX;
+	if (s->ctx_size < context * s->parallel) {
+		s->ctx_size = context * s->parallel;
+	}
+}
+
+/* The given one or two, else the seed's. */
 static int choose_modes(struct bench *b, const char *a_text, const char *b_text, struct err *err)
 {
 	char text[sizeof(b->modes[0].image)];
 	int status = 0;
 
 	if (a_text != NULL || b_text != NULL) {
-		status = read_overrides(add_mode(b, a_text != NULL ? a_text : "as set"),
+		status = read_overrides(add_mode(b, a_text != NULL ? a_text : "as set", false),
 					a_text != NULL ? a_text : "", err);
 		if (status == 0 && b_text != NULL) {
-			status = read_overrides(add_mode(b, b_text), b_text, err);
+			status = read_overrides(add_mode(b, b_text, false), b_text, err);
 		}
 	} else {
 		if (find_image(text, sizeof(text))) {
-			struct bench_mode *mode = add_cpu_mode(b, "cpu (docker)");
-
-			memcpy(mode->image, text, sizeof(mode->image));
+			memcpy(add_mode(b, "cpu (docker)", true)->image, text, sizeof(text));
 		}
-		add_cpu_mode(b, "cpu");
+		add_mode(b, "cpu", true);
 		if (b->abilities.device_count > 0) {
 			snprintf(text, sizeof(text), "gpu (%s)", b->abilities.devices[0].id);
-			add_mode(b, text);
+			add_mode(b, text, false);
 		}
 	}
 	for (int i = 0; i < b->mode_count; i++) {
-		struct settings *s = &b->modes[i].settings;
-		int32_t most = INT32_MAX / BENCH_CONTEXT_TOKENS,
-			own = (int32_t)b->gguf.context_length;
-		int32_t context =
-			own > 0 && own < BENCH_CONTEXT_TOKENS ? own : BENCH_CONTEXT_TOKENS;
-
-		s->parallel =
-			s->parallel > 0 && s->parallel < most ? s->parallel : BENCH_STREAMS_MAX;
-		if (s->ctx_size < context * s->parallel) {
-			s->ctx_size = context * s->parallel;
-		}
+		make_room(&b->modes[i].settings, &b->gguf);
 	}
 	return status;
 }
@@ -302,7 +296,6 @@ static void write_result(const struct bench *b, struct json_writer *w)
 static int keep(const struct bench *b, struct span result, struct err *err)
 {
 	const char *path = b->cli->places.bench;
-	struct err ignored = { 0 }; /* what is not there or not readable is begun anew */
 	struct json *old = NULL;
 	struct json_writer w;
 	struct buf text, out;
@@ -310,8 +303,8 @@ static int keep(const struct bench *b, struct span result, struct err *err)
 
 	buf_init(&text, OUT_MAX_BYTES);
 	buf_init(&out, OUT_MAX_BYTES);
-	if (fs_read(path, &text, &ignored) == 0) {
-		old = json_parse(buf_span(&text), &ignored);
+	if (fs_read(path, &text, NULL) == 0) { /* else it is begun anew */
+		old = json_parse(buf_span(&text), NULL);
 	}
 	jsonw_init(&w, &out);
 	jsonw_object(&w);
@@ -358,7 +351,6 @@ static int choose_model(struct bench *b, const struct registry *r, const struct 
 			struct err *err)
 {
 	struct preflight found;
-
 	const char *first = r->count > 0 ? r->models[0].id : "";
 	struct model *model = NULL;
 	int status = models_find(r, args->count > 0 ? args->items[0] : first, &model, err);
