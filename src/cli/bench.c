@@ -207,8 +207,7 @@ static void print_tables(const struct bench *b, struct buf *out)
 {
 	struct table table;
 
-	table_init(&table);
-	table_row(&table, TERM_DIM, "MODE\tSTARTUP\tINFERENCE\tFACTOR");
+	table_init(&table, "MODE\tSTARTUP\tINFERENCE\tFACTOR");
 	for (int i = 0; i < b->mode_count; i++) {
 		double times = factor(b, &b->modes[i]);
 
@@ -219,8 +218,7 @@ static void print_tables(const struct bench *b, struct buf *out)
 	}
 	table_print(&table, out);
 	buf_add_char(out, '\n');
-	table_init(&table);
-	table_row(&table, TERM_DIM, "MEDIAN OF %d", b->runs);
+	table_init(&table, term_words("MEDIAN OF %d", b->runs).text);
 	for (int i = 0; i < b->mode_count; i++) {
 		table_cell(&table, "%s", b->modes[i].name);
 	}

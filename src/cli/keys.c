@@ -14,8 +14,7 @@ static void list_as_table(const struct keys *k, struct buf *out)
 {
 	struct table t;
 
-	table_init(&t);
-	table_row(&t, TERM_DIM, "ID\tNAME\tMADE\tMODELS");
+	table_init(&t, "ID\tNAME\tMADE\tMODELS");
 	for (size_t i = 0; i < k->count; i++) {
 		const struct key *key = &k->items[i];
 		time_t made = (time_t)(key->made_unix_ms / 1000);

@@ -320,7 +320,7 @@ static void report_as_table(const struct scan_report *report, struct buf *out)
 	struct table t;
 	size_t added = 0;
 
-	table_init(&t);
+	table_init(&t, NULL);
 	for (size_t i = 0; i < report->count; i++) {
 		const struct scan_line *line = &report->lines[i];
 

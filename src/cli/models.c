@@ -104,8 +104,7 @@ static void list_as_table(const struct registry *r, struct buf *out)
 {
 	struct table t;
 
-	table_init(&t);
-	table_row(&t, TERM_DIM, "MODEL\tENABLED\tPORT\tQUANT\tFILE");
+	table_init(&t, "MODEL\tENABLED\tPORT\tQUANT\tFILE");
 	for (size_t i = 0; i < r->count; i++) {
 		const struct model *m = &r->models[i];
 

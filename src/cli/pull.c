@@ -158,8 +158,7 @@ static void print_choices(const struct pull *p, struct buf *out)
 						"too large for this machine" };
 	struct table t;
 
-	table_init(&t);
-	table_row(&t, TERM_DIM, "NAME\tDOWNLOAD\tMEMORY\tHERE");
+	table_init(&t, "NAME\tDOWNLOAD\tMEMORY\tHERE");
 	for (int i = 0; i < p->choice_count; i++) {
 		const struct pull_choice *c = &p->choices[i];
 

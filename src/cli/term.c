@@ -74,11 +74,6 @@ void term_bar(struct buf *out, float fraction, int width)
 	}
 }
 
-void table_init(struct table *t)
-{
-	buf_init(&t->text, TABLE_MAX_BYTES);
-}
-
 void table_row(struct table *t, enum term_color color, const char *format, ...)
 {
 	va_list args;
@@ -87,6 +82,14 @@ void table_row(struct table *t, enum term_color color, const char *format, ...)
 	buf_printf(&t->text, "%s%c", t->text.len > 0 ? "\n" : "", '0' + (int)color);
 	buf_vprintf(&t->text, format, args);
 	va_end(args);
+}
+
+void table_init(struct table *t, const char *head)
+{
+	buf_init(&t->text, TABLE_MAX_BYTES);
+	if (head != NULL) {
+		table_row(t, TERM_DIM, "%s", head);
+	}
 }
 
 void table_cell(struct table *t, const char *format, ...)

@@ -35,8 +35,8 @@ struct table {
 	struct buf text; /* private: a row a line, its colour first; tabs end cells */
 };
 
-void table_init(struct table *t);
-/* Adds a row of cells separated by tabs. */
+void table_init(struct table *t, const char *head); /* cells separated by tabs; NULL: none */
+/* Adds a row of cells, separated by tabs as well. */
 void table_row(struct table *t, enum term_color color, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 /* Adds a cell to the last row. */

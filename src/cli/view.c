@@ -102,8 +102,7 @@ void view_status(const struct server *servers, size_t count, struct buf *out)
 {
 	struct table table;
 
-	table_init(&table);
-	table_row(&table, TERM_DIM, "MODEL\tSTATE\tDEVICE\tPORT\tCONTEXT\tMEMORY\tUP\t");
+	table_init(&table, "MODEL\tSTATE\tDEVICE\tPORT\tCONTEXT\tMEMORY\tUP\t");
 	for (size_t i = 0; i < count; i++) {
 		add_row(&table, &servers[i]);
 	}

@@ -11,8 +11,7 @@ static void columns_are_as_wide_as_their_widest_cell(void **state)
 
 	(void)state;
 	buf_init(&out, 4096);
-	table_init(&t);
-	table_row(&t, TERM_DIM, "NAME\tPORT\tFILE");
+	table_init(&t, "NAME\tPORT\tFILE");
 	table_row(&t, TERM_PLAIN, "%s\t%u\t%s", "l\xc3\xa4ma", 8080u, "a");
 	table_row(&t, TERM_RED, "x");
 	table_cell(&t, "%d", 7);
