@@ -6,7 +6,6 @@
 #include "backend/facts.h"
 
 #include <stdlib.h>
-#include <sys/stat.h>
 
 #include "base/fs.h"
 #include "base/list.h"
@@ -15,8 +14,7 @@
 struct item {
 	struct list link;
 	char *path;
-	uint64_t inode;
-	int64_t written_s, bytes;
+	struct fs_stamp stamp;
 	struct fact fact;
 };
 
@@ -62,18 +60,13 @@ static void read_items(void *arg)
 
 	LIST_FOR_EACH (it, next, &reading->items) {
 		struct item *item = LIST_ITEM(it, struct item, link);
-		struct stat st = { 0 };
-		struct err *err = &item->fact.err;
+		struct fact *fact = &item->fact;
 
-		if (stat(item->path, &st) == 0 && item->inode == st.st_ino &&
-		    item->written_s == st.st_mtime && item->bytes == st.st_size) {
+		if (!fs_changed(item->path, &item->stamp) && item->stamp.inode != 0) {
 			free_item(item); /* what is known still holds */
-			continue;
+		} else {
+			gguf_read_path(&fact->gguf, item->path, &fact->err);
 		}
-		item->inode = st.st_ino;
-		item->written_s = st.st_mtime;
-		item->bytes = st.st_size;
-		gguf_read_path(&item->fact.gguf, item->path, err);
 	}
 }
 
@@ -138,9 +131,7 @@ void facts_read(struct facts *f, const struct registry *r, void (*on_done)(void 
 		item->path = registry_host_path(f->model_roots[0], r->models[i].file_path);
 		known = find(&f->items, item->path);
 		if (known != NULL) {
-			item->inode = known->inode;
-			item->written_s = known->written_s;
-			item->bytes = known->bytes;
+			item->stamp = known->stamp;
 		}
 		list_append(&reading->items, &item->link);
 	}

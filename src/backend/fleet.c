@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 
 #include "backend/fleet_core.h"
 #include "model/registry_edit.h"
@@ -158,13 +157,8 @@ static void load_registry(struct fleet *f)
 
 bool fleet_look(struct fleet *f)
 {
-	struct stat st = { 0 };
+	bool changed = fs_changed(f->options.registry_path, &f->stamp);
 
-	stat(f->options.registry_path, &st);
-	struct stamp now = { st.st_ino, st.st_mtime, st.st_size };
-	bool changed = memcmp(&now, &f->stamp, sizeof(now)) != 0;
-
-	f->stamp = now;
 	if (changed) {
 		load_registry(f);
 	}

@@ -12,6 +12,7 @@
 
 #include "backend/choose.h"
 #include "backend/fleet.h"
+#include "base/fs.h"
 #include "base/log.h"
 #include "http/client.h"
 #include "io/timer.h"
@@ -46,17 +47,12 @@ struct entry {
 	bool has_started;
 };
 
-struct stamp {
-	uint64_t inode;
-	int64_t written_s, bytes;
-};
-
 struct fleet {
 	struct loop *loop;
 	struct fleet_options options;
 	struct registry registry;
 	struct err registry_err, link_err;
-	struct stamp stamp;
+	struct fs_stamp stamp; /* of the registry's file */
 	struct list models, gone, listeners, asks, edits;
 	struct side sides[SIDES];
 	int route; /* the side that everybody sees */

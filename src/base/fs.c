@@ -220,3 +220,15 @@ int fs_size(const char *path, uint64_t *ret_bytes)
 	*ret_bytes = (uint64_t)st.st_size;
 	return 0;
 }
+
+bool fs_changed(const char *path, struct fs_stamp *stamp)
+{
+	struct stat st = { 0 };
+
+	stat(path, &st);
+	struct fs_stamp now = { st.st_ino, st.st_mtime, st.st_size };
+	bool is_other = memcmp(&now, stamp, sizeof(now)) != 0;
+
+	*stamp = now;
+	return is_other;
+}

@@ -44,4 +44,13 @@ bool fs_is_folder(const char *path);
 /* 0 and the size in bytes of a regular file (links followed), or -errno. */
 int fs_size(const char *path, uint64_t *ret_bytes);
 
+/* Which file was found at a path, zeroed: none. A replacement is another file: the inode tells. */
+struct fs_stamp {
+	uint64_t inode;
+	int64_t written_s, bytes;
+};
+
+/* Whether another file is there than was at the last look, or one where none was, or none. */
+bool fs_changed(const char *path, struct fs_stamp *stamp);
+
 #endif
