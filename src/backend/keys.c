@@ -3,10 +3,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 
-#include "base/digest.h"
-#include "base/fs.h"
 #include "base/mem.h"
 #include "base/secret_file.h"
 #include "io/loop.h"
@@ -29,20 +26,6 @@ static void forget_all(struct keys *k)
 	free(k->items);
 	k->items = NULL;
 	k->count = 0;
-}
-
-/* Remembers which file lies at path; whether that is another one than before. */
-static bool note_change(struct keys *k, const char *path, bool *ret_exists)
-{
-	struct stat st = { 0 };
-
-	*ret_exists = stat(path, &st) == 0;
-	bool same = k->inode == st.st_ino && k->written_s == st.st_mtime && k->bytes == st.st_size;
-
-	k->inode = st.st_ino;
-	k->written_s = st.st_mtime;
-	k->bytes = st.st_size;
-	return !same;
 }
 
 /* The file */
@@ -95,7 +78,7 @@ static int read_list(struct keys *k, const struct json_value *list)
 	return 0;
 }
 
-static int parse(struct keys *k, struct span text, const char *path, struct err *err)
+static int parse(struct keys *k, struct span text, struct err *err)
 {
 	struct keys fresh = { 0 };
 	struct json *doc = json_parse(text, err);
@@ -108,7 +91,7 @@ static int parse(struct keys *k, struct span text, const char *path, struct err 
 		return err_set(err, status,
 			       "%s is not a list of keys. Put a copy back, or remove it and make "
 			       "new keys: ronzal keys add NAME",
-			       path);
+			       k->path);
 	}
 	forget_all(k);
 	k->items = fresh.items;
@@ -118,26 +101,26 @@ static int parse(struct keys *k, struct span text, const char *path, struct err 
 
 int keys_refresh(struct keys *k, struct err *err)
 {
-	char *path = fs_join(k->folder, "keys.json");
 	struct buf text;
-	bool exists;
-	int status = 0;
 
-	if (note_change(k, path, &exists)) {
-		buf_init(&text, KEYS_FILE_MAX_BYTES);
-		status = exists ? fs_read(path, &text, err) : 0;
-		if (status == 0 && exists) {
-			status = parse(k, buf_span(&text), path, err);
-		} else if (status == 0) {
-			forget_all(k);
-		}
-		buf_finish(&text);
+	if (!fs_changed(k->path, &k->stamp)) {
+		return 0;
 	}
-	free(path);
+	if (k->stamp.inode == 0) {
+		forget_all(k);
+		return 0;
+	}
+	buf_init(&text, KEYS_FILE_MAX_BYTES);
+	int status = fs_read(k->path, &text, err);
+
+	if (status == 0) {
+		status = parse(k, buf_span(&text), err);
+	}
+	buf_finish(&text);
 	return status;
 }
 
-static void write_key(const struct key *key, bool with_hash, struct json_writer *w)
+void key_write(const struct key *key, bool with_hash, struct json_writer *w)
 {
 	jsonw_object(w);
 	jsonw_member_text(w, "id", key->id);
@@ -155,48 +138,45 @@ static void write_key(const struct key *key, bool with_hash, struct json_writer 
 	jsonw_end(w);
 }
 
-static void write_list(const struct keys *k, bool with_hash, struct json_writer *w)
+void keys_write(const struct keys *k, struct json_writer *w)
 {
 	jsonw_array(w);
 	for (size_t i = 0; i < k->count; i++) {
-		write_key(&k->items[i], with_hash, w);
+		key_write(&k->items[i], false, w);
 	}
 	jsonw_end(w);
 }
 
-void key_write(const struct key *key, struct json_writer *w)
+/* Writes the file as it is to be: without one of the keys, or with one more. Each may be NULL. */
+static int save(struct keys *k, const struct key *without, const struct key *more, struct err *err)
 {
-	write_key(key, false, w);
-}
-
-void keys_write(const struct keys *k, struct json_writer *w)
-{
-	write_list(k, false, w);
-}
-
-static int save(struct keys *k, struct err *err)
-{
-	char *path = fs_join(k->folder, "keys.json");
 	struct json_writer w;
 	struct buf text;
-	bool exists;
 
 	buf_init(&text, KEYS_FILE_MAX_BYTES);
 	jsonw_init(&w, &text);
 	w.pretty = true;
 	jsonw_object(&w);
 	jsonw_key(&w, "keys");
-	write_list(k, true, &w);
+	jsonw_array(&w);
+	for (size_t i = 0; i < k->count; i++) {
+		if (&k->items[i] != without) {
+			key_write(&k->items[i], true, &w);
+		}
+	}
+	if (more != NULL) {
+		key_write(more, true, &w);
+	}
 	int status = jsonw_end_all(&w);
 
 	if (status == 0) {
-		status = fs_replace(path, buf_span(&text), 0600, err);
-		note_change(k, path, &exists);
+		status = fs_replace(k->path, buf_span(&text), 0600, err);
+		fs_changed(k->path, &k->stamp);
 	} else {
-		err_set(err, status, "%s would be larger than %u bytes", path, KEYS_FILE_MAX_BYTES);
+		err_set(err, status, "%s would be larger than %u bytes", k->path,
+			KEYS_FILE_MAX_BYTES);
 	}
 	buf_finish(&text);
-	free(path);
 	return status;
 }
 
@@ -204,7 +184,7 @@ int keys_open(struct keys *k, const char *folder, struct err *err)
 {
 	char *token_path = fs_join(folder, "management.token");
 
-	*k = (struct keys){ .folder = mem_strdup(folder) };
+	*k = (struct keys){ .path = fs_join(folder, "keys.json") };
 	int status = secret_file_load(token_path, k->token, err);
 
 	free(token_path);
@@ -220,7 +200,7 @@ int keys_open(struct keys *k, const char *folder, struct err *err)
 void keys_close(struct keys *k)
 {
 	forget_all(k);
-	free(k->folder);
+	free(k->path);
 	*k = (struct keys){ 0 };
 }
 
@@ -280,13 +260,14 @@ int keys_add(struct keys *k, const char *name, const char *const *models, int mo
 	for (int i = 0; i < model_count; i++) {
 		key.models[key.model_count++] = mem_strdup(models[i]);
 	}
+	status = save(k, NULL, &key, err);
+	if (status != 0) {
+		key_finish(&key);
+		return status;
+	}
 	k->items = mem_resize(k->items, k->count + 1, sizeof(*k->items));
 	k->items[k->count++] = key;
-	status = save(k, err);
-	if (status != 0) {
-		key_finish(&k->items[--k->count]);
-	}
-	return status;
+	return 0;
 }
 
 int keys_revoke(struct keys *k, const char *id_or_name, struct err *err)
@@ -296,24 +277,19 @@ int keys_revoke(struct keys *k, const char *id_or_name, struct err *err)
 	if (status != 0) {
 		return status;
 	}
-	struct key *key = (struct key *)(uintptr_t)keys_named(k, id_or_name);
+	const struct key *key = keys_named(k, id_or_name);
 
 	if (key == NULL) {
 		return err_set(err, ERR_NOT_FOUND, "there is no key '%s'. See them: ronzal keys",
 			       id_or_name);
 	}
-	struct key removed = *key;
-	size_t at = (size_t)(key - k->items);
+	status = save(k, key, NULL, err);
+	if (status == 0) {
+		size_t at = (size_t)(key - k->items);
 
-	k->count--;
-	memmove(key, key + 1, (k->count - at) * sizeof(*key));
-	status = save(k, err);
-	if (status != 0) {
-		memmove(key + 1, key, (k->count - at) * sizeof(*key));
-		*key = removed;
-		k->count++;
-	} else {
-		key_finish(&removed);
+		key_finish(&k->items[at]);
+		k->count--;
+		memmove(&k->items[at], &k->items[at + 1], (k->count - at) * sizeof(*key));
 	}
 	return status;
 }

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "base/digest.h"
+#include "base/fs.h"
 #include "base/json.h"
 
 #define KEYS_MAX 256
@@ -30,17 +31,15 @@ struct key {
 };
 
 struct keys {
-	char *folder; /* keys.json, management.token */
+	char *path; /* of keys.json */
 	struct key *items;
 	size_t count;
 	char token[SECRET_TEXT_BYTES];
-	/* private: which keys.json was read; every replacement is a new file, so the inode tells */
-	uint64_t inode;
-	int64_t written_s, bytes;
-	uint64_t looked_ms;
+	struct fs_stamp stamp; /* private: of what was read */
+	uint64_t looked_ms;    /* private */
 };
 
-/* Reads both files, makes what is missing. */
+/* Reads keys.json and management.token in folder, makes what is missing. */
 int keys_open(struct keys *k, const char *folder, struct err *err);
 void keys_close(struct keys *k);
 /* Reads keys.json again if it changed. */
@@ -55,8 +54,8 @@ const struct key *keys_look_up(struct keys *k, struct span secret, uint64_t now_
 int keys_add(struct keys *k, const char *name, const char *const *models, int model_count,
 	     char ret_secret[KEY_SECRET_BYTES], struct err *err);
 int keys_revoke(struct keys *k, const char *id_or_name, struct err *err);
-void key_write(const struct key *key, struct json_writer *w);
-void keys_write(const struct keys *k, struct json_writer *w); /* a list without secrets */
+void key_write(const struct key *key, bool with_hash, struct json_writer *w);
+void keys_write(const struct keys *k, struct json_writer *w); /* a list without hashes */
 
 /* The key that `secret` is, or NULL; in time that does not depend on which bytes are right. */
 const struct key *keys_find(const struct keys *k, struct span secret);

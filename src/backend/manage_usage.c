@@ -227,7 +227,7 @@ void handle_add_key(struct call *c)
 	}
 	jsonw_object(&c->w);
 	jsonw_key(&c->w, "key");
-	key_write(&keys->items[keys->count - 1], &c->w);
+	key_write(&keys->items[keys->count - 1], false, &c->w);
 	jsonw_member_text(&c->w, "secret", secret);
 	call_reply(c, 201);
 }
