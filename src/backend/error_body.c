@@ -6,37 +6,31 @@
 
 #define ERROR_MAX_BYTES 2048
 
-/* X(code, OpenAI's code, Anthropic's type); all others: null, "api_error" */
-#define WORDS_TABLE(X) \
-	X(ERR_INVALID, NULL, "invalid_request_error") \
-	X(ERR_METHOD, NULL, "invalid_request_error") \
-	X(ERR_FULL, NULL, "request_too_large") \
-	X(ERR_NOT_FOUND, "model_not_found", "not_found_error") \
-	X(ERR_UNAUTHENTICATED, "invalid_api_key", "authentication_error") \
-	X(ERR_DENIED, NULL, "permission_error") \
-	X(ERR_RATE, "rate_limit_exceeded", "rate_limit_error") \
-	X(ERR_UNAVAILABLE, NULL, "overloaded_error")
+struct words {
+	int code;
+	const char *openai_code, *anthropic_type;
+};
 
-static const char *openai_code(int code)
-{
-#define CODE(row, openai, anthropic) \
-	if (code == (row)) { \
-		return openai; \
-	}
-	WORDS_TABLE(CODE)
-#undef CODE
-	return NULL;
-}
+static const struct words words[] = {
+	{ ERR_INVALID, NULL, "invalid_request_error" },
+	{ ERR_METHOD, NULL, "invalid_request_error" },
+	{ ERR_FULL, NULL, "request_too_large" },
+	{ ERR_NOT_FOUND, "model_not_found", "not_found_error" },
+	{ ERR_UNAUTHENTICATED, "invalid_api_key", "authentication_error" },
+	{ ERR_DENIED, NULL, "permission_error" },
+	{ ERR_RATE, "rate_limit_exceeded", "rate_limit_error" },
+	{ ERR_UNAVAILABLE, NULL, "overloaded_error" },
+	{ 0, NULL, "api_error" }, /* all others */
+};
 
-static const char *anthropic_type(int code)
+static const struct words *words_of(int code)
 {
-#define TYPE(row, openai, anthropic) \
-	if (code == (row)) { \
-		return anthropic; \
+	const struct words *row = words;
+
+	while (row->code != code && row->code != 0) {
+		row++;
 	}
-	WORDS_TABLE(TYPE)
-#undef TYPE
-	return "api_error";
+	return row;
 }
 
 void error_body_write(enum dialect dialect, const struct err *why, struct buf *out)
@@ -55,10 +49,10 @@ void error_body_write(enum dialect dialect, const struct err *why, struct buf *o
 	case DIALECT_OPENAI:
 		jsonw_member_text(&w, "type", err_openai_type(why->code));
 		jsonw_member_text(&w, "param", why->code == ERR_NOT_FOUND ? "model" : NULL);
-		jsonw_member_text(&w, "code", openai_code(why->code));
+		jsonw_member_text(&w, "code", words_of(why->code)->openai_code);
 		break;
 	case DIALECT_ANTHROPIC:
-		jsonw_member_text(&w, "type", anthropic_type(why->code));
+		jsonw_member_text(&w, "type", words_of(why->code)->anthropic_type);
 		break;
 	case DIALECT_LLAMA:
 		jsonw_member_text(&w, "type", err_openai_type(why->code));
