@@ -1,36 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-#include "backend/backend.h"
+#include "backend/backend_core.h"
 
 #include <stdlib.h>
 
+#include "backend/events.h"
 #include "backend/manage.h"
+#include "backend/metrics.h"
+#include "backend/pulls.h"
 #include "backend/usage.h"
-#include "base/log.h"
 #include "base/mem.h"
-#include "io/timer.h"
 
 #define BACKEND_LEAVE_TICK_MS 50
-
-struct backend {
-	struct loop *loop;
-	struct backend_options options;
-	struct keys keys;
-	struct fleet *fleet;
-	struct metrics *metrics;
-	struct usage *usage;
-	struct events *events;
-	struct pulls *pulls;
-	struct gateway *gateway;
-	struct manage *manage;
-	struct show_host host;
-	struct http_server *server;
-	struct account_sink sink;
-	struct fleet_listener starts; /* tells usage of each server's change */
-	struct timer leaving;
-	uint64_t leave_by_ms;
-	void (*on_end)(void *user);
-	void *user;
-};
 
 static void on_account(void *user, const struct account *a)
 {
@@ -49,11 +29,6 @@ static void on_gap(void *user, const char *model, uint64_t gap_us)
 
 	metrics_gap(b->metrics, model, gap_us);
 	events_gap(b->events, model);
-}
-
-static void on_pulls(void *user)
-{
-	events_pulls(((struct backend *)user)->events);
 }
 
 static void on_model(struct fleet_listener *l, const struct fleet_model *m)
@@ -133,39 +108,6 @@ static struct gateway *make_gateway(struct backend *b)
 	});
 }
 
-static struct manage *make_manage(struct backend *b)
-{
-	const struct backend_options *o = &b->options;
-
-	return manage_create(&(struct manage_options){
-		.loop = b->loop,
-		.fleet = b->fleet,
-		.keys = &b->keys,
-		.metrics = b->metrics,
-		.usage = b->usage,
-		.events = b->events,
-		.pulls = b->pulls,
-		.host = &b->host,
-		.model_roots = o->model_roots,
-		.bench_path = o->bench_path,
-		.cache_ram_mib = o->cache_ram_mib,
-		.drain_ms = o->fleet.drain_ms,
-	});
-}
-
-static struct pulls *make_pulls(struct backend *b)
-{
-	const struct backend_options *o = &b->options;
-
-	return pulls_create(&(struct pulls_options){ .loop = b->loop,
-						     .fleet = b->fleet,
-						     .place = o->downloads,
-						     .model_root = o->model_roots[0],
-						     .cache_ram_mib = o->cache_ram_mib,
-						     .on_change = on_pulls,
-						     .user = b });
-}
-
 static struct http_server *make_server(struct backend *b, struct err *err)
 {
 	const struct backend_options *o = &b->options;
@@ -206,12 +148,10 @@ struct backend *backend_start(struct loop *loop, const struct backend_options *o
 	b->usage = usage_open(loop, options->usage_path);
 	b->starts.on_model = on_model;
 	fleet_listen(b->fleet, &b->starts);
-	b->host = (struct show_host){ b->fleet, options->fleet.mode, options->fleet.lease_ms / 1000,
-				      options->base_url };
-	b->pulls = make_pulls(b);
-	b->events = events_create(loop, b->fleet, b->pulls, &b->host, options->version);
+	b->pulls = pulls_create(b);
+	b->events = events_create(b);
 	b->gateway = make_gateway(b);
-	b->manage = make_manage(b);
+	b->manage = manage_create(b);
 	b->server = make_server(b, err);
 	if (b->server == NULL) {
 		backend_close(b);

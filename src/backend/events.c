@@ -7,6 +7,8 @@
 
 #include <stdlib.h>
 
+#include "backend/pulls.h"
+#include "backend/show.h"
 #include "backend/usage.h"
 #include "base/digest.h"
 #include "base/mem.h"
@@ -26,11 +28,9 @@ struct reader {
 };
 
 struct events {
+	const struct backend *backend;
 	struct loop *loop;
 	struct fleet *fleet;
-	const struct pulls *pulls;
-	const struct show_host *host;
-	const char *version;
 	char instance[SECRET_TEXT_BYTES];
 	struct fleet_listener listener;
 	struct list readers;
@@ -81,7 +81,7 @@ static int tell_hello(struct reader *r)
 	struct json_writer *w = write_event(r->events);
 
 	jsonw_object(w);
-	jsonw_member_text(w, "version", r->events->version);
+	jsonw_member_text(w, "version", r->events->backend->options.version);
 	jsonw_member_text(w, "instance", r->events->instance);
 	r->is_greeted = tell(r, "hello") == 0;
 	return r->is_greeted ? 0 : ERR_FULL;
@@ -107,7 +107,7 @@ static int tell_host(struct reader *r)
 {
 	struct events *e = r->events;
 
-	show_host(write_event(e), e->host);
+	show_host(write_event(e), e->backend);
 	int status = tell(r, "host");
 
 	r->host_seen = status == 0 ? e->host_change : r->host_seen;
@@ -118,7 +118,7 @@ static int tell_pulls(struct reader *r)
 {
 	struct events *e = r->events;
 
-	pulls_write(e->pulls, write_event(e));
+	pulls_write(e->backend->pulls, write_event(e));
 	int status = tell(r, "pulls");
 
 	r->pulls_seen = status == 0 ? e->pulls_change : r->pulls_seen;
@@ -411,29 +411,26 @@ void events_add(struct events *e, struct exchange *x)
 
 /* Life */
 
-struct events *events_create(struct loop *loop, struct fleet *fleet, const struct pulls *pulls,
-			     const struct show_host *host, const char *version)
+struct events *events_create(const struct backend *b)
 {
 	struct events *e = mem_alloc(sizeof(*e));
 
-	e->loop = loop;
-	e->fleet = fleet;
-	e->pulls = pulls;
-	e->host = host;
-	e->version = version;
+	e->backend = b;
+	e->loop = b->loop;
+	e->fleet = b->fleet;
 	e->host_change = e->pulls_change = 1;
 	e->requests = mem_alloc(EVENTS_REQUESTS_MAX * sizeof(*e->requests));
 	secret_make(e->instance);
 	list_init(&e->readers);
 	buf_init(&e->scratch, EVENT_MAX_BYTES);
-	timer_init(&e->traffic, loop, on_traffic);
-	timer_init(&e->host_timer, loop, on_host_due);
+	timer_init(&e->traffic, e->loop, on_traffic);
+	timer_init(&e->host_timer, e->loop, on_host_due);
 	e->listener = (struct fleet_listener){ .on_model = on_model,
 					       .on_removed = on_removed,
 					       .on_progress = on_progress,
 					       .on_registry = on_registry,
 					       .on_host = on_host };
-	fleet_listen(fleet, &e->listener);
+	fleet_listen(e->fleet, &e->listener);
 	return e;
 }
 

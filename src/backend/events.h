@@ -10,9 +10,7 @@
 #ifndef BACKEND_EVENTS_H
 #define BACKEND_EVENTS_H
 
-#include "backend/account.h"
-#include "backend/pulls.h"
-#include "backend/show.h"
+#include "backend/backend_core.h"
 #include "http/server.h"
 
 #define EVENTS_READERS_MAX 64
@@ -23,8 +21,7 @@
 
 struct events;
 
-struct events *events_create(struct loop *loop, struct fleet *fleet, const struct pulls *pulls,
-			     const struct show_host *host, const char *version);
+struct events *events_create(const struct backend *b);
 void events_end(struct events *e);   /* ends all streams */
 void events_close(struct events *e); /* NULL is fine */
 

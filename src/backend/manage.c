@@ -3,7 +3,10 @@
 
 #include <stdlib.h>
 
+#include "backend/events.h"
 #include "backend/manage_core.h"
+#include "backend/metrics.h"
+#include "backend/show.h"
 #include "base/mem.h"
 
 #define ROUTE(method, path, name, open) { H1_##method, path, handle_##name, open },
@@ -130,8 +133,9 @@ bool call_query_number(struct call *c, const char *name, uint64_t max, uint64_t 
 
 struct fleet_model *call_model(struct call *c)
 {
-	struct fleet_model *m = fleet_find(c->m->options.fleet, span_of(c->id));
-	const char *nearest = registry_nearest(fleet_registry(c->m->options.fleet), span_of(c->id));
+	struct fleet_model *m = fleet_find(c->m->backend->fleet, span_of(c->id));
+	const char *nearest =
+		registry_nearest(fleet_registry(c->m->backend->fleet), span_of(c->id));
 
 	if (m != NULL) {
 		memcpy(c->id, m->server.id, sizeof(c->id));
@@ -201,7 +205,7 @@ static int authorize(const struct manage *m, const struct exchange *x, struct er
 		return 0;
 	}
 	if (span_has_prefix(value, "Bearer ") && h1_count(head, "Authorization") == 1 &&
-	    keys_is_token(m->options.keys, span_from(value, sizeof("Bearer ") - 1))) {
+	    keys_is_token(&m->backend->keys, span_from(value, sizeof("Bearer ") - 1))) {
 		return 0;
 	}
 	return err_set(err, ERR_UNAUTHENTICATED, "the management token is missing or wrong");
@@ -239,7 +243,7 @@ static void begin_call(struct manage *m, struct exchange *x, const struct manage
 	memcpy(c->id, id, sizeof(c->id));
 	buf_init(&c->out, MANAGE_REPLY_MAX_BYTES);
 	jsonw_init(&c->w, &c->out);
-	timer_init(&c->timer, m->options.loop, NULL);
+	timer_init(&c->timer, m->backend->loop, NULL);
 	m->calls++;
 	exchange_watch(x, &exchange_calls, c);
 	if (!r->has_body) {
@@ -292,13 +296,13 @@ void manage_write_error(const struct err *why, struct buf *out)
 
 /* Life */
 
-struct manage *manage_create(const struct manage_options *options)
+struct manage *manage_create(struct backend *b)
 {
 	struct manage *m = mem_alloc(sizeof(*m));
 
-	m->options = *options;
-	m->facts = facts_create(options->loop, options->model_roots);
-	m->logs = logs_create(options->loop, options->fleet);
+	m->backend = b;
+	m->facts = facts_create(b->loop, b->options.model_roots);
+	m->logs = logs_create(b->loop, b->fleet);
 	return m;
 }
 
@@ -334,7 +338,7 @@ void handle_health(struct call *c)
 /* What could be served now, or why nothing can. */
 void handle_ready(struct call *c)
 {
-	const struct fleet *fleet = c->m->options.fleet;
+	const struct fleet *fleet = c->m->backend->fleet;
 	const struct err *down = fleet_link_error(fleet);
 	const char *reason = "no model is enabled";
 
@@ -367,18 +371,18 @@ static void on_metrics(void *user, struct span text)
 void handle_metrics(struct call *c)
 {
 	c->is_held = true;
-	metrics_collect(c->m->options.metrics, on_metrics, c);
+	metrics_collect(c->m->backend->metrics, on_metrics, c);
 }
 
 void handle_host(struct call *c)
 {
-	show_host(&c->w, c->m->options.host);
+	show_host(&c->w, c->m->backend);
 	call_reply(c, 200);
 }
 
 void handle_events(struct call *c)
 {
-	struct events *events = c->m->options.events;
+	struct events *events = c->m->backend->events;
 	struct err err;
 
 	if (events_is_full(events, &err)) {

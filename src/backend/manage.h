@@ -6,15 +6,7 @@
 #ifndef BACKEND_MANAGE_H
 #define BACKEND_MANAGE_H
 
-#include "backend/events.h"
-#include "backend/facts.h"
-#include "backend/keys.h"
-#include "backend/logs.h"
-#include "backend/metrics.h"
-#include "backend/pulls.h"
-#include "backend/show.h"
-#include "backend/usage.h"
-#include "http/server.h"
+#include "backend/backend_core.h"
 
 #define MANAGE_BODY_MAX_BYTES 65536
 #define MANAGE_REPLY_MAX_BYTES (64u << 20)
@@ -54,24 +46,9 @@
 	X(POST, "/api/keys", add_key, false) \
 	X(DELETE, "/api/keys/{id}", revoke_key, false)
 
-struct manage_options { /* all borrowed */
-	struct loop *loop;
-	struct fleet *fleet;
-	struct keys *keys;
-	struct metrics *metrics;
-	struct usage *usage;
-	struct events *events;
-	struct pulls *pulls;
-	const struct show_host *host;
-	const char *const *model_roots; /* NULL-terminated; the first one stands for /models */
-	const char *bench_path;		/* what `ronzal bench` measured; may be missing */
-	uint32_t cache_ram_mib;
-	uint32_t drain_ms;
-};
-
 struct manage;
 
-struct manage *manage_create(const struct manage_options *options);
+struct manage *manage_create(struct backend *b);
 bool manage_has_path(const char *path);
 void manage_handle(struct manage *m, struct exchange *x);
 void manage_write_error(const struct err *why, struct buf *out);

@@ -7,11 +7,12 @@
 #ifndef BACKEND_MANAGE_CORE_H
 #define BACKEND_MANAGE_CORE_H
 
+#include "backend/facts.h"
+#include "backend/logs.h"
 #include "backend/manage.h"
-#include "io/timer.h"
 
 struct manage {
-	struct manage_options options;
+	struct backend *backend;
 	struct facts *facts;
 	struct logs *logs;
 	size_t calls;

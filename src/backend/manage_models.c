@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "backend/manage_core.h"
+#include "backend/pulls.h"
 #include "base/fs.h"
 #include "base/mem.h"
 #include "model/memory.h"
@@ -103,7 +104,7 @@ static void write_problem(struct json_writer *w, const char *id, const char *tex
 
 static void write_problems(struct json_writer *w, const struct manage *m, const struct registry *r)
 {
-	const struct err *whole = fleet_registry_error(m->options.fleet);
+	const struct err *whole = fleet_registry_error(m->backend->fleet);
 
 	jsonw_array(w);
 	if (whole->code != 0) {
@@ -156,12 +157,12 @@ static void with_facts(struct call *c, void (*then)(struct call *c))
 {
 	c->is_held = true;
 	c->then = then;
-	facts_read(c->m->facts, fleet_registry(c->m->options.fleet), on_facts, c);
+	facts_read(c->m->facts, fleet_registry(c->m->backend->fleet), on_facts, c);
 }
 
 static void answer_registry(struct call *c)
 {
-	const struct registry *r = fleet_registry(c->m->options.fleet);
+	const struct registry *r = fleet_registry(c->m->backend->fleet);
 	struct json_writer *w = &c->w;
 
 	jsonw_object(w);
@@ -264,7 +265,7 @@ static int change_removed(struct call *c, struct registry *r, struct model *m, s
 /* The model of the call in the registry as it is, or call_fail and NULL. */
 static const struct model *registered(struct call *c)
 {
-	const struct model *m = registry_find(fleet_registry(c->m->options.fleet), span_of(c->id));
+	const struct model *m = registry_find(fleet_registry(c->m->backend->fleet), span_of(c->id));
 
 	if (m == NULL) {
 		call_refuse(c, ERR_NOT_FOUND, "the model '%s' is no longer there", c->id);
@@ -275,7 +276,7 @@ static const struct model *registered(struct call *c)
 static void answer_changed(struct call *c)
 {
 	const struct model *m = registered(c);
-	const struct fleet_model *fm = fleet_find(c->m->options.fleet, span_of(c->id));
+	const struct fleet_model *fm = fleet_find(c->m->backend->fleet, span_of(c->id));
 
 	if (m == NULL) {
 		return;
@@ -318,7 +319,7 @@ static void change(struct call *c,
 	if (call_model(c) != NULL) {
 		c->is_held = true;
 		c->change = make;
-		fleet_edit(c->m->options.fleet, make_change, on_changed, c);
+		fleet_edit(c->m->backend->fleet, make_change, on_changed, c);
 	}
 }
 
@@ -339,7 +340,7 @@ void handle_set_settings(struct call *c)
 
 void handle_remove_model(struct call *c)
 {
-	const struct fleet_model *m = fleet_find(c->m->options.fleet, span_of(c->id));
+	const struct fleet_model *m = fleet_find(c->m->backend->fleet, span_of(c->id));
 
 	if (m != NULL && server_phase_is_running(m->server.phase)) {
 		call_refuse(c, ERR_BUSY, "%s is running\nstop it first", m->server.id);
@@ -357,8 +358,8 @@ void handle_pull(struct call *c)
 	int status = check_members(c->body, "model", &err);
 
 	if (status == 0) {
-		status = pulls_start(c->m->options.pulls, json_text_at(c->body, "model", ""), &pull,
-				     &err);
+		status = pulls_start(c->m->backend->pulls, json_text_at(c->body, "model", ""),
+				     &pull, &err);
 	}
 	if (status != 0) {
 		call_fail(c, &err);
@@ -372,7 +373,7 @@ void handle_pull(struct call *c)
 
 void handle_pulls(struct call *c)
 {
-	pulls_write(c->m->options.pulls, &c->w);
+	pulls_write(c->m->backend->pulls, &c->w);
 	call_reply(c, 200);
 }
 
@@ -380,7 +381,7 @@ void handle_cancel_pull(struct call *c)
 {
 	struct err err = { 0 };
 
-	if (pulls_drop(c->m->options.pulls, c->id, &err) != 0) {
+	if (pulls_drop(c->m->backend->pulls, c->id, &err) != 0) {
 		call_fail(c, &err);
 	} else {
 		call_reply(c, 204);
@@ -483,7 +484,7 @@ static void write_estimate(struct json_writer *w, const struct memory_model *wis
 
 static uint64_t projector_bytes(const struct manage *m, const struct model *model)
 {
-	char *path = registry_host_path(m->options.model_roots[0], model->mmproj_path);
+	char *path = registry_host_path(m->backend->options.model_roots[0], model->mmproj_path);
 	uint64_t bytes = 0;
 
 	if (path != NULL) {
@@ -511,9 +512,9 @@ static void answer_estimate(struct call *c)
 				     .gguf = &fact->gguf,
 				     .settings = c->settings,
 				     .projector_bytes = projector_bytes(c->m, m),
-				     .cache_ram_mib = c->m->options.cache_ram_mib };
+				     .cache_ram_mib = c->m->backend->options.cache_ram_mib };
 
-	fill_machine(c->m->options.fleet, fleet_find(c->m->options.fleet, span_of(c->id)),
+	fill_machine(c->m->backend->fleet, fleet_find(c->m->backend->fleet, span_of(c->id)),
 		     &machine);
 	write_estimate(&c->w, &wish, &machine);
 	call_reply(c, 200);
@@ -615,7 +616,7 @@ static void on_walked(void *arg)
 	if (s->call->m->is_closed) { /* so is the fleet */
 		on_merged(s, &(struct err){ ERR_UNAVAILABLE, "" });
 	} else {
-		fleet_edit(s->call->m->options.fleet, merge, on_merged, s);
+		fleet_edit(s->call->m->backend->fleet, merge, on_merged, s);
 	}
 }
 
@@ -624,8 +625,8 @@ void handle_rescan(struct call *c)
 	struct rescan *s = mem_alloc(sizeof(*s));
 
 	s->call = c;
-	s->roots = c->m->options.model_roots;
+	s->roots = c->m->backend->options.model_roots;
 	scan_init(&s->scan);
 	c->is_held = true;
-	loop_work(c->m->options.loop, walk_roots, on_walked, s);
+	loop_work(c->m->backend->loop, walk_roots, on_walked, s);
 }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "backend/manage_core.h"
+#include "backend/usage.h"
 #include "base/fs.h"
 #include "base/mem.h"
 
@@ -35,7 +36,7 @@ static void on_answer(void *user, const struct err *err, struct span json)
 static void ask(struct call *c, const struct usage_question *q)
 {
 	c->is_held = true;
-	usage_ask(c->m->options.usage, q, on_answer, c);
+	usage_ask(c->m->backend->usage, q, on_answer, c);
 }
 
 void handle_requests(struct call *c)
@@ -161,10 +162,10 @@ void handle_bench(struct call *c)
 	struct measurements *f = mem_alloc(sizeof(*f));
 
 	f->call = c;
-	f->path = c->m->options.bench_path;
+	f->path = c->m->backend->options.bench_path;
 	buf_init(&f->text, MEASUREMENTS_MAX_BYTES);
 	c->is_held = true;
-	loop_work(c->m->options.loop, read_measurements, on_measurements, f);
+	loop_work(c->m->backend->loop, read_measurements, on_measurements, f);
 }
 
 /* Keys */
@@ -173,13 +174,13 @@ void handle_keys(struct call *c)
 {
 	struct err err = { 0 };
 
-	if (keys_refresh(c->m->options.keys, &err) != 0) {
+	if (keys_refresh(&c->m->backend->keys, &err) != 0) {
 		call_fail(c, &err);
 		return;
 	}
 	jsonw_object(&c->w);
 	jsonw_key(&c->w, "keys");
-	keys_write(c->m->options.keys, &c->w);
+	keys_write(&c->m->backend->keys, &c->w);
 	call_reply(c, 200);
 }
 
@@ -195,7 +196,7 @@ static int read_models(struct call *c, const struct json_value *list, const char
 	}
 	for (*ret_count = 0; json_next(&it, &key, &item); (*ret_count)++) {
 		const struct fleet_model *m =
-			json_to_span(item, &id) ? fleet_find(c->m->options.fleet, id) : NULL;
+			json_to_span(item, &id) ? fleet_find(c->m->backend->fleet, id) : NULL;
 
 		if (*ret_count == KEY_MODELS_MAX) {
 			return err_set(err, ERR_FULL, "models: more than %d", KEY_MODELS_MAX);
@@ -210,7 +211,7 @@ static int read_models(struct call *c, const struct json_value *list, const char
 
 void handle_add_key(struct call *c)
 {
-	struct keys *keys = c->m->options.keys;
+	struct keys *keys = &c->m->backend->keys;
 	const char *name = json_text_at(c->body, "name", "");
 	const char *models[KEY_MODELS_MAX];
 	char secret[KEY_SECRET_BYTES];
@@ -236,7 +237,7 @@ void handle_revoke_key(struct call *c)
 {
 	struct err err = { 0 };
 
-	if (keys_revoke(c->m->options.keys, c->id, &err) != 0) {
+	if (keys_revoke(&c->m->backend->keys, c->id, &err) != 0) {
 		call_fail(c, &err);
 	} else {
 		call_reply(c, 204);

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "backend/events.h"
 #include "base/mem.h"
 #include "fetch/hub.h"
 #include "io/timer.h"
@@ -18,7 +19,8 @@
 #define AWAY_MS 5000 /* the host is not there: asked again so often */
 
 struct pulls {
-	struct pulls_options options;
+	const struct backend *backend;
+	const char *model_root; /* for the thread; NULL: /models itself */
 	struct desk *desk;
 	struct list entries;
 	uint64_t last_id;
@@ -37,11 +39,6 @@ struct entry {
 static struct entry *entry_of(struct list *link)
 {
 	return LIST_ITEM(link, struct entry, link);
-}
-
-static void tell(struct pulls *p)
-{
-	p->options.on_change(p->options.user);
 }
 
 /* Waits for an answer that always comes. */
@@ -73,7 +70,7 @@ static bool resume(struct entry *e)
 static int add_model(void *user, struct registry *r, struct err *err)
 {
 	struct entry *e = user;
-	const char *root = e->pulls->options.model_root;
+	const char *root = e->pulls->model_root; /* the registry says /models for it */
 
 	return scan_add(r, e->pull.path, e->pull.mmproj_path, root != NULL ? root : "/models",
 			e->pull.model, err);
@@ -91,7 +88,7 @@ static void on_added(void *user, const struct err *err)
 	if (err->code != 0) {
 		pull_fail(&e->pull, err);
 	}
-	tell(p);
+	events_pulls(p->backend->events);
 }
 
 /* Asking how it is */
@@ -107,11 +104,11 @@ static void take(struct entry *e, const struct pull *now)
 	if (now->phase == PULL_DONE) {
 		e->pull.phase = PULL_CHECKING; /* it is done when it can be started */
 		hold(e);
-		fleet_edit(p->options.fleet, add_model, on_added, e);
+		fleet_edit(p->backend->fleet, add_model, on_added, e);
 	} else if (pull_phase_is_running(now->phase)) {
 		timer_start(&e->timer, ASK_MS);
 	}
-	tell(p);
+	events_pulls(p->backend->events);
 }
 
 /* The host being away is no verdict on the download. */
@@ -123,7 +120,7 @@ static void take_error(struct entry *e, const struct err *err)
 	} else {
 		pull_fail(&e->pull, err);
 	}
-	tell(e->pulls);
+	events_pulls(e->pulls->backend->events);
 }
 
 static void on_reply(void *user, const struct link_reply *reply)
@@ -158,7 +155,7 @@ static void ask_host(const struct entry *e, bool cancel, link_reply_fn *on_answe
 				  .none = cancel };
 
 	memcpy(r.source, e->pull.source, sizeof(r.source));
-	fleet_ask(e->pulls->options.fleet, &r, on_answer, user);
+	fleet_ask(e->pulls->backend->fleet, &r, on_answer, user);
 }
 
 static void on_timer(struct timer *t)
@@ -168,11 +165,11 @@ static void on_timer(struct timer *t)
 	const struct pull *now;
 	struct err err = { 0 };
 
-	if (fleet_is_on_host(p->options.fleet)) {
+	if (fleet_is_on_host(p->backend->fleet)) {
 		hold(e);
 		ask_host(e, false, on_reply, e);
 	} else if (desk_ask(p->desk, e->pull.source, e->has_begun ? DESK_TELL : DESK_BEGIN,
-			    machine_of(p->options.fleet), &now, &err) != 0) {
+			    machine_of(p->backend->fleet), &now, &err) != 0) {
 		take_error(e, &err);
 	} else {
 		e->has_begun = true;
@@ -194,7 +191,7 @@ static void drop(struct entry *e)
 	const struct pull *none;
 
 	timer_stop(&e->timer);
-	if (e->has_begun && fleet_is_on_host(p->options.fleet) && !p->is_closed) {
+	if (e->has_begun && fleet_is_on_host(p->backend->fleet) && !p->is_closed) {
 		ask_host(e, true, on_canceled, NULL);
 	} else if (e->has_begun) {
 		desk_ask(p->desk, e->pull.source, DESK_CANCEL, (struct memory_machine){ 0 }, &none,
@@ -241,11 +238,11 @@ int pulls_start(struct pulls *p, const char *source, const struct pull **ret_pul
 	e->pulls = p;
 	pull_init(&e->pull, source);
 	snprintf(e->pull.id, sizeof(e->pull.id), "%llu", (unsigned long long)++p->last_id);
-	timer_init(&e->timer, p->options.loop, on_timer);
+	timer_init(&e->timer, p->backend->loop, on_timer);
 	timer_start(&e->timer, 0);
 	list_append(&p->entries, &e->link);
 	*ret_pull = &e->pull;
-	tell(p);
+	events_pulls(p->backend->events);
 	return 0;
 }
 
@@ -254,7 +251,7 @@ int pulls_drop(struct pulls *p, const char *id, struct err *err)
 	LIST_FOR_EACH (it, next, &p->entries) {
 		if (strcmp(entry_of(it)->pull.id, id) == 0) {
 			drop(entry_of(it));
-			tell(p);
+			events_pulls(p->backend->events);
 			return 0;
 		}
 	}
@@ -275,12 +272,13 @@ void pulls_write(const struct pulls *p, struct json_writer *w)
 
 /* Life */
 
-struct pulls *pulls_create(const struct pulls_options *options)
+struct pulls *pulls_create(const struct backend *b)
 {
 	struct pulls *p = mem_alloc(sizeof(*p));
 
-	p->options = *options;
-	p->desk = desk_create(options->loop, &p->options.place, options->cache_ram_mib);
+	p->backend = b;
+	p->model_root = b->options.model_roots[0];
+	p->desk = desk_create(b->loop, &b->options.downloads, b->options.cache_ram_mib);
 	list_init(&p->entries);
 	return p;
 }

@@ -7,24 +7,14 @@
 #ifndef BACKEND_PULLS_H
 #define BACKEND_PULLS_H
 
-#include "backend/fleet.h"
+#include "backend/backend_core.h"
 #include "fetch/desk.h"
 
 #define PULLS_MAX DESK_MAX
 
-struct pulls_options { /* text borrowed */
-	struct loop *loop;
-	struct fleet *fleet;
-	struct puller_place place;
-	const char *model_root; /* what the registry calls /models; NULL: that */
-	uint32_t cache_ram_mib;
-	void (*on_change)(void *user);
-	void *user;
-};
-
 struct pulls;
 
-struct pulls *pulls_create(const struct pulls_options *options);
+struct pulls *pulls_create(const struct backend *b);
 void pulls_close(struct pulls *p); /* ends what runs here; frees later; NULL is fine */
 
 /*

@@ -48,17 +48,16 @@ void show_server(struct json_writer *w, const struct fleet_model *m)
 }
 
 /* What to do for a GPU, when it is known that something can be done. */
-static void show_gpu_help(struct json_writer *w, const struct show_host *h,
-			  struct fleet_state state)
+static void show_gpu_help(struct json_writer *w, enum fleet_mode mode, struct fleet_state state)
 {
 	const char *message = NULL, *command = "./scripts/setup-ssh-automation.sh --check";
 
-	if (h->mode == FLEET_CPU) {
+	if (mode == FLEET_CPU) {
 		message = "Engines run on the CPU of this container. For the host's GPU set up its "
 			  "ssh "
 			  "key, then set USE_EXTERNAL_SERVERS=true in docker-compose.yml.";
 		command = "./scripts/setup-ssh-automation.sh";
-	} else if (state.is_fallback || (h->mode == FLEET_HOST && state.link == FLEET_DOWN)) {
+	} else if (state.is_fallback || (mode == FLEET_HOST && state.link == FLEET_DOWN)) {
 		message = "The host with the GPU cannot be reached.";
 	}
 	jsonw_key(w, "gpu_help");
@@ -72,15 +71,17 @@ static void show_gpu_help(struct json_writer *w, const struct show_host *h,
 	jsonw_end(w);
 }
 
-void show_host(struct json_writer *w, const struct show_host *h)
+void show_host(struct json_writer *w, const struct backend *b)
 {
 	static const char *const modes[] = { "native", "false", "true", "auto" };
 	static const char *const links[] = { "connecting", "up", "down", "busy" };
-	struct fleet_state state = fleet_state(h->fleet);
+	const struct fleet_options *o = &b->options.fleet;
+	bool has_lease = o->mode == FLEET_HOST || o->mode == FLEET_AUTO;
+	struct fleet_state state = fleet_state(b->fleet);
 
 	jsonw_object(w);
-	host_info_write_members(w, fleet_host(h->fleet));
-	jsonw_member_text(w, "mode", modes[h->mode]);
+	host_info_write_members(w, fleet_host(b->fleet));
+	jsonw_member_text(w, "mode", modes[o->mode]);
 	jsonw_key(w, "link");
 	jsonw_object(w);
 	jsonw_member_text(w, "state", links[state.link]);
@@ -88,9 +89,8 @@ void show_host(struct json_writer *w, const struct show_host *h)
 	show_error(w, "error", state.why->code, state.why->code != 0 ? state.why->text : "");
 	jsonw_end(w);
 	jsonw_member_bool(w, "fallback", state.is_fallback);
-	jsonw_member_i64(w, "lease_s",
-			 h->mode == FLEET_HOST || h->mode == FLEET_AUTO ? h->lease_s : 0);
-	show_gpu_help(w, h, state);
-	jsonw_member_text(w, "base_url", h->base_url);
+	jsonw_member_i64(w, "lease_s", has_lease ? o->lease_ms / 1000 : 0);
+	show_gpu_help(w, o->mode, state);
+	jsonw_member_text(w, "base_url", b->options.base_url);
 	jsonw_end(w);
 }

@@ -6,17 +6,10 @@
 #ifndef BACKEND_SHOW_H
 #define BACKEND_SHOW_H
 
-#include "backend/fleet.h"
-
-struct show_host {
-	const struct fleet *fleet;
-	enum fleet_mode mode;
-	uint32_t lease_s;
-	const char *base_url; /* the gateway as containers reach it */
-};
+#include "backend/backend_core.h"
 
 void show_server(struct json_writer *w, const struct fleet_model *m);
-void show_host(struct json_writer *w, const struct show_host *h);
+void show_host(struct json_writer *w, const struct backend *b);
 /* The members error_key and "next_step": a sentence, and behind a newline in it what to do. */
 void show_error(struct json_writer *w, const char *error_key, int code, const char *text);
 
