@@ -3,6 +3,8 @@
 
 #include <time.h>
 
+#include "backend/show.h"
+
 static void write_created(const struct server *s, struct json_writer *w)
 {
 	time_t at_s = (time_t)(s->phase_unix_ms / 1000);
@@ -18,12 +20,7 @@ static void write_created(const struct server *s, struct json_writer *w)
 static void write_facts(const struct model *model, struct json_writer *w)
 {
 	jsonw_member_text(w, "quantization", model->quantization);
-	jsonw_key(w, "parameters_billion");
-	if (model->size_params > 0) {
-		jsonw_double(w, model->size_params, 3);
-	} else {
-		jsonw_null(w);
-	}
+	show_positive(w, "parameters_billion", model->size_params, 3);
 	jsonw_key(w, "aliases");
 	jsonw_array(w);
 	for (int i = 0; i < model->alias_count; i++) {
@@ -45,12 +42,7 @@ static void write_model(const struct fleet *f, const struct fleet_model *m, stru
 	jsonw_member_text(w, "owned_by", "ronzal");
 	jsonw_member_text(w, "state", server_phase_name(m->server.phase));
 	jsonw_member_text(w, "device", receipt_verdict_name(m->server.receipt.verdict));
-	jsonw_key(w, "context_length");
-	if (m->server.receipt.context_tokens > 0) {
-		jsonw_u64(w, m->server.receipt.context_tokens);
-	} else {
-		jsonw_null(w);
-	}
+	show_positive(w, "context_length", m->server.receipt.context_tokens, 0);
 	if (model != NULL) {
 		write_facts(model, w);
 	}

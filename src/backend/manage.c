@@ -90,6 +90,15 @@ void call_fail(struct call *c, const struct err *why)
 	}
 }
 
+void call_end(struct call *c, const struct err *why, int status)
+{
+	if (why->code != 0) {
+		call_fail(c, why);
+	} else {
+		call_reply(c, status);
+	}
+}
+
 void call_refuse(struct call *c, int code, const char *format, ...)
 {
 	struct err why;
@@ -133,9 +142,8 @@ bool call_query_number(struct call *c, const char *name, uint64_t max, uint64_t 
 
 struct fleet_model *call_model(struct call *c)
 {
-	struct fleet_model *m = fleet_find(c->m->backend->fleet, span_of(c->id));
-	const char *nearest =
-		registry_nearest(fleet_registry(c->m->backend->fleet), span_of(c->id));
+	struct fleet_model *m = fleet_find(c->backend->fleet, span_of(c->id));
+	const char *nearest = registry_nearest(fleet_registry(c->backend->fleet), span_of(c->id));
 
 	if (m != NULL) {
 		memcpy(c->id, m->server.id, sizeof(c->id));
@@ -238,6 +246,7 @@ static void begin_call(struct manage *m, struct exchange *x, const struct manage
 
 	ENSURE(route != NULL);
 	c->m = m;
+	c->backend = m->backend;
 	c->x = x;
 	c->route = route;
 	memcpy(c->id, id, sizeof(c->id));
@@ -338,7 +347,7 @@ void handle_health(struct call *c)
 /* What could be served now, or why nothing can. */
 void handle_ready(struct call *c)
 {
-	const struct fleet *fleet = c->m->backend->fleet;
+	const struct fleet *fleet = c->backend->fleet;
 	const struct err *down = fleet_link_error(fleet);
 	const char *reason = "no model is enabled";
 
@@ -371,18 +380,18 @@ static void on_metrics(void *user, struct span text)
 void handle_metrics(struct call *c)
 {
 	c->is_held = true;
-	metrics_collect(c->m->backend->metrics, on_metrics, c);
+	metrics_collect(c->backend->metrics, on_metrics, c);
 }
 
 void handle_host(struct call *c)
 {
-	show_host(&c->w, c->m->backend);
+	show_host(&c->w, c->backend);
 	call_reply(c, 200);
 }
 
 void handle_events(struct call *c)
 {
-	struct events *events = c->m->backend->events;
+	struct events *events = c->backend->events;
 	struct err err;
 
 	if (events_is_full(events, &err)) {

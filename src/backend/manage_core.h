@@ -21,7 +21,8 @@ struct manage {
 
 struct call {
 	struct manage *m;
-	struct exchange *x; /* NULL: answered, or the client left */
+	struct backend *backend; /* gone once the API is closed */
+	struct exchange *x;	 /* NULL: answered, or the client left */
 	const struct manage_route *route;
 	char id[SERVER_ID_MAX_BYTES]; /* "{id}" of the path */
 	struct json *doc;
@@ -52,6 +53,8 @@ MANAGE_ROUTES(MANAGE_HANDLER)
 
 void call_reply(struct call *c, int status); /* what c->w wrote; unclosed objects are closed */
 void call_fail(struct call *c, const struct err *why);
+/* The one or the other: fails with why if its code is not 0. */
+void call_end(struct call *c, const struct err *why, int status);
 void call_refuse(struct call *c, int code, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 struct exchange *call_take(struct call *c); /* hands the exchange over, for streams; may be NULL */

@@ -3,11 +3,11 @@
  * The registry: what it says, what files say about themselves, and changes. Whatever needs a file's
  * facts is held until they are read.
  */
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "backend/manage_core.h"
 #include "backend/pulls.h"
+#include "backend/show.h"
 #include "base/fs.h"
 #include "base/mem.h"
 #include "model/memory.h"
@@ -66,12 +66,7 @@ static void write_model(struct json_writer *w, const struct manage *manage, cons
 	text_or_null(w, "mmproj_path", m->mmproj_path);
 	text_or_null(w, "family", m->family);
 	text_or_null(w, "quantization", m->quantization);
-	jsonw_key(w, "size_params");
-	if (m->size_params > 0) {
-		jsonw_double(w, m->size_params, 3);
-	} else {
-		jsonw_null(w);
-	}
+	show_positive(w, "size_params", m->size_params, 3);
 	jsonw_member_bool(w, "enabled", m->enabled);
 	jsonw_member_i64(w, "port", m->port);
 	jsonw_key(w, "aliases");
@@ -157,12 +152,12 @@ static void with_facts(struct call *c, void (*then)(struct call *c))
 {
 	c->is_held = true;
 	c->then = then;
-	facts_read(c->m->facts, fleet_registry(c->m->backend->fleet), on_facts, c);
+	facts_read(c->m->facts, fleet_registry(c->backend->fleet), on_facts, c);
 }
 
 static void answer_registry(struct call *c)
 {
-	const struct registry *r = fleet_registry(c->m->backend->fleet);
+	const struct registry *r = fleet_registry(c->backend->fleet);
 	struct json_writer *w = &c->w;
 
 	jsonw_object(w);
@@ -265,7 +260,7 @@ static int change_removed(struct call *c, struct registry *r, struct model *m, s
 /* The model of the call in the registry as it is, or call_fail and NULL. */
 static const struct model *registered(struct call *c)
 {
-	const struct model *m = registry_find(fleet_registry(c->m->backend->fleet), span_of(c->id));
+	const struct model *m = registry_find(fleet_registry(c->backend->fleet), span_of(c->id));
 
 	if (m == NULL) {
 		call_refuse(c, ERR_NOT_FOUND, "the model '%s' is no longer there", c->id);
@@ -276,7 +271,7 @@ static const struct model *registered(struct call *c)
 static void answer_changed(struct call *c)
 {
 	const struct model *m = registered(c);
-	const struct fleet_model *fm = fleet_find(c->m->backend->fleet, span_of(c->id));
+	const struct fleet_model *fm = fleet_find(c->backend->fleet, span_of(c->id));
 
 	if (m == NULL) {
 		return;
@@ -304,12 +299,10 @@ static void on_changed(void *user, const struct err *err)
 	if (!call_resume(c)) {
 		return;
 	}
-	if (err->code != 0) {
-		call_fail(c, err);
-	} else if (c->change == change_removed) {
-		call_reply(c, 204);
-	} else {
+	if (err->code == 0 && c->change != change_removed) {
 		with_facts(c, answer_changed);
+	} else {
+		call_end(c, err, 204);
 	}
 }
 
@@ -319,7 +312,7 @@ static void change(struct call *c,
 	if (call_model(c) != NULL) {
 		c->is_held = true;
 		c->change = make;
-		fleet_edit(c->m->backend->fleet, make_change, on_changed, c);
+		fleet_edit(c->backend->fleet, make_change, on_changed, c);
 	}
 }
 
@@ -340,7 +333,7 @@ void handle_set_settings(struct call *c)
 
 void handle_remove_model(struct call *c)
 {
-	const struct fleet_model *m = fleet_find(c->m->backend->fleet, span_of(c->id));
+	const struct fleet_model *m = fleet_find(c->backend->fleet, span_of(c->id));
 
 	if (m != NULL && server_phase_is_running(m->server.phase)) {
 		call_refuse(c, ERR_BUSY, "%s is running\nstop it first", m->server.id);
@@ -353,27 +346,22 @@ void handle_remove_model(struct call *c)
 
 void handle_pull(struct call *c)
 {
+	const char *source = json_text_at(c->body, "model", "");
 	const struct pull *pull;
 	struct err err = { 0 };
-	int status = check_members(c->body, "model", &err);
 
-	if (status == 0) {
-		status = pulls_start(c->m->backend->pulls, json_text_at(c->body, "model", ""),
-				     &pull, &err);
+	if (check_members(c->body, "model", &err) == 0 &&
+	    pulls_start(c->backend->pulls, source, &pull, &err) == 0) {
+		jsonw_object(&c->w);
+		jsonw_key(&c->w, "pull");
+		pull_write(&c->w, pull);
 	}
-	if (status != 0) {
-		call_fail(c, &err);
-		return;
-	}
-	jsonw_object(&c->w);
-	jsonw_key(&c->w, "pull");
-	pull_write(&c->w, pull);
-	call_reply(c, 202);
+	call_end(c, &err, 202);
 }
 
 void handle_pulls(struct call *c)
 {
-	pulls_write(c->m->backend->pulls, &c->w);
+	pulls_write(c->backend->pulls, &c->w);
 	call_reply(c, 200);
 }
 
@@ -381,40 +369,29 @@ void handle_cancel_pull(struct call *c)
 {
 	struct err err = { 0 };
 
-	if (pulls_drop(c->m->backend->pulls, c->id, &err) != 0) {
-		call_fail(c, &err);
-	} else {
-		call_reply(c, 204);
-	}
+	pulls_drop(c->backend->pulls, c->id, &err);
+	call_end(c, &err, 204);
 }
 
 /* Estimates */
 
 /* The machine as the agent last said it, with this model stopped. */
-static void fill_machine(const struct fleet *f, const struct fleet_model *m,
-			 struct memory_machine *machine)
+static struct memory_machine machine_without(const struct fleet *f, const struct fleet_model *m)
 {
 	const struct host_info *h = fleet_host(f);
+	struct memory_machine machine = puller_machine(h, m->server.memory_bytes);
 	uint64_t others = 0;
 
-	*machine = (struct memory_machine){
-		.is_unified =
-			h->device_count > 0 && span_has_prefix(span_of(h->devices[0].id), "MTL"),
-		.host_free_bytes = h->memory_available_bytes + m->server.memory_bytes,
-		.budget_free_bytes = UINT64_MAX,
-	};
-	for (int i = 0; i < h->device_count; i++) {
-		machine->device_free_bytes += h->devices[i].free_bytes;
-	}
 	LIST_FOR_EACH (it, next, fleet_models(f)) {
 		const struct fleet_model *other = LIST_ITEM(it, struct fleet_model, link);
 
 		others += other != m ? other->server.memory_bytes : 0;
 	}
 	if (h->memory_budget_bytes > 0) {
-		machine->budget_free_bytes =
+		machine.budget_free_bytes =
 			h->memory_budget_bytes > others ? h->memory_budget_bytes - others : 0;
 	}
+	return machine;
 }
 
 /* "ronzal set MODEL KEY=VALUE...", as members of settings; null for any other command. */
@@ -498,24 +475,26 @@ static void answer_estimate(struct call *c)
 {
 	const struct model *m = registered(c);
 	const struct fact *fact = m != NULL ? facts_find(c->m->facts, m) : NULL;
-	struct memory_machine machine;
+	const struct fleet *fleet = c->backend->fleet;
 
 	if (m == NULL) {
 		return;
 	}
-	if (fact == NULL || fact->err.code != 0) {
-		call_refuse(c, fact != NULL ? fact->err.code : ERR_NOT_FOUND, "%s",
-			    fact != NULL ? fact->err.text : "its file has just been changed");
+	if (fact == NULL) {
+		call_refuse(c, ERR_NOT_FOUND, "its file has just been changed");
 		return;
 	}
+	if (fact->err.code != 0) {
+		call_fail(c, &fact->err);
+		return;
+	}
+	struct memory_machine machine = machine_without(fleet, fleet_find(fleet, span_of(c->id)));
 	struct memory_model wish = { .id = m->id,
 				     .gguf = &fact->gguf,
 				     .settings = c->settings,
 				     .projector_bytes = projector_bytes(c->m, m),
-				     .cache_ram_mib = c->m->backend->options.cache_ram_mib };
+				     .cache_ram_mib = c->backend->options.cache_ram_mib };
 
-	fill_machine(c->m->backend->fleet, fleet_find(c->m->backend->fleet, span_of(c->id)),
-		     &machine);
 	write_estimate(&c->w, &wish, &machine);
 	call_reply(c, 200);
 }
@@ -578,9 +557,8 @@ static void write_ids(struct json_writer *w, const char *key, const struct scan_
 	jsonw_end(w);
 }
 
-static void answer_rescan(struct rescan *s)
+static void write_rescan(struct json_writer *w, const struct rescan *s)
 {
-	struct json_writer *w = &s->call->w;
 	int64_t known = 0;
 
 	for (size_t i = 0; i < s->report.count; i++) {
@@ -590,7 +568,6 @@ static void answer_rescan(struct rescan *s)
 	write_ids(w, "added", &s->report, SCAN_ADDED);
 	jsonw_member_i64(w, "known", known);
 	write_ids(w, "missing", &s->report, SCAN_MISSING);
-	call_reply(s->call, 200);
 }
 
 static void on_merged(void *user, const struct err *err)
@@ -598,11 +575,8 @@ static void on_merged(void *user, const struct err *err)
 	struct rescan *s = user;
 
 	if (call_resume(s->call)) {
-		if (err->code != 0) {
-			call_fail(s->call, err);
-		} else {
-			answer_rescan(s);
-		}
+		write_rescan(&s->call->w, s);
+		call_end(s->call, err, 200);
 	}
 	free(s->report.lines);
 	scan_finish(&s->scan);
@@ -616,7 +590,7 @@ static void on_walked(void *arg)
 	if (s->call->m->is_closed) { /* so is the fleet */
 		on_merged(s, &(struct err){ ERR_UNAVAILABLE, "" });
 	} else {
-		fleet_edit(s->call->m->backend->fleet, merge, on_merged, s);
+		fleet_edit(s->call->backend->fleet, merge, on_merged, s);
 	}
 }
 
@@ -625,8 +599,8 @@ void handle_rescan(struct call *c)
 	struct rescan *s = mem_alloc(sizeof(*s));
 
 	s->call = c;
-	s->roots = c->m->backend->options.model_roots;
+	s->roots = c->backend->options.model_roots;
 	scan_init(&s->scan);
 	c->is_held = true;
-	loop_work(c->m->backend->loop, walk_roots, on_walked, s);
+	loop_work(c->backend->loop, walk_roots, on_walked, s);
 }

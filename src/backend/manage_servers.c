@@ -15,7 +15,7 @@
 
 void handle_servers(struct call *c)
 {
-	const struct list *models = fleet_models(c->m->backend->fleet);
+	const struct list *models = fleet_models(c->backend->fleet);
 	int64_t total = 0, ready = 0;
 
 	LIST_FOR_EACH (it, next, models) {
@@ -63,7 +63,7 @@ static void answer_order(struct call *c, const struct link_reply *reply)
 	jsonw_key(&c->w, "results");
 	jsonw_array(&c->w);
 	for (size_t i = 0; i < c->id_count; i++) {
-		const struct fleet_model *m = fleet_find(c->m->backend->fleet, span_of(c->ids[i]));
+		const struct fleet_model *m = fleet_find(c->backend->fleet, span_of(c->ids[i]));
 		const struct err *why = &fine;
 
 		for (size_t k = 0; reply != NULL && k < reply->count; k++) {
@@ -110,7 +110,7 @@ static bool is_meant(const struct call *c, const struct server *s)
 
 static void collect_ids(struct call *c)
 {
-	const struct list *models = fleet_models(c->m->backend->fleet);
+	const struct list *models = fleet_models(c->backend->fleet);
 
 	LIST_FOR_EACH (it, next, models) {
 		const struct server *s = &LIST_ITEM(it, struct fleet_model, link)->server;
@@ -134,13 +134,13 @@ static enum verb verb_of(const struct manage_route *route)
 
 void handle_order(struct call *c)
 {
-	struct fleet *fleet = c->m->backend->fleet;
+	struct fleet *fleet = c->backend->fleet;
 	const struct err *down = fleet_link_error(fleet);
 	uint64_t wait_s, drain_ms;
 
 	c->verb = verb_of(c->route);
 	if (!call_query_number(c, "wait", WAIT_MAX_S, 0, &wait_s) ||
-	    !call_query_number(c, "drain_ms", DRAIN_MAX_MS, c->m->backend->options.fleet.drain_ms,
+	    !call_query_number(c, "drain_ms", DRAIN_MAX_MS, c->backend->options.fleet.drain_ms,
 			       &drain_ms)) {
 		return;
 	}

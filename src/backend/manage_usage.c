@@ -25,18 +25,16 @@ static void on_answer(void *user, const struct err *err, struct span json)
 	if (!call_resume(c)) {
 		return;
 	}
-	if (err->code != 0) {
-		call_fail(c, err);
-		return;
+	if (err->code == 0) {
+		jsonw_raw(&c->w, json);
 	}
-	jsonw_raw(&c->w, json);
-	call_reply(c, 200);
+	call_end(c, err, 200);
 }
 
 static void ask(struct call *c, const struct usage_question *q)
 {
 	c->is_held = true;
-	usage_ask(c->m->backend->usage, q, on_answer, c);
+	usage_ask(c->backend->usage, q, on_answer, c);
 }
 
 void handle_requests(struct call *c)
@@ -162,10 +160,10 @@ void handle_bench(struct call *c)
 	struct measurements *f = mem_alloc(sizeof(*f));
 
 	f->call = c;
-	f->path = c->m->backend->options.bench_path;
+	f->path = c->backend->options.bench_path;
 	buf_init(&f->text, MEASUREMENTS_MAX_BYTES);
 	c->is_held = true;
-	loop_work(c->m->backend->loop, read_measurements, on_measurements, f);
+	loop_work(c->backend->loop, read_measurements, on_measurements, f);
 }
 
 /* Keys */
@@ -174,14 +172,11 @@ void handle_keys(struct call *c)
 {
 	struct err err = { 0 };
 
-	if (keys_refresh(&c->m->backend->keys, &err) != 0) {
-		call_fail(c, &err);
-		return;
-	}
+	keys_refresh(&c->backend->keys, &err);
 	jsonw_object(&c->w);
 	jsonw_key(&c->w, "keys");
-	keys_write(&c->m->backend->keys, &c->w);
-	call_reply(c, 200);
+	keys_write(&c->backend->keys, &c->w);
+	call_end(c, &err, 200);
 }
 
 static int read_models(struct call *c, const struct json_value *list, const char **ret_models,
@@ -196,7 +191,7 @@ static int read_models(struct call *c, const struct json_value *list, const char
 	}
 	for (*ret_count = 0; json_next(&it, &key, &item); (*ret_count)++) {
 		const struct fleet_model *m =
-			json_to_span(item, &id) ? fleet_find(c->m->backend->fleet, id) : NULL;
+			json_to_span(item, &id) ? fleet_find(c->backend->fleet, id) : NULL;
 
 		if (*ret_count == KEY_MODELS_MAX) {
 			return err_set(err, ERR_FULL, "models: more than %d", KEY_MODELS_MAX);
@@ -211,35 +206,27 @@ static int read_models(struct call *c, const struct json_value *list, const char
 
 void handle_add_key(struct call *c)
 {
-	struct keys *keys = &c->m->backend->keys;
+	struct keys *keys = &c->backend->keys;
 	const char *name = json_text_at(c->body, "name", "");
 	const char *models[KEY_MODELS_MAX];
 	char secret[KEY_SECRET_BYTES];
 	struct err err = { 0 };
 	int count = 0;
-	int status = read_models(c, json_get(c->body, "models"), models, &count, &err);
 
-	if (status == 0) {
-		status = keys_add(keys, name, models, count, secret, &err);
+	if (read_models(c, json_get(c->body, "models"), models, &count, &err) == 0 &&
+	    keys_add(keys, name, models, count, secret, &err) == 0) {
+		jsonw_object(&c->w);
+		jsonw_key(&c->w, "key");
+		key_write(&keys->items[keys->count - 1], false, &c->w);
+		jsonw_member_text(&c->w, "secret", secret);
 	}
-	if (status != 0) {
-		call_fail(c, &err);
-		return;
-	}
-	jsonw_object(&c->w);
-	jsonw_key(&c->w, "key");
-	key_write(&keys->items[keys->count - 1], false, &c->w);
-	jsonw_member_text(&c->w, "secret", secret);
-	call_reply(c, 201);
+	call_end(c, &err, 201);
 }
 
 void handle_revoke_key(struct call *c)
 {
 	struct err err = { 0 };
 
-	if (keys_revoke(&c->m->backend->keys, c->id, &err) != 0) {
-		call_fail(c, &err);
-	} else {
-		call_reply(c, 204);
-	}
+	keys_revoke(&c->backend->keys, c->id, &err);
+	call_end(c, &err, 204);
 }
