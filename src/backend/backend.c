@@ -31,7 +31,7 @@ static void on_gap(void *user, const char *model, uint64_t gap_us)
 	events_gap(b->events, model);
 }
 
-static void on_model(struct fleet_listener *l, const struct fleet_model *m)
+static void on_model(struct fleet_listener *l, struct fleet_model *m)
 {
 	usage_server(CONTAINER_OF(l, struct backend, starts)->usage, &m->server);
 }

@@ -25,8 +25,8 @@ struct events *events_create(const struct backend *b);
 void events_end(struct events *e);   /* ends all streams */
 void events_close(struct events *e); /* NULL is fine */
 
-bool events_is_full(const struct events *e, struct err *err);
-void events_add(struct events *e, struct exchange *x); /* takes over the exchange */
+/* Takes over the exchange; ERR_RATE and the exchange untouched when there are too many readers. */
+int events_add(struct events *e, struct exchange *x, struct err *err);
 
 /* For struct account_sink. */
 void events_account(struct events *e, const struct account *a);

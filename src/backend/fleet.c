@@ -74,7 +74,6 @@ void fleet_refresh(struct fleet *f, struct entry *e)
 	e->pub.port = r->port;
 	memcpy(e->pub.address, r->address, sizeof(e->pub.address));
 	memcpy(e->pub.key, r->key, sizeof(e->pub.key));
-	e->pub.change = ++f->changes;
 	TELL(f, on_model, (l_, &e->pub));
 }
 
@@ -87,6 +86,7 @@ bool fleet_remove_unknown(struct fleet *f, struct entry *e)
 	}
 	list_remove(&e->pub.link);
 	list_append(&f->gone, &e->pub.link);
+	feed_drop(&e->pub.topic);
 	e->pub.has_endpoint = false;
 	TELL(f, on_removed, (l_, e->pub.server.id));
 	fleet_sweep(f, false);

@@ -12,6 +12,7 @@
 #define BACKEND_FLEET_H
 
 #include "base/list.h"
+#include "http/feed.h"
 #include "link/link.h"
 #include "model/registry.h"
 
@@ -48,7 +49,7 @@ struct fleet_model {
 	bool is_draining;    /* a stop was asked for: take it out of the routes */
 	uint32_t active;     /* requests running on it: the gateway counts */
 	uint32_t queued;     /* requests that wait for it: the queue counts */
-	uint64_t change;     /* number of its last change, of all models' changes */
+	struct topic topic;  /* of the events that tell of it */
 	double tokens;	     /* in this second: events counts */
 	bool was_busy;	     /* in the last one: events notes it */
 };
@@ -56,7 +57,7 @@ struct fleet_model {
 /* Told of every change; any number may listen. Each may be NULL. */
 struct fleet_listener {
 	struct list link;
-	void (*on_model)(struct fleet_listener *l, const struct fleet_model *m);
+	void (*on_model)(struct fleet_listener *l, struct fleet_model *m);
 	void (*on_removed)(struct fleet_listener *l, const char *id);
 	void (*on_progress)(struct fleet_listener *l, const char *id, float fraction,
 			    int32_t eta_ms);

@@ -62,7 +62,6 @@ struct fleet {
 	struct client *client; /* AUTO: for probes */
 	size_t probes;
 	bool has_answer;
-	uint64_t changes;
 	size_t pending; /* replies that are due */
 	bool is_closed;
 };

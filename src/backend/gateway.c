@@ -538,7 +538,7 @@ static void on_timer(struct timer *t)
  * A model changed: those who wait for it go on, in order, or learn that there is no hope. Whoever
  * still streams when its engine is told to end learns that now; the engine would not say.
  */
-static void on_model(struct fleet_listener *l, const struct fleet_model *changed)
+static void on_model(struct fleet_listener *l, struct fleet_model *changed)
 {
 	struct gateway *g = CONTAINER_OF(l, struct gateway, listener);
 	struct fleet_model *m = fleet_find(g->options.fleet, span_of(changed->server.id));

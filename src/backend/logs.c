@@ -8,28 +8,26 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
-#include "http/sse.h"
-#include "io/timer.h"
+#include "http/feed.h"
 
 #define LOG_EVENT_MAX_BYTES (2 * WIRE_LINE_MAX_BYTES)
 
 struct watch {
 	struct list link;
-	struct list readers;
+	struct logs *logs;
+	struct feed feed;    /* to readers that follow it */
+	struct list waiting; /* readers that wait for the tail */
 	char id[SERVER_ID_MAX_BYTES];
 	uint64_t since_ms;
 	struct buf tail; /* whole lines */
 };
 
-struct reader {
+struct waiting {
 	struct list link;
-	struct logs *logs;
 	struct watch *watch;
-	struct exchange *x; /* until it is settled */
-	struct sse_stream *sse;
+	struct exchange *x;
 	uint32_t tail;
 	bool follows;
-	uint64_t dropped;
 	struct timer settle;
 };
 
@@ -65,68 +63,50 @@ static void follow(struct logs *l)
 	fleet_follow_logs(l->fleet, ids, count, LOGS_TAIL_MAX_LINES);
 }
 
-static void forget_reader(struct reader *r)
+/* A reader is gone; the last one takes the watch along. */
+static void leave(struct watch *w)
 {
-	struct watch *w = r->watch;
-	struct logs *l = r->logs;
+	struct logs *l = w->logs;
 
-	timer_stop(&r->settle);
-	list_remove(&r->link);
-	free(r);
 	l->reader_count--;
-	if (list_is_empty(&w->readers)) {
+	if (list_is_empty(&w->waiting) && w->feed.reader_count == 0) {
 		list_remove(&w->link);
+		feed_finish(&w->feed);
 		buf_finish(&w->tail);
 		free(w);
 		follow(l);
 	}
 }
 
+static void on_leave(struct feed *f)
+{
+	leave(CONTAINER_OF(f, struct watch, feed));
+}
+
+static void free_waiting(struct waiting *r)
+{
+	timer_stop(&r->settle);
+	list_remove(&r->link);
+	free(r);
+}
+
 static void on_close(void *user)
 {
-	forget_reader(user);
+	struct waiting *r = user;
+	struct watch *w = r->watch;
+
+	free_waiting(r);
+	leave(w);
 }
 
 /* Telling */
 
-static int tell(struct reader *r, const char *type, struct span line)
+static void begin_line(struct watch *w, struct span line)
 {
-	struct json_writer w;
-	struct buf data;
+	struct json_writer *json = feed_begin(&w->feed);
 
-	buf_init(&data, LOG_EVENT_MAX_BYTES);
-	jsonw_init(&w, &data);
-	jsonw_object(&w);
-	if (line.ptr != NULL) {
-		jsonw_member_span(&w, "line", line);
-	} else if (r->dropped > 0) {
-		jsonw_member_u64(&w, "dropped", r->dropped);
-	}
-	int status = jsonw_end_all(&w) == 0 ? sse_send(r->sse, type, buf_span(&data)) : 0;
-
-	buf_finish(&data);
-	return status;
-}
-
-static bool tell_lagged(struct reader *r)
-{
-	if (r->dropped > 0 && tell(r, "lagged", (struct span){ NULL, 0 }) == 0) {
-		r->dropped = 0;
-	}
-	return r->dropped == 0;
-}
-
-static void tell_line(struct reader *r, struct span line, uint64_t dropped)
-{
-	r->dropped += dropped;
-	if (!tell_lagged(r) || tell(r, "log", line) != 0) {
-		r->dropped++;
-	}
-}
-
-static void on_drain(void *user)
-{
-	tell_lagged(user);
+	jsonw_object(json);
+	jsonw_member_span(json, "line", line);
 }
 
 /* The last `count` lines of text. */
@@ -142,27 +122,34 @@ static struct span last_lines(struct span text, uint32_t count)
 	return span_from(text, at);
 }
 
+/* It has the tail now: `lines` of it, then what comes. */
+static void begin_following(struct watch *w, struct exchange *x, struct span lines)
+{
+	struct feed_reader *r = feed_add(&w->feed, x, NULL);
+
+	while (lines.len > 0) {
+		begin_line(w, span_split(&lines, '\n'));
+		feed_tell_one(r, "log", false);
+	}
+	jsonw_object(feed_begin(&w->feed));
+	feed_send(r, "synced");
+}
+
 static void on_settled(struct timer *t)
 {
-	static const struct sse_callbacks calls = { on_close, on_drain };
 	static const struct reply plain = { .status = 200,
 					    .content_type = "text/plain; charset=utf-8" };
-	struct reader *r = CONTAINER_OF(t, struct reader, settle);
-	struct span rest = buf_span(&r->watch->tail);
-	struct exchange *x = r->x;
+	struct waiting r = *CONTAINER_OF(t, struct waiting, settle);
+	struct span tail = buf_span(&r.watch->tail);
 
-	rest = r->tail > 0 ? last_lines(rest, r->tail) : SPAN_LIT("");
-	r->x = NULL;
-	if (!r->follows) {
-		exchange_reply(x, &plain, rest);
-		forget_reader(r);
-		return;
+	tail = r.tail > 0 ? last_lines(tail, r.tail) : SPAN_LIT("");
+	free_waiting(CONTAINER_OF(t, struct waiting, settle));
+	if (r.follows) {
+		begin_following(r.watch, r.x, tail);
+	} else {
+		exchange_reply(r.x, &plain, tail);
+		leave(r.watch);
 	}
-	r->sse = sse_start(r->logs->loop, x, LOGS_HEARTBEAT_MS, &calls, r);
-	while (rest.len > 0) {
-		tell_line(r, span_split(&rest, '\n'), 0);
-	}
-	tell(r, "synced", (struct span){ NULL, 0 });
 }
 
 /* From the fleet */
@@ -182,20 +169,15 @@ static void keep(struct watch *w, struct span line)
 static void on_log(struct fleet_listener *listener, const char *id, struct span line,
 		   uint64_t dropped)
 {
-	struct logs *l = CONTAINER_OF(listener, struct logs, listener);
-	struct watch *w = find_watch(l, id);
+	struct watch *w = find_watch(CONTAINER_OF(listener, struct logs, listener), id);
 
 	if (w == NULL) {
 		return;
 	}
 	keep(w, line);
-	LIST_FOR_EACH (it, next, &w->readers) {
-		struct reader *r = LIST_ITEM(it, struct reader, link);
-
-		if (r->sse != NULL) {
-			tell_line(r, line, dropped);
-		}
-	}
+	feed_miss(&w->feed, dropped);
+	begin_line(w, line);
+	feed_tell(&w->feed, "log", false);
 }
 
 /* Another link routes: its logs are the ones to follow. */
@@ -212,19 +194,18 @@ static void on_host(struct fleet_listener *listener)
 
 /* Readers */
 
-bool logs_is_full(const struct logs *l, struct err *err)
-{
-	return l->reader_count >= LOGS_READERS_MAX &&
-	       err_set(err, ERR_RATE, "%d readers of logs are connected already",
-		       LOGS_READERS_MAX) != 0;
-}
-
 static struct watch *add_watch(struct logs *l, const char *id)
 {
+	static const struct feed_kind kind = { .heartbeat_ms = LOGS_HEARTBEAT_MS,
+					       .event_max_bytes = LOG_EVENT_MAX_BYTES,
+					       .lagged = "lagged",
+					       .on_leave = on_leave };
 	struct watch *w = mem_alloc(sizeof(*w));
 
+	w->logs = l;
 	span_copy(span_of(id), w->id, sizeof(w->id));
-	list_init(&w->readers);
+	feed_init(&w->feed, l->loop, &kind);
+	list_init(&w->waiting);
 	buf_init(&w->tail, LOGS_TAIL_MAX_BYTES);
 	w->since_ms = loop_now_ms(l->loop);
 	list_append(&l->watches, &w->link);
@@ -232,23 +213,28 @@ static struct watch *add_watch(struct logs *l, const char *id)
 	return w;
 }
 
-void logs_add(struct logs *l, struct exchange *x, const char *id, uint32_t tail, bool follow_it)
+int logs_add(struct logs *l, struct exchange *x, const char *id, uint32_t tail, bool follow_it,
+	     struct err *err)
 {
 	static const struct exchange_callbacks calls = { .on_close = on_close };
 	struct watch *w = find_watch(l, id);
-	struct reader *r = mem_alloc(sizeof(*r));
 
-	w = w != NULL ? w : add_watch(l, id);
-	r->logs = l;
-	r->watch = w;
-	r->x = x;
-	r->tail = tail;
-	r->follows = follow_it;
-	list_append(&w->readers, &r->link);
+	if (l->reader_count >= LOGS_READERS_MAX) {
+		return err_set(err, ERR_RATE, "%d readers of logs are connected already",
+			       LOGS_READERS_MAX);
+	}
+	struct waiting *r = mem_alloc(sizeof(*r));
+
+	*r = (struct waiting){ .watch = w != NULL ? w : add_watch(l, id),
+			       .x = x,
+			       .tail = tail,
+			       .follows = follow_it };
+	list_append(&r->watch->waiting, &r->link);
 	l->reader_count++;
 	exchange_watch(x, &calls, r);
 	timer_init(&r->settle, l->loop, on_settled);
-	timer_start_at(&r->settle, w->since_ms + LOGS_SETTLE_MS);
+	timer_start_at(&r->settle, r->watch->since_ms + LOGS_SETTLE_MS);
+	return 0;
 }
 
 /* Life */
@@ -265,22 +251,19 @@ struct logs *logs_create(struct loop *loop, struct fleet *fleet)
 	return l;
 }
 
-static void end_reader(struct reader *r)
-{
-	if (r->sse != NULL) {
-		sse_end(r->sse);
-	} else {
-		exchange_abort(r->x);
-	}
-	forget_reader(r);
-}
-
 void logs_end(struct logs *l)
 {
 	while (!list_is_empty(&l->watches)) {
 		struct watch *w = LIST_ITEM(l->watches.next, struct watch, link);
 
-		end_reader(LIST_ITEM(w->readers.next, struct reader, link));
+		if (list_is_empty(&w->waiting)) {
+			feed_end(&w->feed);
+		} else {
+			struct waiting *r = LIST_ITEM(w->waiting.next, struct waiting, link);
+
+			exchange_abort(r->x);
+			on_close(r);
+		}
 	}
 }
 

@@ -21,8 +21,11 @@ struct logs *logs_create(struct loop *loop, struct fleet *fleet);
 void logs_end(struct logs *l); /* ends all streams */
 void logs_close(struct logs *l);
 
-bool logs_is_full(const struct logs *l, struct err *err);
-/* Takes over the exchange: an event stream, or with follow false the tail alone as text. */
-void logs_add(struct logs *l, struct exchange *x, const char *id, uint32_t tail, bool follow);
+/*
+ * Takes over the exchange: an event stream, or with follow false the tail alone as text. ERR_RATE
+ * and the exchange untouched when there are too many readers.
+ */
+int logs_add(struct logs *l, struct exchange *x, const char *id, uint32_t tail, bool follow,
+	     struct err *err);
 
 #endif

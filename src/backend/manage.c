@@ -391,12 +391,11 @@ void handle_host(struct call *c)
 
 void handle_events(struct call *c)
 {
-	struct events *events = c->backend->events;
 	struct err err;
 
-	if (events_is_full(events, &err)) {
+	if (events_add(c->backend->events, c->x, &err) != 0) {
 		call_fail(c, &err);
 	} else {
-		events_add(events, call_take(c));
+		call_take(c);
 	}
 }

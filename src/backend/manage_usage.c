@@ -92,7 +92,6 @@ void handle_history(struct call *c)
 void handle_logs(struct call *c)
 {
 	const struct fleet_model *m = call_model(c);
-	struct logs *logs = c->m->logs;
 	char follow[8];
 	uint64_t tail;
 	struct err err;
@@ -101,11 +100,11 @@ void handle_logs(struct call *c)
 		return;
 	}
 	call_query(c, "follow", follow, sizeof(follow));
-	if (logs_is_full(logs, &err)) {
+	if (logs_add(c->m->logs, c->x, m->server.id, (uint32_t)tail, strcmp(follow, "false") != 0,
+		     &err) != 0) {
 		call_fail(c, &err);
 	} else {
-		logs_add(logs, call_take(c), m->server.id, (uint32_t)tail,
-			 strcmp(follow, "false") != 0);
+		call_take(c);
 	}
 }
 

@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Translates: link callbacks become changes of what the readers are shown (hostapi/feed.h), POSTs
- * become link requests and their replies answers. Nothing is decided here but who may ask.
+ * Translates: link callbacks become changes of what the readers are shown, POSTs become link
+ * requests and their replies answers. Nothing is decided here but who may ask.
+ *
+ * What the agent says that is state is kept, its last word only: one entry of each type of event
+ * and, of servers, of each id. So a fresh reader gets the whole state, and a slow one each server's
+ * last state, no progress, and of log lines how many it missed.
  *
  * A call (struct call) is one POST on its way: it lives until the link's reply, even when its
  * client has left.
@@ -13,11 +17,13 @@
 #include "base/digest.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "hostapi/feed.h"
+#include "http/feed.h"
 #include "io/timer.h"
 
 #define HOSTAPI_CONNS_MAX 256
 #define BODY_MAX_BYTES WIRE_LINE_MAX_BYTES
+#define READERS_MAX 64
+#define HEARTBEAT_MS 5000
 #define STATUS_MAX_BYTES (64 * 1024 * 1024) /* 10,000 models with everything that is said of one */
 
 struct hostapi {
@@ -35,6 +41,11 @@ struct hostapi {
 	bool closed; /* freed when the last call was replied */
 };
 
+struct entry {
+	struct topic topic;
+	struct wire_event event;
+};
+
 struct call {
 	struct hostapi *hostapi;
 	struct exchange *x; /* NULL: the client has left */
@@ -50,6 +61,99 @@ struct route {
 
 static const struct route *route_of(const struct exchange *x);
 
+/* State */
+
+static struct entry *entry_of(struct list *link)
+{
+	return LIST_ITEM(link, struct entry, topic.link);
+}
+
+static const char *event_id(const struct wire_event *e)
+{
+	return e->type == EVENT_SERVER ? e->server.id : "";
+}
+
+static const struct list *entries(const struct hostapi *h)
+{
+	return &h->feed.ranks[0];
+}
+
+/* id: of servers, else "". NULL: none is kept. */
+static struct entry *find(const struct hostapi *h, enum wire_event_type type, const char *id)
+{
+	LIST_FOR_EACH (it, next, entries(h)) {
+		const struct wire_event *e = &entry_of(it)->event;
+
+		if (e->type == type && strcmp(event_id(e), id) == 0) {
+			return entry_of(it);
+		}
+	}
+	return NULL;
+}
+
+static void drop(struct entry *entry)
+{
+	if (entry != NULL) {
+		feed_drop(&entry->topic);
+		free(entry);
+	}
+}
+
+static void drop_all(struct hostapi *h)
+{
+	LIST_FOR_EACH (it, next, entries(h)) {
+		drop(entry_of(it));
+	}
+}
+
+static void put(struct hostapi *h, const struct wire_event *e)
+{
+	struct entry *entry = find(h, e->type, event_id(e));
+
+	entry = entry != NULL ? entry : mem_alloc(sizeof(*entry));
+	entry->event = *e;
+	entry->event.doc = NULL; /* what is kept owns nothing */
+	feed_put(&h->feed, 0, &entry->topic);
+}
+
+/* The line of the channel without its newline. */
+static const char *write_event(const struct wire_event *e, struct json_writer *w)
+{
+	if (wire_event_encode(e, w->out) == 0) {
+		buf_truncate(w->out, w->out->len - 1);
+	} else {
+		w->status = ERR_FULL;
+	}
+	return event_name(e->type);
+}
+
+static const char *write_topic(struct feed *f, struct topic *t, struct json_writer *w)
+{
+	(void)f;
+	return write_event(&CONTAINER_OF(t, struct entry, topic)->event, w);
+}
+
+/* No state. Who misses that a server is gone would never learn of it: let it begin again. */
+static void tell(struct hostapi *h, const struct wire_event *e)
+{
+	struct wire_event copy = *e;
+
+	LIST_FOR_EACH (it, next, &h->feed.readers) {
+		struct feed_reader *r = LIST_ITEM(it, struct feed_reader, link);
+
+		if (e->type == EVENT_LOG) {
+			copy.log.dropped = e->log.dropped + r->dropped;
+		}
+		bool is_told = feed_send(r, write_event(&copy, feed_begin(&h->feed))) == 0;
+
+		if (e->type == EVENT_LOG) {
+			r->dropped = is_told ? 0 : r->dropped + 1;
+		} else if (!is_told && e->type == EVENT_REMOVED) {
+			feed_hang_up(r);
+		}
+	}
+}
+
 /* From the link */
 
 /* While nobody can tell how a server is, the last word is not passed off as its state. */
@@ -57,16 +161,16 @@ static void put_down(struct hostapi *h, const struct err *why)
 {
 	struct wire_event bye = { .type = EVENT_BYE, .bye = { .err = *why } };
 
-	LIST_FOR_EACH (it, next, &h->feed.entries) {
-		struct wire_event *e = &LIST_ITEM(it, struct feed_entry, link)->event;
+	LIST_FOR_EACH (it, next, entries(h)) {
+		struct wire_event *e = &entry_of(it)->event;
 
 		if (e->type == EVENT_SERVER && server_phase_is_running(e->server.phase)) {
 			e->server.phase = SERVER_UNKNOWN;
 		}
 	}
-	feed_drop(feed_find(&h->feed, EVENT_HELLO, ""));
-	feed_drop(feed_find(&h->feed, EVENT_SYNCED, ""));
-	feed_put(&h->feed, &bye);
+	drop(find(h, EVENT_HELLO, ""));
+	drop(find(h, EVENT_SYNCED, ""));
+	put(h, &bye);
 }
 
 static void on_up(void *user)
@@ -77,14 +181,14 @@ static void on_up(void *user)
 					       .version_min = WIRE_VERSION_MIN,
 					       .restricted = true } };
 
-	feed_clear(&h->feed);
-	feed_put(&h->feed, &hello);
+	drop_all(h);
+	put(h, &hello);
 }
 
 static void on_down(void *user, const struct err *why)
 {
 	struct hostapi *h = user;
-	const struct feed_entry *said = feed_find(&h->feed, EVENT_BYE, "");
+	const struct entry *said = find(h, EVENT_BYE, "");
 
 	if (said == NULL || said->event.bye.err.code != why->code ||
 	    strcmp(said->event.bye.err.text, why->text) != 0) {
@@ -96,23 +200,23 @@ static void on_down(void *user, const struct err *why)
 static void on_event(void *user, const struct wire_event *e)
 {
 	struct hostapi *h = user;
-	struct feed_entry *entry;
+	struct entry *entry;
 
 	switch (e->type) {
 	case EVENT_HOST:
 	case EVENT_SERVER:
 	case EVENT_SYNCED:
-		feed_put(&h->feed, e);
+		put(h, e);
 		return;
 	case EVENT_PROGRESS:
-		entry = feed_find(&h->feed, EVENT_SERVER, e->progress.id);
+		entry = find(h, EVENT_SERVER, e->progress.id);
 		if (entry != NULL) {
 			entry->event.server.progress = e->progress.fraction;
 			entry->event.server.eta_ms = e->progress.eta_ms;
 		}
 		break;
 	case EVENT_REMOVED:
-		feed_drop(feed_find(&h->feed, EVENT_SERVER, e->removed.id));
+		drop(find(h, EVENT_SERVER, e->removed.id));
 		break;
 	case EVENT_LOG:
 	case EVENT_HELLO:
@@ -120,7 +224,7 @@ static void on_event(void *user, const struct wire_event *e)
 	case EVENT_BYE:
 		break;
 	}
-	feed_tell(&h->feed, e);
+	tell(h, e);
 }
 
 static const struct link_callbacks link_calls = { on_up, on_event, on_down };
@@ -169,7 +273,7 @@ static void handle_ready(struct hostapi *h, struct exchange *x)
 
 static void handle_status(struct hostapi *h, struct exchange *x)
 {
-	const struct feed_entry *host = feed_find(&h->feed, EVENT_HOST, "");
+	const struct entry *host = find(h, EVENT_HOST, "");
 	struct json_writer w;
 	struct buf body;
 
@@ -185,8 +289,8 @@ static void handle_status(struct hostapi *h, struct exchange *x)
 	}
 	jsonw_key(&w, "servers");
 	jsonw_array(&w);
-	LIST_FOR_EACH (it, next, &h->feed.entries) {
-		const struct wire_event *e = &LIST_ITEM(it, struct feed_entry, link)->event;
+	LIST_FOR_EACH (it, next, entries(h)) {
+		const struct wire_event *e = &entry_of(it)->event;
 
 		if (e->type == EVENT_SERVER) {
 			server_write(&w, &e->server);
@@ -200,7 +304,7 @@ static void handle_events(struct hostapi *h, struct exchange *x)
 {
 	struct err err = { 0 };
 
-	if (feed_add(&h->feed, x, &err) != 0) {
+	if (feed_add(&h->feed, x, &err) == NULL) {
 		exchange_fail(x, &err);
 	}
 }
@@ -367,6 +471,12 @@ static void on_leave_timeout(struct timer *t)
 	leave(h);
 }
 
+static const struct feed_kind feed_kind = { .of = "events",
+					    .readers_max = READERS_MAX,
+					    .heartbeat_ms = HEARTBEAT_MS,
+					    .event_max_bytes = WIRE_LINE_MAX_BYTES + 1,
+					    .write = write_topic };
+
 struct hostapi *hostapi_start(struct loop *loop, const struct hostapi_options *options,
 			      struct err *err)
 {
@@ -390,7 +500,7 @@ struct hostapi *hostapi_start(struct loop *loop, const struct hostapi_options *o
 		free(h);
 		return NULL;
 	}
-	feed_init(&h->feed, loop);
+	feed_init(&h->feed, loop, &feed_kind);
 	timer_init(&h->leave_timer, loop, on_leave_timeout);
 	ssh.callbacks = &link_calls;
 	ssh.user = h;
@@ -442,6 +552,7 @@ void hostapi_close(struct hostapi *h)
 {
 	if (h != NULL) {
 		timer_stop(&h->leave_timer);
+		drop_all(h);
 		feed_finish(&h->feed);
 		http_server_close(h->server);
 		link_close(h->link);

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: MIT */
+#include "http/feed.h"
+
+#include <stdlib.h>
+
+#include "base/mem.h"
+
+struct json_writer *feed_begin(struct feed *f)
+{
+	buf_clear(&f->text);
+	jsonw_init(&f->json, &f->text);
+	return &f->json;
+}
+
+int feed_send(struct feed_reader *r, const char *type)
+{
+	struct feed *f = r->feed;
+
+	return jsonw_end_all(&f->json) == 0 ? sse_send(r->sse, type, buf_span(&f->text)) : 0;
+}
+
+static int tell_lagged(struct feed_reader *r)
+{
+	struct json_writer *w = feed_begin(r->feed);
+
+	jsonw_object(w);
+	jsonw_member_u64(w, "dropped", r->dropped);
+	int status = feed_send(r, r->feed->kind->lagged);
+
+	if (status == 0) {
+		r->dropped = 0;
+		r->is_whole = false;
+		memset(&r->seen[1], 0, sizeof(r->seen) - sizeof(r->seen[0]));
+	}
+	return status;
+}
+
+/* What is new to a reader stands at the end. */
+static int pump_rank(struct feed_reader *r, int rank)
+{
+	struct feed *f = r->feed;
+	struct list *topics = &f->ranks[rank], *it = topics->prev;
+	int status = 0;
+
+	while (it != topics && LIST_ITEM(it, struct topic, link)->change > r->seen[rank]) {
+		it = it->prev;
+	}
+	for (it = it->next; it != topics && status == 0; it = it->next) {
+		struct topic *t = LIST_ITEM(it, struct topic, link);
+
+		status = feed_send(r, f->kind->write(f, t, feed_begin(f)));
+		r->seen[rank] = status == 0 ? t->change : r->seen[rank];
+	}
+	return status;
+}
+
+/* Goes on with what the reader has not seen. */
+static void pump(struct feed_reader *r)
+{
+	bool has_lagged = r->dropped > 0 && r->feed->kind->lagged != NULL;
+	int status = has_lagged ? tell_lagged(r) : 0;
+
+	for (int rank = 0; rank < FEED_RANKS && status == 0; rank++) {
+		status = pump_rank(r, rank);
+	}
+	r->is_whole = r->is_whole || status == 0;
+}
+
+void feed_put(struct feed *f, int rank, struct topic *t)
+{
+	feed_drop(t);
+	t->rank = rank;
+	t->change = ++f->change;
+	list_append(&f->ranks[rank], &t->link);
+	LIST_FOR_EACH (it, next, &f->readers) {
+		pump(LIST_ITEM(it, struct feed_reader, link));
+	}
+}
+
+void feed_drop(struct topic *t)
+{
+	if (t->link.next != NULL) {
+		list_remove(&t->link);
+	}
+}
+
+void feed_tell_one(struct feed_reader *r, const char *type, bool changes_picture)
+{
+	if (!r->is_whole ? changes_picture : r->dropped > 0 || feed_send(r, type) != 0) {
+		r->dropped++;
+	}
+}
+
+void feed_tell(struct feed *f, const char *type, bool changes_picture)
+{
+	LIST_FOR_EACH (it, next, &f->readers) {
+		feed_tell_one(LIST_ITEM(it, struct feed_reader, link), type, changes_picture);
+	}
+}
+
+void feed_miss(struct feed *f, uint64_t count)
+{
+	LIST_FOR_EACH (it, next, &f->readers) {
+		struct feed_reader *r = LIST_ITEM(it, struct feed_reader, link);
+
+		r->dropped += count;
+		pump(r);
+	}
+}
+
+/* Readers */
+
+static void on_close(void *user)
+{
+	struct feed_reader *r = user;
+	struct feed *f = r->feed;
+
+	list_remove(&r->link);
+	f->reader_count--;
+	free(r);
+	if (f->kind->on_leave != NULL) {
+		f->kind->on_leave(f);
+	}
+}
+
+static void on_drain(void *user)
+{
+	pump(user);
+}
+
+struct feed_reader *feed_add(struct feed *f, struct exchange *x, struct err *err)
+{
+	static const struct sse_callbacks calls = { on_close, on_drain };
+
+	if (f->kind->readers_max > 0 && f->reader_count >= f->kind->readers_max) {
+		err_set(err, ERR_RATE, "%zu readers of %s are connected already", f->reader_count,
+			f->kind->of);
+		return NULL;
+	}
+	struct feed_reader *r = mem_alloc(sizeof(*r));
+
+	r->feed = f;
+	r->sse = sse_start(f->loop, x, f->kind->heartbeat_ms, &calls, r);
+	list_append(&f->readers, &r->link);
+	f->reader_count++;
+	pump(r);
+	return r;
+}
+
+void feed_hang_up(struct feed_reader *r)
+{
+	sse_end(r->sse);
+	on_close(r);
+}
+
+/* Life */
+
+void feed_init(struct feed *f, struct loop *loop, const struct feed_kind *kind)
+{
+	*f = (struct feed){ .loop = loop, .kind = kind };
+	for (int rank = 0; rank < FEED_RANKS; rank++) {
+		list_init(&f->ranks[rank]);
+	}
+	list_init(&f->readers);
+	buf_init(&f->text, kind->event_max_bytes);
+}
+
+void feed_end(struct feed *f)
+{
+	for (size_t left = f->reader_count; left > 0; left--) { /* the last one may take f along */
+		feed_hang_up(LIST_ITEM(f->readers.next, struct feed_reader, link));
+	}
+}
+
+void feed_finish(struct feed *f)
+{
+	feed_end(f);
+	for (int rank = 0; rank < FEED_RANKS; rank++) {
+		LIST_FOR_EACH (it, next, &f->ranks[rank]) {
+			list_remove(it);
+		}
+	}
+	buf_finish(&f->text);
+}
