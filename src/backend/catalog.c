@@ -68,9 +68,7 @@ void catalog_write(const struct fleet *f, const struct key *key, struct buf *out
 	jsonw_member_text(&w, "object", "list");
 	jsonw_key(&w, "data");
 	jsonw_array(&w);
-	LIST_FOR_EACH (it, following, fleet_models(f)) {
-		const struct fleet_model *m = LIST_ITEM(it, struct fleet_model, link);
-
+	FLEET_EACH (m, f) {
 		if (key == NULL || key_opens(key, m->server.id)) {
 			write_model(f, m, &w);
 			first = first != NULL ? first : m->server.id;

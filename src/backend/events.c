@@ -160,8 +160,7 @@ static void on_traffic(struct timer *timer)
 	jsonw_member_i64(w, "at_unix_ms", loop_unix_ms());
 	jsonw_key(w, "models");
 	jsonw_array(w);
-	LIST_FOR_EACH (it, next, fleet_models(e->fleet)) {
-		struct fleet_model *m = LIST_ITEM(it, struct fleet_model, link);
+	FLEET_EACH (m, e->fleet) {
 		bool is_busy = m->active + m->queued > 0 || m->tokens > 0;
 
 		if (is_busy || m->was_busy) {
@@ -186,9 +185,7 @@ static void note_traffic(struct events *e)
 
 static void add_tokens(struct events *e, const char *id, double tokens)
 {
-	LIST_FOR_EACH (it, next, fleet_models(e->fleet)) {
-		struct fleet_model *m = LIST_ITEM(it, struct fleet_model, link);
-
+	FLEET_EACH (m, e->fleet) {
 		if (strcmp(m->server.id, id) == 0) {
 			m->tokens += tokens;
 			return;
@@ -281,8 +278,8 @@ struct events *events_create(const struct backend *b)
 	feed_put(&e->feed, RANK_HELLO, &e->hello);
 	feed_put(&e->feed, RANK_HOST, &e->host);
 	feed_put(&e->feed, RANK_PULLS, &e->pulls);
-	LIST_FOR_EACH (it, next, fleet_models(e->fleet)) {
-		feed_put(&e->feed, RANK_SERVERS, &LIST_ITEM(it, struct fleet_model, link)->topic);
+	FLEET_EACH (m, e->fleet) {
+		feed_put(&e->feed, RANK_SERVERS, &m->topic);
 	}
 	feed_put(&e->feed, RANK_SYNCED, &e->synced);
 	e->listener = (struct fleet_listener){ .on_model = on_model,

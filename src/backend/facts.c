@@ -43,9 +43,7 @@ static void free_item(struct item *item)
 
 static struct item *find(const struct list *items, const char *path)
 {
-	LIST_FOR_EACH (it, next, items) {
-		struct item *item = LIST_ITEM(it, struct item, link);
-
+	LIST_EACH (struct item, item, link, items) {
 		if (strcmp(item->path, path) == 0) {
 			return item;
 		}
@@ -58,8 +56,7 @@ static void read_items(void *arg)
 {
 	struct reading *reading = arg;
 
-	LIST_FOR_EACH (it, next, &reading->items) {
-		struct item *item = LIST_ITEM(it, struct item, link);
+	LIST_EACH (struct item, item, link, &reading->items) {
 		struct fact *fact = &item->fact;
 
 		if (!fs_changed(item->path, &item->stamp) && item->stamp.inode != 0) {
@@ -73,8 +70,8 @@ static void read_items(void *arg)
 static void free_if_over(struct facts *f)
 {
 	if (f->is_closed && f->readings == 0) {
-		LIST_FOR_EACH (it, next, &f->items) {
-			free_item(LIST_ITEM(it, struct item, link));
+		LIST_EACH (struct item, item, link, &f->items) {
+			free_item(item);
 		}
 		free(f);
 	}
@@ -85,14 +82,14 @@ static void on_read(void *arg)
 	struct reading *reading = arg;
 	struct facts *f = reading->facts;
 
-	LIST_FOR_EACH (it, next, &reading->items) {
-		struct item *known = find(&f->items, LIST_ITEM(it, struct item, link)->path);
+	LIST_EACH (struct item, item, link, &reading->items) {
+		struct item *known = find(&f->items, item->path);
 
 		if (known != NULL) {
 			free_item(known);
 		}
-		list_remove(it);
-		list_append(&f->items, it);
+		list_remove(&item->link);
+		list_append(&f->items, &item->link);
 	}
 	reading->on_done(reading->user);
 	free(reading);

@@ -9,9 +9,9 @@
 
 struct entry *fleet_entry(const struct fleet *f, const char *id)
 {
-	LIST_FOR_EACH (it, next, &f->models) {
-		if (strcmp(entry_of(it)->pub.server.id, id) == 0) {
-			return entry_of(it);
+	ENTRY_EACH (e, &f->models) {
+		if (strcmp(e->pub.server.id, id) == 0) {
+			return e;
 		}
 	}
 	return NULL;
@@ -28,11 +28,9 @@ struct entry *fleet_add_entry(struct fleet *f, const char *id)
 
 void fleet_sweep(struct fleet *f, bool all)
 {
-	LIST_FOR_EACH (it, next, &f->gone) {
-		struct entry *e = entry_of(it);
-
+	ENTRY_EACH (e, &f->gone) {
 		if (all || e->pub.active + e->pub.queued == 0) {
-			list_remove(it);
+			list_remove(&e->pub.link);
 			free(e);
 		}
 	}
@@ -98,31 +96,13 @@ bool fleet_remove_unknown(struct fleet *f, struct entry *e)
 /* Models in the order of the file; behind them those that only a link knows. */
 static void arrange(struct fleet *f)
 {
-	struct list old = f->models;
+	for (size_t i = f->registry.count; i > 0; i--) {
+		const char *id = f->registry.models[i - 1].id;
+		struct entry *e = fleet_entry(f, id);
 
-	if (list_is_empty(&f->models)) {
-		list_init(&old);
-	}
-	old.next->prev = old.prev->next = &old;
-	list_init(&f->models);
-	for (size_t i = 0; i < f->registry.count; i++) {
-		struct entry *e = NULL;
-
-		LIST_FOR_EACH (it, next, &old) {
-			if (strcmp(entry_of(it)->pub.server.id, f->registry.models[i].id) == 0) {
-				e = entry_of(it);
-			}
-		}
-		if (e == NULL) {
-			fleet_add_entry(f, f->registry.models[i].id);
-		} else {
-			list_remove(&e->pub.link);
-			list_append(&f->models, &e->pub.link);
-		}
-	}
-	LIST_FOR_EACH (it, next, &old) {
-		list_remove(it);
-		list_append(&f->models, it);
+		e = e != NULL ? e : fleet_add_entry(f, id);
+		list_remove(&e->pub.link);
+		list_append(f->models.next, &e->pub.link); /* to the front */
 	}
 }
 
@@ -146,9 +126,9 @@ static void load_registry(struct fleet *f)
 		registry_finish(&f->registry);
 		f->registry = fresh;
 		arrange(f);
-		LIST_FOR_EACH (it, next, &f->models) {
-			if (!fleet_remove_unknown(f, entry_of(it))) {
-				fleet_refresh(f, entry_of(it));
+		ENTRY_EACH (e, &f->models) {
+			if (!fleet_remove_unknown(f, e)) {
+				fleet_refresh(f, e);
 			}
 		}
 	}
@@ -380,9 +360,9 @@ void fleet_close(struct fleet *f)
 	timer_stop(&f->look);
 	fleet_close_asks(f);
 	fleet_close_sides(f);
-	LIST_FOR_EACH (it, next, &f->models) {
-		list_remove(it);
-		list_append(&f->gone, it);
+	ENTRY_EACH (e, &f->models) {
+		list_remove(&e->pub.link);
+		list_append(&f->gone, &e->pub.link);
 	}
 	fleet_sweep(f, true);
 	registry_finish(&f->registry);

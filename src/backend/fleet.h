@@ -72,6 +72,7 @@ void fleet_close(struct fleet *f);
 void fleet_listen(struct fleet *f, struct fleet_listener *l);
 
 const struct list *fleet_models(const struct fleet *f); /* struct fleet_model by .link */
+#define FLEET_EACH(m, f) LIST_EACH (struct fleet_model, m, link, fleet_models(f))
 struct fleet_model *fleet_find(const struct fleet *f, struct span id_or_alias);
 const struct registry *fleet_registry(const struct fleet *f);
 /* Why the registry's file as a whole cannot be used (the last good one is kept); code 0: it can. */

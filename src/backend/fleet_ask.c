@@ -36,9 +36,7 @@ static bool is_meant(const struct ask *a, const struct fleet_model *m)
 
 static void mark_drain(struct ask *a, bool is_draining)
 {
-	LIST_FOR_EACH (it, next, &a->fleet->models) {
-		struct entry *e = entry_of(it);
-
+	ENTRY_EACH (e, &a->fleet->models) {
 		if (is_meant(a, &e->pub) && e->pub.is_draining != is_draining &&
 		    (!is_draining || server_phase_is_accepting(e->pub.server.phase))) {
 			e->pub.is_draining = is_draining;
@@ -96,8 +94,8 @@ static void on_drain_over(struct timer *t)
 
 static bool is_drained(const struct ask *a)
 {
-	LIST_FOR_EACH (it, next, &a->fleet->models) {
-		const struct fleet_model *m = &entry_of(it)->pub;
+	ENTRY_EACH (e, &a->fleet->models) {
+		const struct fleet_model *m = &e->pub;
 
 		if (is_meant(a, m) && m->active > 0) {
 			return false;
@@ -137,9 +135,7 @@ void fleet_ask(struct fleet *f, const struct wire_request *request, link_reply_f
 void fleet_request_ended(struct fleet *f, struct fleet_model *m)
 {
 	(void)m;
-	LIST_FOR_EACH (it, next, &f->asks) {
-		struct ask *a = LIST_ITEM(it, struct ask, link);
-
+	LIST_EACH (struct ask, a, link, &f->asks) {
 		if (!a->is_sent && is_drained(a)) {
 			timer_start(&a->drain, 0);
 		}
@@ -150,9 +146,7 @@ void fleet_request_ended(struct fleet *f, struct fleet_model *m)
 /* A stop that was asked for is not lost with us. */
 void fleet_close_asks(struct fleet *f)
 {
-	LIST_FOR_EACH (it, next, &f->asks) {
-		struct ask *a = LIST_ITEM(it, struct ask, link);
-
+	LIST_EACH (struct ask, a, link, &f->asks) {
 		if (!a->is_sent) {
 			send_ask(a);
 		}

@@ -67,17 +67,13 @@ struct fleet {
 };
 
 #define TELL(f, event, arguments) \
-	LIST_FOR_EACH (it_, next_, &(f)->listeners) { \
-		struct fleet_listener *l_ = LIST_ITEM(it_, struct fleet_listener, link); \
+	LIST_EACH (struct fleet_listener, l_, link, &(f)->listeners) { \
 		if (l_->event != NULL) { \
 			l_->event arguments; \
 		} \
 	}
 
-static inline struct entry *entry_of(struct list *link)
-{
-	return LIST_ITEM(link, struct entry, pub.link);
-}
+#define ENTRY_EACH(e, list) LIST_EACH (struct entry, e, pub.link, list)
 
 /* fleet.c */
 struct entry *fleet_entry(const struct fleet *f, const char *id); /* NULL: none */

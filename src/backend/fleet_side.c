@@ -55,8 +55,8 @@ static void on_credentials_due(struct timer *t)
 	const char *ids[WIRE_IDS_MAX];
 	size_t count = 0;
 
-	LIST_FOR_EACH (it, next, &f->models) {
-		struct report *r = &entry_of(it)->reports[s - f->sides];
+	ENTRY_EACH (e, &f->models) {
+		struct report *r = &e->reports[s - f->sides];
 
 		if (r->known && r->server.phase == SERVER_READY && !r->has_endpoint &&
 		    r->asked_pid != r->server.pid && count < WIRE_IDS_MAX) {
@@ -123,8 +123,8 @@ static void on_probe(void *user, const struct client_reply *reply)
 static void probe(struct fleet *f)
 {
 	f->has_answer = false;
-	LIST_FOR_EACH (it, next, &f->models) {
-		const struct report *r = &entry_of(it)->reports[SIDE_HOST];
+	ENTRY_EACH (e, &f->models) {
+		const struct report *r = &e->reports[SIDE_HOST];
 		struct client_options options = { .to = { .host = r->address, .port = r->port },
 						  .target = SPAN_LIT("/health"),
 						  .connect_ms = PROBE_MS,
@@ -145,8 +145,8 @@ static void start_same(struct fleet *f, int from, int to, link_reply_fn *on_repl
 	struct wire_request start = { .verb = VERB_START };
 	const char *ids[WIRE_IDS_MAX];
 
-	LIST_FOR_EACH (it, next, &f->models) {
-		const struct report *r = &entry_of(it)->reports[from];
+	ENTRY_EACH (e, &f->models) {
+		const struct report *r = &e->reports[from];
 
 		if (r->known && server_phase_is_running(r->server.phase) &&
 		    start.id_count < WIRE_IDS_MAX) {
@@ -168,8 +168,8 @@ static void set_route(struct fleet *f, int side)
 	note_link_error(f);
 	log_warn(side == SIDE_HOST ? "the host is back: its engines answer again"
 				   : "the host is away: engines run here, on the CPU");
-	LIST_FOR_EACH (it, next, &f->models) {
-		fleet_refresh(f, entry_of(it));
+	ENTRY_EACH (e, &f->models) {
+		fleet_refresh(f, e);
 	}
 	TELL(f, on_host, (l_));
 }
@@ -263,14 +263,14 @@ static void on_down(void *user, const struct err *why)
 	struct side *s = user;
 	struct fleet *f = s->fleet;
 
-	LIST_FOR_EACH (it, next, &f->models) {
-		struct report *r = &entry_of(it)->reports[s - f->sides];
+	ENTRY_EACH (e, &f->models) {
+		struct report *r = &e->reports[s - f->sides];
 
 		if (r->known && server_phase_is_running(r->server.phase) &&
 		    r->server.phase != SERVER_UNKNOWN) {
 			r->server.phase = SERVER_UNKNOWN;
 			r->server.phase_unix_ms = loop_unix_ms();
-			fleet_refresh(f, entry_of(it));
+			fleet_refresh(f, e);
 		}
 	}
 	set_state(s, why->code == ERR_BUSY ? FLEET_BUSY : FLEET_DOWN);
@@ -376,11 +376,11 @@ static void on_synced(struct side *s)
 {
 	struct fleet *f = s->fleet;
 
-	LIST_FOR_EACH (it, next, &f->models) {
-		const struct report *r = &entry_of(it)->reports[s - f->sides];
+	ENTRY_EACH (e, &f->models) {
+		const struct report *r = &e->reports[s - f->sides];
 
 		if (r->known && r->connection != s->connection) {
-			forget_report(s, entry_of(it));
+			forget_report(s, e);
 		}
 	}
 }

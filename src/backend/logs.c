@@ -42,9 +42,7 @@ struct logs {
 
 static struct watch *find_watch(const struct logs *l, const char *id)
 {
-	LIST_FOR_EACH (it, next, &l->watches) {
-		struct watch *w = LIST_ITEM(it, struct watch, link);
-
+	LIST_EACH (struct watch, w, link, &l->watches) {
 		if (strcmp(w->id, id) == 0) {
 			return w;
 		}
@@ -57,8 +55,8 @@ static void follow(struct logs *l)
 	const char *ids[LOGS_READERS_MAX];
 	size_t count = 0;
 
-	LIST_FOR_EACH (it, next, &l->watches) {
-		ids[count++] = LIST_ITEM(it, struct watch, link)->id;
+	LIST_EACH (struct watch, w, link, &l->watches) {
+		ids[count++] = w->id;
 	}
 	fleet_follow_logs(l->fleet, ids, count, LOGS_TAIL_MAX_LINES);
 }

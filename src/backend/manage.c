@@ -351,9 +351,7 @@ void handle_ready(struct call *c)
 	const struct err *down = fleet_link_error(fleet);
 	const char *reason = "no model is enabled";
 
-	LIST_FOR_EACH (it, next, fleet_models(fleet)) {
-		const struct fleet_model *m = LIST_ITEM(it, struct fleet_model, link);
-
+	FLEET_EACH (m, fleet) {
 		if (m->has_endpoint || (m->server.enabled && down->code == 0)) {
 			reason = "";
 		}

@@ -382,9 +382,7 @@ static struct memory_machine machine_without(const struct fleet *f, const struct
 	struct memory_machine machine = puller_machine(h, m->server.memory_bytes);
 	uint64_t others = 0;
 
-	LIST_FOR_EACH (it, next, fleet_models(f)) {
-		const struct fleet_model *other = LIST_ITEM(it, struct fleet_model, link);
-
+	FLEET_EACH (other, f) {
 		others += other != m ? other->server.memory_bytes : 0;
 	}
 	if (h->memory_budget_bytes > 0) {

@@ -15,20 +15,20 @@
 
 void handle_servers(struct call *c)
 {
-	const struct list *models = fleet_models(c->backend->fleet);
+	const struct fleet *fleet = c->backend->fleet;
 	int64_t total = 0, ready = 0;
 
-	LIST_FOR_EACH (it, next, models) {
+	FLEET_EACH (m, fleet) {
 		total++;
-		ready += LIST_ITEM(it, struct fleet_model, link)->server.phase == SERVER_READY;
+		ready += m->server.phase == SERVER_READY;
 	}
 	jsonw_object(&c->w);
 	jsonw_member_i64(&c->w, "total_servers", total);
 	jsonw_member_i64(&c->w, "ready_servers", ready);
 	jsonw_key(&c->w, "servers");
 	jsonw_array(&c->w);
-	LIST_FOR_EACH (it, next, models) {
-		show_server(&c->w, LIST_ITEM(it, struct fleet_model, link));
+	FLEET_EACH (m, fleet) {
+		show_server(&c->w, m);
 	}
 	call_reply(c, 200);
 }
@@ -110,14 +110,10 @@ static bool is_meant(const struct call *c, const struct server *s)
 
 static void collect_ids(struct call *c)
 {
-	const struct list *models = fleet_models(c->backend->fleet);
-
-	LIST_FOR_EACH (it, next, models) {
-		const struct server *s = &LIST_ITEM(it, struct fleet_model, link)->server;
-
-		if (is_meant(c, s)) {
+	FLEET_EACH (m, c->backend->fleet) {
+		if (is_meant(c, &m->server)) {
 			c->ids = mem_resize(c->ids, c->id_count + 1, sizeof(*c->ids));
-			memcpy(c->ids[c->id_count++], s->id, sizeof(s->id));
+			memcpy(c->ids[c->id_count++], m->server.id, sizeof(m->server.id));
 		}
 	}
 }

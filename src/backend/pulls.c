@@ -36,11 +36,6 @@ struct entry {
 	bool has_begun, is_busy, is_dropped;
 };
 
-static struct entry *entry_of(struct list *link)
-{
-	return LIST_ITEM(link, struct entry, link);
-}
-
 /* Waits for an answer that always comes. */
 static void hold(struct entry *e)
 {
@@ -142,8 +137,8 @@ static struct memory_machine machine_of(const struct fleet *f)
 {
 	uint64_t engines_bytes = 0;
 
-	LIST_FOR_EACH (it, next, fleet_models(f)) {
-		engines_bytes += LIST_ITEM(it, struct fleet_model, link)->server.memory_bytes;
+	FLEET_EACH (m, f) {
+		engines_bytes += m->server.memory_bytes;
 	}
 	return puller_machine(fleet_host(f), engines_bytes);
 }
@@ -214,9 +209,7 @@ int pulls_start(struct pulls *p, const char *source, const struct pull **ret_pul
 		return err_set(err, ERR_INVALID,
 			       "model: \"%.200s\" is neither ORG/REPO nor ORG/REPO:QUANT", source);
 	}
-	LIST_FOR_EACH (it, next, &p->entries) {
-		struct entry *e = entry_of(it);
-
+	LIST_EACH (struct entry, e, link, &p->entries) {
 		count++;
 		same = strcmp(e->pull.source, source) == 0 ? e : same;
 		oldest = oldest == NULL && !pull_phase_is_running(e->pull.phase) ? e : oldest;
@@ -248,9 +241,9 @@ int pulls_start(struct pulls *p, const char *source, const struct pull **ret_pul
 
 int pulls_drop(struct pulls *p, const char *id, struct err *err)
 {
-	LIST_FOR_EACH (it, next, &p->entries) {
-		if (strcmp(entry_of(it)->pull.id, id) == 0) {
-			drop(entry_of(it));
+	LIST_EACH (struct entry, e, link, &p->entries) {
+		if (strcmp(e->pull.id, id) == 0) {
+			drop(e);
 			events_pulls(p->backend->events);
 			return 0;
 		}
@@ -264,8 +257,8 @@ void pulls_write(const struct pulls *p, struct json_writer *w)
 	jsonw_object(w);
 	jsonw_key(w, "pulls");
 	jsonw_array(w);
-	LIST_FOR_EACH (it, next, &p->entries) {
-		pull_write(w, &entry_of(it)->pull);
+	LIST_EACH (struct entry, e, link, &p->entries) {
+		pull_write(w, &e->pull);
 	}
 	jsonw_end(w);
 }
@@ -289,8 +282,8 @@ void pulls_close(struct pulls *p)
 		return;
 	}
 	p->is_closed = true;
-	LIST_FOR_EACH (it, next, &p->entries) {
-		drop(entry_of(it));
+	LIST_EACH (struct entry, e, link, &p->entries) {
+		drop(e);
 	}
 	desk_close(p->desk);
 	if (p->busy == 0) {

@@ -48,4 +48,11 @@ static inline void list_remove(struct list *item)
 	for (struct list *it = (head)->next, *following = it->next; it != (head); \
 	     it = following, following = it->next)
 
+/* The same of elements: `item` is each `type` whose `member` is in the list. */
+#define LIST_EACH(type, item, member, head) \
+	for (type *item = LIST_ITEM((head)->next, type, member), \
+		  *item##_next = LIST_ITEM(item->member.next, type, member); \
+	     &item->member != (head); \
+	     item = item##_next, item##_next = LIST_ITEM(item->member.next, type, member))
+
 #endif

@@ -63,29 +63,19 @@ static const struct route *route_of(const struct exchange *x);
 
 /* State */
 
-static struct entry *entry_of(struct list *link)
-{
-	return LIST_ITEM(link, struct entry, topic.link);
-}
-
 static const char *event_id(const struct wire_event *e)
 {
 	return e->type == EVENT_SERVER ? e->server.id : "";
 }
 
-static const struct list *entries(const struct hostapi *h)
-{
-	return &h->feed.ranks[0];
-}
+#define STATE_EACH(entry, h) LIST_EACH (struct entry, entry, topic.link, &(h)->feed.ranks[0])
 
 /* id: of servers, else "". NULL: none is kept. */
 static struct entry *find(const struct hostapi *h, enum wire_event_type type, const char *id)
 {
-	LIST_FOR_EACH (it, next, entries(h)) {
-		const struct wire_event *e = &entry_of(it)->event;
-
-		if (e->type == type && strcmp(event_id(e), id) == 0) {
-			return entry_of(it);
+	STATE_EACH (entry, h) {
+		if (entry->event.type == type && strcmp(event_id(&entry->event), id) == 0) {
+			return entry;
 		}
 	}
 	return NULL;
@@ -101,8 +91,8 @@ static void drop(struct entry *entry)
 
 static void drop_all(struct hostapi *h)
 {
-	LIST_FOR_EACH (it, next, entries(h)) {
-		drop(entry_of(it));
+	STATE_EACH (entry, h) {
+		drop(entry);
 	}
 }
 
@@ -138,9 +128,7 @@ static void tell(struct hostapi *h, const struct wire_event *e)
 {
 	struct wire_event copy = *e;
 
-	LIST_FOR_EACH (it, next, &h->feed.readers) {
-		struct feed_reader *r = LIST_ITEM(it, struct feed_reader, link);
-
+	LIST_EACH (struct feed_reader, r, link, &h->feed.readers) {
 		if (e->type == EVENT_LOG) {
 			copy.log.dropped = e->log.dropped + r->dropped;
 		}
@@ -161,8 +149,8 @@ static void put_down(struct hostapi *h, const struct err *why)
 {
 	struct wire_event bye = { .type = EVENT_BYE, .bye = { .err = *why } };
 
-	LIST_FOR_EACH (it, next, entries(h)) {
-		struct wire_event *e = &entry_of(it)->event;
+	STATE_EACH (entry, h) {
+		struct wire_event *e = &entry->event;
 
 		if (e->type == EVENT_SERVER && server_phase_is_running(e->server.phase)) {
 			e->server.phase = SERVER_UNKNOWN;
@@ -289,11 +277,9 @@ static void handle_status(struct hostapi *h, struct exchange *x)
 	}
 	jsonw_key(&w, "servers");
 	jsonw_array(&w);
-	LIST_FOR_EACH (it, next, entries(h)) {
-		const struct wire_event *e = &entry_of(it)->event;
-
-		if (e->type == EVENT_SERVER) {
-			server_write(&w, &e->server);
+	STATE_EACH (entry, h) {
+		if (entry->event.type == EVENT_SERVER) {
+			server_write(&w, &entry->event.server);
 		}
 	}
 	jsonw_end_all(&w);

@@ -72,8 +72,8 @@ void feed_put(struct feed *f, int rank, struct topic *t)
 	t->rank = rank;
 	t->change = ++f->change;
 	list_append(&f->ranks[rank], &t->link);
-	LIST_FOR_EACH (it, next, &f->readers) {
-		pump(LIST_ITEM(it, struct feed_reader, link));
+	LIST_EACH (struct feed_reader, r, link, &f->readers) {
+		pump(r);
 	}
 }
 
@@ -93,16 +93,14 @@ void feed_tell_one(struct feed_reader *r, const char *type, bool changes_picture
 
 void feed_tell(struct feed *f, const char *type, bool changes_picture)
 {
-	LIST_FOR_EACH (it, next, &f->readers) {
-		feed_tell_one(LIST_ITEM(it, struct feed_reader, link), type, changes_picture);
+	LIST_EACH (struct feed_reader, r, link, &f->readers) {
+		feed_tell_one(r, type, changes_picture);
 	}
 }
 
 void feed_miss(struct feed *f, uint64_t count)
 {
-	LIST_FOR_EACH (it, next, &f->readers) {
-		struct feed_reader *r = LIST_ITEM(it, struct feed_reader, link);
-
+	LIST_EACH (struct feed_reader, r, link, &f->readers) {
 		r->dropped += count;
 		pump(r);
 	}
