@@ -22,8 +22,6 @@ struct facts {
 	struct loop *loop;
 	const char *const *model_roots;
 	struct list items;
-	size_t readings;
-	bool is_closed;
 };
 
 struct reading {
@@ -67,16 +65,6 @@ static void read_items(void *arg)
 	}
 }
 
-static void free_if_over(struct facts *f)
-{
-	if (f->is_closed && f->readings == 0) {
-		LIST_EACH (struct item, item, link, &f->items) {
-			free_item(item);
-		}
-		free(f);
-	}
-}
-
 static void on_read(void *arg)
 {
 	struct reading *reading = arg;
@@ -93,8 +81,6 @@ static void on_read(void *arg)
 	}
 	reading->on_done(reading->user);
 	free(reading);
-	f->readings--;
-	free_if_over(f);
 }
 
 struct facts *facts_create(struct loop *loop, const char *const *model_roots)
@@ -107,10 +93,12 @@ struct facts *facts_create(struct loop *loop, const char *const *model_roots)
 	return f;
 }
 
-void facts_close(struct facts *f)
+void facts_destroy(struct facts *f)
 {
-	f->is_closed = true;
-	free_if_over(f);
+	LIST_EACH (struct item, item, link, &f->items) {
+		free_item(item);
+	}
+	free(f);
 }
 
 void facts_read(struct facts *f, const struct registry *r, void (*on_done)(void *user), void *user)
@@ -132,7 +120,6 @@ void facts_read(struct facts *f, const struct registry *r, void (*on_done)(void 
 		}
 		list_append(&reading->items, &item->link);
 	}
-	f->readings++;
 	loop_work(f->loop, read_items, on_read, reading);
 }
 

@@ -19,7 +19,7 @@ struct fact {
 
 /* model_roots is borrowed; the first one stands for /models. */
 struct facts *facts_create(struct loop *loop, const char *const *model_roots);
-void facts_close(struct facts *f); /* frees later */
+void facts_destroy(struct facts *f); /* not while it reads */
 
 /* Reads what is not known yet, or has changed; on_done once, from the loop. */
 void facts_read(struct facts *f, const struct registry *r, void (*on_done)(void *user), void *user);

@@ -15,6 +15,15 @@ static const struct manage_route routes[] = { MANAGE_ROUTES(ROUTE) };
 
 /* Calls */
 
+/* Whoever is held has work under way, perhaps of facts. */
+static void free_if_over(struct manage *m)
+{
+	if (m->is_closed && m->calls == 0) {
+		facts_destroy(m->facts);
+		free(m);
+	}
+}
+
 static void release(struct call *c)
 {
 	struct manage *m = c->m;
@@ -28,9 +37,7 @@ static void release(struct call *c)
 	free(c->ids);
 	free(c);
 	m->calls--;
-	if (m->is_closed && m->calls == 0) {
-		free(m);
-	}
+	free_if_over(m);
 }
 
 static void on_close(void *user)
@@ -328,11 +335,8 @@ void manage_close(struct manage *m)
 		return;
 	}
 	logs_close(m->logs);
-	facts_close(m->facts);
 	m->is_closed = true;
-	if (m->calls == 0) {
-		free(m);
-	}
+	free_if_over(m);
 }
 
 /* Small answers */
