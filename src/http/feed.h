@@ -8,7 +8,7 @@
  * change first.
  *
  * What is no state is sent to those who have room. A reader that missed some of it is told so
- * (`lagged`) once it has read what it was sent, and then gets the full picture again.
+ * (`lagged`) when it has room, and then gets the full picture again.
  */
 #ifndef HTTP_FEED_H
 #define HTTP_FEED_H
@@ -67,7 +67,7 @@ void feed_finish(struct feed *f); /* and forgets all topics */
 struct feed_reader *feed_add(struct feed *f, struct exchange *x, struct err *err);
 void feed_hang_up(struct feed_reader *r);
 
-/* The topic has changed: all are told, now or when they have room. Rank 0 is told once only. */
+/* The topic has changed: all are told, now or when they have room. `lagged` repeats no rank 0. */
 void feed_put(struct feed *f, int rank, struct topic *t);
 void feed_drop(struct topic *t); /* it is no more; nobody is told */
 

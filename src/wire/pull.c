@@ -39,11 +39,6 @@ bool pull_phase_is_running(enum pull_phase phase)
 	return is_running[phase];
 }
 
-const char *pull_verdict_name(enum pull_verdict verdict)
-{
-	return verdict_names[verdict];
-}
-
 /* The place of a name in a list, or `count`. */
 static size_t place_of(const char *name, const char *const *names, size_t count)
 {
@@ -88,7 +83,7 @@ void pull_write(struct json_writer *w, const struct pull *p)
 	for (int i = 0; i < p->choice_count; i++) {
 		jsonw_object(w);
 		members_write(w, choice_members, ARRAY_LEN(choice_members), &p->choices[i]);
-		jsonw_member_text(w, "verdict", pull_verdict_name(p->choices[i].verdict));
+		jsonw_member_text(w, "verdict", verdict_names[p->choices[i].verdict]);
 		jsonw_end(w);
 	}
 	jsonw_end(w);

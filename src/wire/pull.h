@@ -35,8 +35,6 @@ bool pull_phase_is_running(enum pull_phase phase);
 /* Whether a choice would run on this machine: whole, with less context or layers, or not at all. */
 enum pull_verdict { PULL_UNKNOWN, PULL_FITS, PULL_TIGHT, PULL_TOO_LARGE };
 
-const char *pull_verdict_name(enum pull_verdict verdict); /* "too_large" */
-
 /* One of the models that a repository offers. */
 struct pull_choice {
 	char name[96];	       /* what to say behind "ORG/REPO:" */

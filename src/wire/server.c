@@ -121,7 +121,7 @@ int receipt_verdict_from_name(struct span name, enum receipt_verdict *ret_verdic
 
 /* Writing */
 
-void receipt_write(struct json_writer *w, const struct receipt *r)
+static void receipt_write(struct json_writer *w, const struct receipt *r)
 {
 	jsonw_object(w);
 	members_write(w, receipt_members, ARRAY_LEN(receipt_members), r);

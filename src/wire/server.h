@@ -105,7 +105,6 @@ void server_write_members(struct json_writer *w, const struct server *s); /* int
 /* 0 or ERR_INVALID naming the member. */
 int server_read(const struct json_value *v, struct server *ret_server, struct err *err);
 
-void receipt_write(struct json_writer *w, const struct receipt *r);
 void receipt_read(const struct json_value *v, struct receipt *ret_receipt); /* absent: UNKNOWN */
 
 /* A machine that runs engines: the `host` event, GET /api/host. */
