@@ -21,8 +21,7 @@ static void write_facts(const struct model *model, struct json_writer *w)
 {
 	jsonw_member_text(w, "quantization", model->quantization);
 	show_positive(w, "parameters_billion", model->size_params, 3);
-	jsonw_key(w, "aliases");
-	jsonw_array(w);
+	jsonw_member_array(w, "aliases");
 	for (int i = 0; i < model->alias_count; i++) {
 		jsonw_text(w, model->aliases[i]);
 	}
@@ -66,8 +65,7 @@ void catalog_write(const struct fleet *f, const struct key *key, struct buf *out
 	jsonw_init(&w, out);
 	jsonw_object(&w);
 	jsonw_member_text(&w, "object", "list");
-	jsonw_key(&w, "data");
-	jsonw_array(&w);
+	jsonw_member_array(&w, "data");
 	FLEET_EACH (m, f) {
 		if (key == NULL || key_opens(key, m->server.id)) {
 			write_model(f, m, &w);

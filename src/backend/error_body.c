@@ -42,8 +42,7 @@ void error_body_write(enum dialect dialect, const struct err *why, struct buf *o
 	if (dialect == DIALECT_ANTHROPIC) {
 		jsonw_member_text(&w, "type", "error");
 	}
-	jsonw_key(&w, "error");
-	jsonw_object(&w);
+	jsonw_member_object(&w, "error");
 	jsonw_member_text(&w, "message", why->text);
 	switch (dialect) {
 	case DIALECT_OPENAI:

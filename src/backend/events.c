@@ -158,8 +158,7 @@ static void on_traffic(struct timer *timer)
 	e->new_requests = 0;
 	jsonw_object(w);
 	jsonw_member_i64(w, "at_unix_ms", loop_unix_ms());
-	jsonw_key(w, "models");
-	jsonw_array(w);
+	jsonw_member_array(w, "models");
 	FLEET_EACH (m, e->fleet) {
 		bool is_busy = m->active + m->queued > 0 || m->tokens > 0;
 

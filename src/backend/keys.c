@@ -129,8 +129,7 @@ void key_write(const struct key *key, bool with_hash, struct json_writer *w)
 		jsonw_member_text(w, "hash", key->hash);
 	}
 	jsonw_member_i64(w, "made_unix_ms", key->made_unix_ms);
-	jsonw_key(w, "models");
-	jsonw_array(w);
+	jsonw_member_array(w, "models");
 	for (int i = 0; i < key->model_count; i++) {
 		jsonw_text(w, key->models[i]);
 	}
@@ -157,8 +156,7 @@ static int save(struct keys *k, const struct key *without, const struct key *mor
 	jsonw_init(&w, &text);
 	w.pretty = true;
 	jsonw_object(&w);
-	jsonw_key(&w, "keys");
-	jsonw_array(&w);
+	jsonw_member_array(&w, "keys");
 	for (size_t i = 0; i < k->count; i++) {
 		if (&k->items[i] != without) {
 			key_write(&k->items[i], true, &w);

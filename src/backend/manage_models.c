@@ -20,7 +20,7 @@ static void text_or_null(struct json_writer *w, const char *key, const char *tex
 
 static void write_settings(struct json_writer *w, const struct settings *s)
 {
-	jsonw_object(w);
+	jsonw_member_object(w, "settings");
 	for (size_t i = 0; i < setting_row_count; i++) {
 		jsonw_key(w, setting_rows[i].name);
 		setting_write(w, &setting_rows[i], setting_get(s, &setting_rows[i]));
@@ -69,13 +69,11 @@ static void write_model(struct json_writer *w, const struct manage *manage, cons
 	show_positive(w, "size_params", m->size_params, 3);
 	jsonw_member_bool(w, "enabled", m->enabled);
 	jsonw_member_i64(w, "port", m->port);
-	jsonw_key(w, "aliases");
-	jsonw_array(w);
+	jsonw_member_array(w, "aliases");
 	for (int i = 0; i < m->alias_count; i++) {
 		jsonw_text(w, m->aliases[i]);
 	}
 	jsonw_end(w);
-	jsonw_key(w, "settings");
 	write_settings(w, &m->settings);
 	jsonw_key(w, "facts");
 	if (is_known) {
@@ -101,7 +99,7 @@ static void write_problems(struct json_writer *w, const struct manage *m, const 
 {
 	const struct err *whole = fleet_registry_error(m->backend->fleet);
 
-	jsonw_array(w);
+	jsonw_member_array(w, "problems");
 	if (whole->code != 0) {
 		write_problem(w, "", whole->text);
 	}
@@ -115,7 +113,7 @@ static void write_setting_rows(struct json_writer *w)
 {
 	static const char *const kinds[] = { "int", "bool", "choice", "choice" };
 
-	jsonw_array(w);
+	jsonw_member_array(w, "setting_rows");
 	for (size_t i = 0; i < setting_row_count; i++) {
 		const struct setting_row *row = &setting_rows[i];
 		char text[32];
@@ -125,8 +123,7 @@ static void write_setting_rows(struct json_writer *w)
 		jsonw_member_text(w, "kind", kinds[row->kind]);
 		jsonw_member_i64(w, "min", row->min);
 		jsonw_member_i64(w, "max", row->max);
-		jsonw_key(w, "choices");
-		jsonw_array(w);
+		jsonw_member_array(w, "choices");
 		for (int32_t v = row->min; row->kind >= SETTING_TRI && v <= row->max; v++) {
 			setting_print(row, v, text, sizeof(text));
 			jsonw_text(w, text);
@@ -161,18 +158,15 @@ static void answer_registry(struct call *c)
 	struct json_writer *w = &c->w;
 
 	jsonw_object(w);
-	jsonw_key(w, "models");
-	jsonw_object(w);
+	jsonw_member_object(w, "models");
 	for (size_t i = 0; i < r->count; i++) {
 		jsonw_key(w, r->models[i].id);
 		write_model(w, c->m, &r->models[i]);
 	}
 	jsonw_end(w);
-	jsonw_key(w, "problems");
 	write_problems(w, c->m, r);
 	jsonw_member_i64(w, "port_min", r->port_min);
 	jsonw_member_i64(w, "port_max", r->port_max);
-	jsonw_key(w, "setting_rows");
 	write_setting_rows(w);
 	call_reply(c, 200);
 }
@@ -449,8 +443,7 @@ static void write_estimate(struct json_writer *w, const struct memory_model *wis
 	jsonw_member_u64(w, "free_bytes", free_bytes);
 	jsonw_member_bool(w, "fits", d.fits);
 	jsonw_member_text(w, "why", d.fits ? "" : d.sentence);
-	jsonw_key(w, "suggestions");
-	jsonw_array(w);
+	jsonw_member_array(w, "suggestions");
 	for (int i = 0; i < d.suggestion_count; i++) {
 		write_suggestion(w, d.suggestions[i]);
 	}
@@ -545,8 +538,7 @@ static int merge(void *user, struct registry *r, struct err *err)
 static void write_ids(struct json_writer *w, const char *key, const struct scan_report *report,
 		      enum scan_fate fate)
 {
-	jsonw_key(w, key);
-	jsonw_array(w);
+	jsonw_member_array(w, key);
 	for (size_t i = 0; i < report->count; i++) {
 		if (report->lines[i].fate == fate) {
 			jsonw_text(w, report->lines[i].id);

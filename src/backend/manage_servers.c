@@ -25,8 +25,7 @@ void handle_servers(struct call *c)
 	jsonw_object(&c->w);
 	jsonw_member_i64(&c->w, "total_servers", total);
 	jsonw_member_i64(&c->w, "ready_servers", ready);
-	jsonw_key(&c->w, "servers");
-	jsonw_array(&c->w);
+	jsonw_member_array(&c->w, "servers");
 	FLEET_EACH (m, fleet) {
 		show_server(&c->w, m);
 	}
@@ -60,8 +59,7 @@ static void answer_order(struct call *c, const struct link_reply *reply)
 	static const struct err fine = { 0 };
 
 	jsonw_object(&c->w);
-	jsonw_key(&c->w, "results");
-	jsonw_array(&c->w);
+	jsonw_member_array(&c->w, "results");
 	for (size_t i = 0; i < c->id_count; i++) {
 		const struct fleet_model *m = fleet_find(c->backend->fleet, span_of(c->ids[i]));
 		const struct err *why = &fine;

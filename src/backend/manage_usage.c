@@ -139,8 +139,7 @@ static void on_measurements(void *arg)
 	} else if (is_open) {
 		call_query(c, "model", model, sizeof(model));
 		jsonw_object(&c->w);
-		jsonw_key(&c->w, "results");
-		jsonw_array(&c->w);
+		jsonw_member_array(&c->w, "results");
 		for (struct span key; json_next(&it, &key, &result);) {
 			if (model[0] == '\0' ||
 			    strcmp(json_text_at(result, "model_id", ""), model) == 0) {

@@ -255,8 +255,7 @@ int pulls_drop(struct pulls *p, const char *id, struct err *err)
 void pulls_write(const struct pulls *p, struct json_writer *w)
 {
 	jsonw_object(w);
-	jsonw_key(w, "pulls");
-	jsonw_array(w);
+	jsonw_member_array(w, "pulls");
 	LIST_EACH (struct entry, e, link, &p->entries) {
 		pull_write(w, &e->pull);
 	}

@@ -82,8 +82,7 @@ void show_host(struct json_writer *w, const struct backend *b)
 	jsonw_object(w);
 	host_info_write_members(w, fleet_host(b->fleet));
 	jsonw_member_text(w, "mode", modes[o->mode]);
-	jsonw_key(w, "link");
-	jsonw_object(w);
+	jsonw_member_object(w, "link");
 	jsonw_member_text(w, "state", links[state.link]);
 	jsonw_member_i64(w, "since_unix_ms", state.since_unix_ms);
 	show_error(w, "error", state.why->code, state.why->code != 0 ? state.why->text : "");

@@ -503,6 +503,18 @@ void jsonw_member_double(struct json_writer *w, const char *key, double v, int d
 	jsonw_double(w, v, decimals);
 }
 
+void jsonw_member_object(struct json_writer *w, const char *key)
+{
+	jsonw_key(w, key);
+	jsonw_object(w);
+}
+
+void jsonw_member_array(struct json_writer *w, const char *key)
+{
+	jsonw_key(w, key);
+	jsonw_array(w);
+}
+
 int jsonw_end_all(struct json_writer *w)
 {
 	while (w->depth > 0) {

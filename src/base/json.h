@@ -108,6 +108,8 @@ void jsonw_member_i64(struct json_writer *w, const char *key, int64_t v);
 void jsonw_member_u64(struct json_writer *w, const char *key, uint64_t v);
 void jsonw_member_bool(struct json_writer *w, const char *key, bool v);
 void jsonw_member_double(struct json_writer *w, const char *key, double v, int decimals);
+void jsonw_member_object(struct json_writer *w, const char *key); /* jsonw_end ends them */
+void jsonw_member_array(struct json_writer *w, const char *key);
 
 /* Closes what is open; 0 or ERR_FULL (the buf then holds part of a document). */
 int jsonw_end_all(struct json_writer *w);

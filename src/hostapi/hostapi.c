@@ -275,8 +275,7 @@ static void handle_status(struct hostapi *h, struct exchange *x)
 	} else {
 		jsonw_null(&w);
 	}
-	jsonw_key(&w, "servers");
-	jsonw_array(&w);
+	jsonw_member_array(&w, "servers");
 	STATE_EACH (entry, h) {
 		if (entry->event.type == EVENT_SERVER) {
 			server_write(&w, &entry->event.server);

@@ -78,8 +78,7 @@ void pull_write(struct json_writer *w, const struct pull *p)
 	members_write(w, pull_members, ARRAY_LEN(pull_members), p);
 	jsonw_member_text(w, "phase", pull_phase_name(p->phase));
 	jsonw_member_i64(w, "eta_ms", pull_eta_ms(p));
-	jsonw_key(w, "choices");
-	jsonw_array(w);
+	jsonw_member_array(w, "choices");
 	for (int i = 0; i < p->choice_count; i++) {
 		jsonw_object(w);
 		members_write(w, choice_members, ARRAY_LEN(choice_members), &p->choices[i]);

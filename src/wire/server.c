@@ -125,8 +125,7 @@ static void receipt_write(struct json_writer *w, const struct receipt *r)
 {
 	jsonw_object(w);
 	members_write(w, receipt_members, ARRAY_LEN(receipt_members), r);
-	jsonw_key(w, "evidence");
-	jsonw_array(w);
+	jsonw_member_array(w, "evidence");
 	for (int i = 0; i < r->evidence_count; i++) {
 		jsonw_text(w, r->evidence[i]);
 	}
@@ -151,8 +150,7 @@ void server_write(struct json_writer *w, const struct server *s)
 void host_info_write_members(struct json_writer *w, const struct host_info *h)
 {
 	members_write(w, host_members, ARRAY_LEN(host_members), h);
-	jsonw_key(w, "devices");
-	jsonw_array(w);
+	jsonw_member_array(w, "devices");
 	for (int i = 0; i < h->device_count; i++) {
 		jsonw_object(w);
 		members_write(w, device_members, ARRAY_LEN(device_members), &h->devices[i]);
