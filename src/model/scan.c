@@ -37,26 +37,23 @@ static bool has_suffix(const char *name, const char *suffix)
 
 void scan_fingerprint(const char *path, char ret_fingerprint[DIGEST_HEX_BYTES])
 {
-	struct digest *d = digest_create();
-	char *chunk = mem_alloc(FINGERPRINT_BYTES);
-	uint64_t bytes = 0;
+	uint64_t bytes;
 	FILE *f = fs_size(path, &bytes) == 0 ? fopen(path, "rb") : NULL;
 
-	digest_add(d, &bytes, sizeof(bytes));
-	for (int i = 0; f != NULL && i < 2; i++) {
-		size_t got = fread(chunk, 1, FINGERPRINT_BYTES, f);
+	ret_fingerprint[0] = '\0';
+	if (f == NULL) {
+		return;
+	}
+	struct digest *d = digest_create();
+	char *chunk = mem_alloc(FINGERPRINT_BYTES);
 
-		digest_add(d, chunk, got);
-		if (fseek(f, -FINGERPRINT_BYTES, SEEK_END) != 0) {
-			break;
-		}
+	digest_add(d, &bytes, sizeof(bytes));
+	digest_add(d, chunk, fread(chunk, 1, FINGERPRINT_BYTES, f));
+	if (fseek(f, -FINGERPRINT_BYTES, SEEK_END) == 0) {
+		digest_add(d, chunk, fread(chunk, 1, FINGERPRINT_BYTES, f));
 	}
 	digest_hex(d, ret_fingerprint);
-	if (f != NULL) {
-		fclose(f);
-	} else {
-		ret_fingerprint[0] = '\0';
-	}
+	fclose(f);
 	digest_destroy(d);
 	free(chunk);
 }
