@@ -27,6 +27,7 @@
 static const char *const event_names[] = { FSM_EVENT_TABLE(FSM_EVENT_NAME) };
 #undef FSM_EVENT_NAME
 
+/* One call of fsm_step. */
 struct step {
 	struct fsm *f;
 	const struct fsm_event *event;
@@ -49,12 +50,23 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
-static unsigned enter(struct fsm *f, enum server_phase phase, enum fsm_step step,
-		      uint64_t deadline_ms)
+static void enter(struct fsm *f, enum server_phase phase, enum fsm_step step, uint64_t deadline_ms)
 {
 	f->phase = phase;
 	f->step = step;
 	f->deadline_ms = deadline_ms;
+}
+
+/* The phase has all of its time from now on. */
+static unsigned renew(struct step *s)
+{
+	const struct fsm_limits *limits = s->limits;
+	uint64_t ms = s->f->phase == SERVER_READY     ? limits->hang_ms
+		      : s->f->phase == SERVER_LOADING ? limits->load_ms
+		      : s->f->step == FSM_STEP_SPAWN  ? limits->spawn_ms
+						      : limits->preflight_ms;
+
+	s->f->deadline_ms = ms != 0 ? s->now_ms + ms : 0;
 	return 0;
 }
 
@@ -62,7 +74,8 @@ static unsigned enter(struct fsm *f, enum server_phase phase, enum fsm_step step
 
 static unsigned begin_check(struct step *s)
 {
-	enter(s->f, SERVER_STARTING, FSM_STEP_CHECK, s->now_ms + s->limits->preflight_ms);
+	enter(s->f, SERVER_STARTING, FSM_STEP_CHECK, 0);
+	renew(s);
 	return FSM_ACT_PREFLIGHT;
 }
 
@@ -70,36 +83,30 @@ static unsigned begin_spawn(struct step *s)
 {
 	ENSURE(!s->f->has_engine);
 	s->f->has_engine = true;
-	enter(s->f, SERVER_STARTING, FSM_STEP_SPAWN, s->now_ms + s->limits->spawn_ms);
+	enter(s->f, SERVER_STARTING, FSM_STEP_SPAWN, 0);
+	renew(s);
 	return FSM_ACT_SPAWN;
 }
 
 static unsigned begin_load(struct step *s)
 {
-	enter(s->f, SERVER_LOADING, FSM_STEP_NONE, s->now_ms + s->limits->load_ms);
+	enter(s->f, SERVER_LOADING, FSM_STEP_NONE, 0);
+	renew(s);
 	return FSM_ACT_PROBE;
-}
-
-/* Until when it has to be seen alive. */
-static void watch(struct step *s)
-{
-	s->f->deadline_ms = s->limits->hang_ms != 0 ? s->now_ms + s->limits->hang_ms : 0;
 }
 
 static unsigned be_ready(struct step *s)
 {
 	s->f->ready_ms = s->now_ms;
 	enter(s->f, SERVER_READY, FSM_STEP_NONE, 0);
-	watch(s);
+	renew(s);
 	return FSM_ACT_STOP_PROBING | (s->limits->hang_ms != 0 ? FSM_ACT_WATCH : 0);
 }
 
-static unsigned on_alive(struct step *s)
+static unsigned be_adopted(struct step *s)
 {
-	if (s->f->phase == SERVER_READY) {
-		watch(s);
-	}
-	return 0;
+	s->f->has_engine = true;
+	return s->event->ready ? be_ready(s) : begin_load(s);
 }
 
 /* Ending */
@@ -123,11 +130,23 @@ static unsigned begin_term(struct step *s)
 }
 
 /* Nobody asked for this stop: it has all the time that it needs. */
-static unsigned begin_term_for(struct step *s, enum fsm_then then)
+static unsigned term_at_ease(struct step *s)
 {
-	s->f->then = then;
 	s->f->stop_by_ms = s->now_ms + FSM_KILL_MS + FSM_REAP_MS;
 	return begin_term(s);
+}
+
+/* It did not come up in time, or hung. */
+static unsigned give_up(struct step *s)
+{
+	s->f->then = FSM_THEN_BACKOFF;
+	return term_at_ease(s);
+}
+
+static unsigned disown(struct step *s)
+{
+	s->f->then = FSM_THEN_FAILED;
+	return term_at_ease(s);
 }
 
 static uint64_t asked_stop_by_ms(const struct step *s)
@@ -145,6 +164,12 @@ static uint64_t asked_drain_end_ms(const struct step *s)
 	uint64_t latest_ms = by_ms > s->now_ms + reserve_ms ? by_ms - reserve_ms : s->now_ms;
 
 	return earlier(s->now_ms + earlier(s->event->drain_ms, FSM_DRAIN_MAX_MS), latest_ms);
+}
+
+static unsigned term_as_asked(struct step *s)
+{
+	s->f->stop_by_ms = asked_stop_by_ms(s);
+	return begin_term(s);
 }
 
 static unsigned begin_drain(struct step *s)
@@ -177,7 +202,7 @@ static unsigned hasten(struct step *s)
 	return 0;
 }
 
-static unsigned term_again(struct step *s)
+static unsigned climb(struct step *s)
 {
 	if (s->f->step == FSM_STEP_TERM && s->now_ms < s->f->kill_at_ms) {
 		enter(s->f, SERVER_STOPPING, FSM_STEP_TERM_AGAIN, s->f->kill_at_ms);
@@ -185,6 +210,18 @@ static unsigned term_again(struct step *s)
 	}
 	enter(s->f, SERVER_STOPPING, FSM_STEP_KILL, s->now_ms + FSM_KILL_AGAIN_MS);
 	return FSM_ACT_KILL;
+}
+
+static unsigned climb_anew(struct step *s)
+{
+	return s->f->step != FSM_STEP_KILL ? term_at_ease(s) : 0;
+}
+
+/* The first TERM found nobody. */
+static unsigned term_late(struct step *s)
+{
+	(void)s;
+	return FSM_ACT_TERM;
 }
 
 /* There is no engine (any more) */
@@ -209,225 +246,144 @@ static void forgive_deaths(struct step *s)
 	}
 }
 
-static unsigned be_stopped(struct step *s)
-{
-	s->f->deaths = 0;
-	return enter(s->f, SERVER_STOPPED, FSM_STEP_NONE, 0);
-}
-
 static unsigned be_failed(struct step *s)
 {
-	return enter(s->f, SERVER_FAILED, FSM_STEP_NONE, 0);
+	enter(s->f, SERVER_FAILED, FSM_STEP_NONE, 0);
+	return 0;
 }
 
-static unsigned go_on(struct step *s, enum fsm_then then)
+static unsigned back_off(struct step *s)
 {
-	switch (then) {
+	s->f->deaths++;
+	if (s->f->deaths >= s->limits->quick_deaths_max) {
+		return be_failed(s);
+	}
+	enter(s->f, SERVER_BACKOFF, FSM_STEP_NONE, s->now_ms + backoff_ms(s));
+	return 0;
+}
+
+static unsigned go_on(struct step *s)
+{
+	switch (s->f->then) {
 	case FSM_THEN_STOPPED:
-		return be_stopped(s);
+		fsm_init(s->f);
+		return 0;
 	case FSM_THEN_START:
+		s->f->deaths = 0;
 		return begin_check(s);
 	case FSM_THEN_BACKOFF:
-		s->f->deaths++;
-		if (s->f->deaths >= s->limits->quick_deaths_max) {
-			return be_failed(s);
-		}
-		return enter(s->f, SERVER_BACKOFF, FSM_STEP_NONE, s->now_ms + backoff_ms(s));
+		return back_off(s);
 	case FSM_THEN_FAILED:
 		return be_failed(s);
 	}
 	return 0;
 }
 
-/* Events */
-
-static unsigned on_start(struct step *s)
+static unsigned cancel_check(struct step *s)
 {
-	switch (s->f->phase) {
-	case SERVER_STOPPED:
-	case SERVER_BACKOFF:
-	case SERVER_FAILED:
-		s->f->deaths = 0;
-		return begin_check(s);
-	case SERVER_DRAINING:
-	case SERVER_STOPPING:
-		s->f->deaths = 0;
-		s->f->then = FSM_THEN_START;
-		return 0;
-	case SERVER_STARTING:
-	case SERVER_LOADING:
-	case SERVER_READY:
-	case SERVER_UNKNOWN:
-		return 0;
-	}
-	return 0;
+	return FSM_ACT_CANCEL_PREFLIGHT | go_on(s);
 }
 
-static unsigned on_stop(struct step *s, enum fsm_then then)
+static unsigned give_up_check(struct step *s)
 {
-	struct fsm *f = s->f;
-
-	f->then = then;
-	switch (f->phase) {
-	case SERVER_STOPPED:
-	case SERVER_BACKOFF:
-	case SERVER_FAILED:
-		return go_on(s, then);
-	case SERVER_STARTING:
-		if (f->step == FSM_STEP_CHECK) {
-			return FSM_ACT_CANCEL_PREFLIGHT | go_on(s, then);
-		}
-		f->stop_by_ms = asked_stop_by_ms(s);
-		return begin_term(s);
-	case SERVER_LOADING:
-		f->stop_by_ms = asked_stop_by_ms(s);
-		return begin_term(s);
-	case SERVER_READY:
-		return begin_drain(s);
-	case SERVER_DRAINING:
-	case SERVER_STOPPING:
-		return hasten(s);
-	case SERVER_UNKNOWN:
-		return 0;
-	}
-	return 0;
+	return FSM_ACT_CANCEL_PREFLIGHT | be_failed(s);
 }
 
-static unsigned on_restart(struct step *s)
+static unsigned be_gone(struct step *s)
 {
-	s->f->deaths = 0;
-	return on_stop(s, FSM_THEN_START);
+	s->f->has_engine = false;
+	return FSM_ACT_STOP_PROBING | FSM_ACT_RELEASE | go_on(s);
 }
 
-static unsigned on_spawned(struct step *s)
+static unsigned die_early(struct step *s)
 {
-	if (s->f->phase == SERVER_STARTING && s->f->step == FSM_STEP_SPAWN) {
-		return begin_load(s);
-	}
-	return s->f->phase == SERVER_STOPPING ? FSM_ACT_TERM : 0; /* the first one found nobody */
+	s->f->then = s->event->hopeless ? FSM_THEN_FAILED : FSM_THEN_BACKOFF;
+	return be_gone(s);
 }
 
-static unsigned on_gone(struct step *s)
+static unsigned die_ready(struct step *s)
 {
-	struct fsm *f = s->f;
-	enum fsm_then then = s->event->hopeless ? FSM_THEN_FAILED : FSM_THEN_BACKOFF;
-
-	if (!f->has_engine) {
-		return 0;
-	}
-	f->has_engine = false;
-	if (f->phase == SERVER_DRAINING || f->phase == SERVER_STOPPING) {
-		then = f->then;
-	} else if (f->phase == SERVER_READY) {
-		then = FSM_THEN_BACKOFF;
-		forgive_deaths(s);
-	}
-	return FSM_ACT_STOP_PROBING | FSM_ACT_RELEASE | go_on(s, then);
+	forgive_deaths(s);
+	s->f->then = FSM_THEN_BACKOFF;
+	return be_gone(s);
 }
 
-static unsigned on_adopted(struct step *s)
+static unsigned hang(struct step *s)
 {
-	if (s->f->phase != SERVER_STOPPED) {
-		return 0;
-	}
-	s->f->has_engine = true;
-	return s->event->ready ? be_ready(s) : begin_load(s);
+	forgive_deaths(s);
+	return give_up(s);
 }
 
-static unsigned on_woke(struct step *s)
-{
-	struct fsm *f = s->f;
+/* The policy: what answers each event in each phase. Those that are not here change nothing. */
 
-	if (f->phase == SERVER_STARTING) {
-		f->deadline_ms = s->now_ms + (f->step == FSM_STEP_CHECK ? s->limits->preflight_ms
-									: s->limits->spawn_ms);
-	} else if (f->phase == SERVER_LOADING) {
-		f->deadline_ms = s->now_ms + s->limits->load_ms;
-	} else if (f->phase == SERVER_READY) {
-		watch(s);
-	} else if (f->phase == SERVER_STOPPING && f->step != FSM_STEP_KILL) {
-		f->stop_by_ms = s->now_ms + FSM_KILL_MS + FSM_REAP_MS;
-		return begin_term(s);
-	}
-	return 0;
-}
+typedef unsigned handler(struct step *s);
 
-static unsigned on_timer(struct step *s)
-{
-	if (s->f->deadline_ms == 0 || s->now_ms < s->f->deadline_ms) {
-		return 0;
-	}
-	switch (s->f->phase) {
-	case SERVER_STARTING:
-		if (s->f->step == FSM_STEP_CHECK) {
-			return FSM_ACT_CANCEL_PREFLIGHT | be_failed(s);
-		}
-		return begin_term_for(s, FSM_THEN_BACKOFF);
-	case SERVER_READY:
-		forgive_deaths(s);
-		return begin_term_for(s, FSM_THEN_BACKOFF);
-	case SERVER_LOADING:
-		return begin_term_for(s, FSM_THEN_BACKOFF);
-	case SERVER_DRAINING:
-		return begin_term(s);
-	case SERVER_STOPPING:
-		return term_again(s);
-	case SERVER_BACKOFF:
-		return begin_check(s);
-	case SERVER_STOPPED:
-	case SERVER_FAILED:
-	case SERVER_UNKNOWN:
-		return 0;
-	}
-	return 0;
-}
+static handler *const policy[SERVER_UNKNOWN + 1][ARRAY_LEN(event_names)] = {
+	[SERVER_STOPPED] = { [FSM_START] = go_on,
+			     [FSM_RESTART] = go_on,
+			     [FSM_ADOPTED] = be_adopted },
+	[SERVER_STARTING] = { [FSM_STOP] = cancel_check,
+			      [FSM_RESTART] = cancel_check,
+			      [FSM_PREFLIGHT_OK] = begin_spawn,
+			      [FSM_PREFLIGHT_FAILED] = be_failed,
+			      [FSM_WOKE] = renew,
+			      [FSM_TIMER] = give_up_check },
+	[SERVER_LOADING] = { [FSM_STOP] = term_as_asked,
+			     [FSM_RESTART] = term_as_asked,
+			     [FSM_PROVED] = be_ready,
+			     [FSM_DISPROVED] = disown,
+			     [FSM_EXITED] = die_early,
+			     [FSM_WOKE] = renew,
+			     [FSM_TIMER] = give_up },
+	[SERVER_READY] = { [FSM_STOP] = begin_drain,
+			   [FSM_RESTART] = begin_drain,
+			   [FSM_ALIVE] = renew,
+			   [FSM_EXITED] = die_ready,
+			   [FSM_WOKE] = renew,
+			   [FSM_TIMER] = hang },
+	[SERVER_DRAINING] = { [FSM_STOP] = hasten,
+			      [FSM_RESTART] = hasten,
+			      [FSM_DRAINED] = begin_term,
+			      [FSM_EXITED] = be_gone,
+			      [FSM_TIMER] = begin_term },
+	[SERVER_STOPPING] = { [FSM_STOP] = hasten,
+			      [FSM_RESTART] = hasten,
+			      [FSM_SPAWNED] = term_late,
+			      [FSM_SPAWN_FAILED] = be_gone,
+			      [FSM_EXITED] = be_gone,
+			      [FSM_WOKE] = climb_anew,
+			      [FSM_TIMER] = climb },
+	[SERVER_BACKOFF] = { [FSM_START] = go_on,
+			     [FSM_STOP] = go_on,
+			     [FSM_RESTART] = go_on,
+			     [FSM_TIMER] = begin_check },
+	[SERVER_FAILED] = { [FSM_START] = go_on, [FSM_STOP] = go_on, [FSM_RESTART] = go_on },
+};
 
-static unsigned dispatch(struct step *s)
-{
-	const struct fsm *f = s->f;
-	bool is_checking = f->phase == SERVER_STARTING && f->step == FSM_STEP_CHECK;
-
-	switch (s->event->type) {
-	case FSM_START:
-		return on_start(s);
-	case FSM_STOP:
-		return on_stop(s, FSM_THEN_STOPPED);
-	case FSM_RESTART:
-		return on_restart(s);
-	case FSM_PREFLIGHT_OK:
-		return is_checking ? begin_spawn(s) : 0;
-	case FSM_PREFLIGHT_FAILED:
-		return is_checking ? be_failed(s) : 0;
-	case FSM_SPAWNED:
-		return on_spawned(s);
-	case FSM_PROVED:
-		return f->phase == SERVER_LOADING ? be_ready(s) : 0;
-	case FSM_DISPROVED:
-		return f->phase == SERVER_LOADING ? begin_term_for(s, FSM_THEN_FAILED) : 0;
-	case FSM_ALIVE:
-		return on_alive(s);
-	case FSM_DRAINED:
-		return f->phase == SERVER_DRAINING ? begin_term(s) : 0;
-	case FSM_SPAWN_FAILED:
-	case FSM_EXITED:
-		return on_gone(s);
-	case FSM_ADOPTED:
-		return on_adopted(s);
-	case FSM_WOKE:
-		return on_woke(s);
-	case FSM_TIMER:
-		return on_timer(s);
-	}
-	return 0;
-}
+/* STARTING is that of the check above; from the spawn on it is this one. */
+static handler *const spawn_policy[ARRAY_LEN(event_names)] = {
+	[FSM_STOP] = term_as_asked,	[FSM_RESTART] = term_as_asked, [FSM_SPAWNED] = begin_load,
+	[FSM_SPAWN_FAILED] = die_early, [FSM_EXITED] = die_early,      [FSM_WOKE] = renew,
+	[FSM_TIMER] = give_up,
+};
 
 unsigned fsm_step(struct fsm *f, const struct fsm_event *event, uint64_t now_ms,
 		  const struct fsm_limits *limits)
 {
 	struct step s = { .f = f, .event = event, .now_ms = now_ms, .limits = limits };
 	enum server_phase before = f->phase;
-	unsigned actions = dispatch(&s);
+	handler *answer = f->step == FSM_STEP_SPAWN ? spawn_policy[event->type]
+						    : policy[f->phase][event->type];
+	bool is_early =
+		event->type == FSM_TIMER && (f->deadline_ms == 0 || now_ms < f->deadline_ms);
+	unsigned actions;
 
+	if (event->type == FSM_STOP) {
+		f->then = FSM_THEN_STOPPED;
+	} else if (event->type == FSM_START || event->type == FSM_RESTART) {
+		f->then = FSM_THEN_START;
+	}
+	actions = answer != NULL && !is_early ? answer(&s) : 0;
 	if (f->has_engine && f->phase != before) {
 		actions |= FSM_ACT_SAVE;
 	}
