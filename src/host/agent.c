@@ -52,36 +52,12 @@ const struct agent_options agent_defaults = {
 		    .quick_deaths_max = 5 },
 };
 
-/* Telling everybody */
-
-static void mark_host(struct agent *a)
-{
-	LIST_FOR_EACH (it, next, &a->sessions) {
-		struct session *s = LIST_ITEM(it, struct session, link);
-
-		session_mark_host(s);
-		session_flush(s);
-	}
-}
-
-static void publish(struct agent *a, struct supervisor *server)
-{
-	LIST_FOR_EACH (it, next, &a->sessions) {
-		struct session *s = LIST_ITEM(it, struct session, link);
-
-		if (s->state == SESSION_ATTACHED) {
-			session_mark(s, server);
-			session_flush(s);
-		}
-	}
-}
-
 /* Servers */
 
 struct supervisor *agent_find_server(const struct agent *a, const char *id)
 {
 	for (size_t i = 0; i < a->server_count; i++) {
-		if (strcmp(supervisor_server(a->servers[i])->id, id) == 0) {
+		if (strcmp(a->servers[i]->server.id, id) == 0) {
 			return a->servers[i];
 		}
 	}
@@ -90,7 +66,7 @@ struct supervisor *agent_find_server(const struct agent *a, const char *id)
 
 static struct supervisor *add_server(struct agent *a, const char *id)
 {
-	struct supervisor *s = supervisor_create(&a->shared, id);
+	struct supervisor *s = supervisor_create(a, id);
 
 	a->servers = mem_resize(a->servers, a->server_count + 1, sizeof(*a->servers));
 	a->servers[a->server_count++] = s;
@@ -101,10 +77,8 @@ static void remove_server(struct agent *a, size_t index)
 {
 	struct supervisor *s = a->servers[index];
 
-	LIST_FOR_EACH (it, next, &a->sessions) {
-		session_forget(LIST_ITEM(it, struct session, link), s);
-	}
-	orders_forget_server(&a->orders, s);
+	sessions_tell_removed(a, s);
+	orders_forget_server(a, s);
 	supervisor_destroy(s);
 	a->server_count--;
 	memmove(a->servers + index, a->servers + index + 1,
@@ -130,14 +104,14 @@ static void adopt_registry(struct agent *a)
 	const struct registry *r = catalog_registry(a->catalog);
 
 	for (size_t i = 0; i < a->server_count; i++) {
-		const char *id = supervisor_server(a->servers[i])->id;
+		const char *id = a->servers[i]->server.id;
 		const struct model *model = registry_find(r, span_of(id));
 
 		if (model != NULL && strcmp(model->id, id) != 0) {
 			model = NULL; /* found by an alias, or spelled otherwise: another entry */
 		}
 		if (supervisor_set_model(a->servers[i], model)) {
-			publish(a, a->servers[i]);
+			sessions_tell(a, a->servers[i]);
 		}
 	}
 	for (size_t i = 0; i < r->count; i++) {
@@ -146,7 +120,7 @@ static void adopt_registry(struct agent *a)
 		if (s == NULL) {
 			s = add_server(a, r->models[i].id);
 			supervisor_set_model(s, &r->models[i]);
-			publish(a, s);
+			sessions_tell(a, s);
 		}
 		move_server(a, s, i);
 	}
@@ -163,11 +137,10 @@ static void load_history(struct agent *a)
 		doc = json_parse(buf_span(&text), NULL);
 	}
 	for (size_t i = 0; i < a->server_count; i++) {
-		struct history *h = supervisor_history(a->servers[i]);
+		struct supervisor *s = a->servers[i];
 
-		if (h->count == 0) {
-			history_read(json_get(json_root(doc), supervisor_server(a->servers[i])->id),
-				     h);
+		if (s->history.count == 0) {
+			history_read(json_get(json_root(doc), s->server.id), &s->history);
 		}
 	}
 	json_destroy(doc);
@@ -208,9 +181,9 @@ static void on_history_timer(struct timer *timer)
 	jsonw_init(&w, &job->text);
 	jsonw_object(&w);
 	for (size_t i = 0; i < a->server_count; i++) {
-		if (supervisor_history(a->servers[i])->count > 0) {
-			jsonw_key(&w, supervisor_server(a->servers[i])->id);
-			history_write(&w, supervisor_history(a->servers[i]));
+		if (a->servers[i]->history.count > 0) {
+			jsonw_key(&w, a->servers[i]->server.id);
+			history_write(&w, &a->servers[i]->history);
 		}
 	}
 	jsonw_end_all(&w);
@@ -224,8 +197,8 @@ static void on_registry_read(void *user, uint64_t ticket)
 
 	adopt_registry(a);
 	load_history(a);
-	mark_host(a);
-	agent_grant(a, ticket);
+	sessions_tell_host(a);
+	orders_grant(a, ticket);
 }
 
 /* Sockets */
@@ -240,8 +213,7 @@ static void accept_session(struct agent *a, struct conn *c, bool is_restricted)
 		conn_close(c);
 		return;
 	}
-	s = session_start(a->loop, c, is_restricted, &agent_session_callbacks, a);
-	list_append(&a->sessions, &s->link);
+	s = session_start(a, c, is_restricted);
 	if (a->is_open) {
 		session_open(s);
 	}
@@ -299,50 +271,31 @@ static void keep_awake(struct agent *a)
 	bool is_working = false;
 
 	for (size_t i = 0; i < a->server_count; i++) {
-		is_working = is_working ||
-			     (supervisor_log(a->servers[i])->is_working &&
-			      server_phase_is_running(supervisor_server(a->servers[i])->phase));
+		is_working = is_working || (a->servers[i]->log.is_working &&
+					    server_phase_is_running(a->servers[i]->server.phase));
 	}
 	vigil_set(&a->vigil, is_working);
 }
 
-static void on_change(void *user, struct supervisor *server)
+void agent_on_change(struct agent *a, struct supervisor *server)
 {
-	struct agent *a = user;
-	const char *controller = supervisor_controller(server);
-
-	if (!a->is_open && controller[0] != '\0' && !a->leaving) {
-		agent_orphan_lease(a, controller); /* adopted from before this agent's time */
+	if (!a->is_open && server->controller[0] != '\0' && !a->leaving) {
+		agent_orphan_lease(a, server->controller); /* from before this agent's time */
 	}
-	publish(a, server);
+	sessions_tell(a, server);
 	keep_awake(a);
-	orders_judge(&a->orders, server);
+	orders_judge(a);
 	timer_start(&a->sweep, 0);
 }
 
-static void on_progress(void *user, struct supervisor *server)
+void agent_on_log(struct agent *a, struct supervisor *server, struct span line, uint64_t dropped)
 {
-	struct agent *a = user;
-
-	LIST_FOR_EACH (it, next, &a->sessions) {
-		session_progress(LIST_ITEM(it, struct session, link), server);
-	}
-}
-
-static void on_log(void *user, struct supervisor *server, struct span line, uint64_t dropped)
-{
-	struct agent *a = user;
-
 	keep_awake(a);
-	LIST_FOR_EACH (it, next, &a->sessions) {
-		session_log(LIST_ITEM(it, struct session, link), server, line, dropped);
-	}
+	sessions_tell_log(a, server, line, dropped);
 }
 
-static void on_history(void *user)
+void agent_on_history(struct agent *a)
 {
-	struct agent *a = user;
-
 	if (!timer_is_on(&a->history_timer)) {
 		timer_start(&a->history_timer, AGENT_HISTORY_MS);
 	}
@@ -359,10 +312,10 @@ static uint64_t less(uint64_t a, uint64_t b)
  * Weights that are mapped count as available although they are in use, so main memory is bounded
  * twice: by what is available, and by the total less what all engines claim.
  */
-static void admit(void *user, const struct supervisor *who, const struct memory_model *model,
-		  const struct memory *now, struct memory_decision *ret_decision)
+void agent_admit(const struct agent *a, const struct supervisor *who,
+		 const struct memory_model *model, const struct memory *now,
+		 struct memory_decision *ret_decision)
 {
-	const struct agent *a = user;
 	struct memory_running running[MEMORY_RUNNING_MAX];
 	uint64_t host = 0, device = 0, device_free = 0, pending = 0, sum_pending = 0;
 	struct memory_machine m = { .running = running,
@@ -379,10 +332,10 @@ static void admit(void *user, const struct supervisor *who, const struct memory_
 			sum_pending += pending;
 		}
 	}
-	for (int i = 0; i < a->shared.abilities.device_count; i++) {
-		device_free += a->shared.abilities.devices[i].free_bytes;
+	for (int i = 0; i < a->engine.abilities.device_count; i++) {
+		device_free += a->engine.abilities.devices[i].free_bytes;
 	}
-	m.device_free_bytes = less(device_free + a->scouted_claims_bytes, device);
+	m.device_free_bytes = less(device_free + a->engine.claims_bytes, device);
 	m.host_free_bytes = less(now->total_bytes - now->total_bytes / AGENT_RESERVE_PART, host);
 	if (m.host_free_bytes > less(now->available_bytes, sum_pending)) {
 		m.host_free_bytes = less(now->available_bytes, sum_pending);
@@ -411,43 +364,39 @@ static uint64_t claimed_device_bytes(const struct agent *a)
 static void on_scouted(void *user, const struct engine_abilities *abilities, const struct err *err)
 {
 	struct agent *a = user;
-	struct supervisor_shared *shared = &a->shared;
+	struct engine *engine = &a->engine;
 
-	shared->abilities = *abilities;
-	shared->engine_err = *err;
-	shared->engine_stamp = a->scouted;
-	shared->engine_is_known = true;
-	a->scouted_claims_bytes = claimed_device_bytes(a);
-	scout_close(a->scout);
-	a->scout = NULL;
+	engine->abilities = *abilities;
+	engine->err = *err;
+	engine->stamp = engine->scouted;
+	engine->is_known = true;
+	engine->claims_bytes = claimed_device_bytes(a);
+	scout_close(engine->scout);
+	engine->scout = NULL;
 	if (err->code != 0) {
-		log_error("engine %s: %s", a->engine_path, err->text);
+		log_error("engine %s: %s", engine->path, err->text);
 	} else {
-		log_info("engine %s: %s, %d devices", a->engine_path, abilities->version,
+		log_info("engine %s: %s, %d devices", engine->path, abilities->version,
 			 abilities->device_count);
 	}
-	mark_host(a);
+	sessions_tell_host(a);
 	for (size_t i = 0; i < a->server_count; i++) {
 		supervisor_engine_known(a->servers[i]);
 	}
 	if (err->code != 0) {
-		shared->engine_stamp = (struct engine_stamp){ 0 }; /* the next start asks again */
+		engine->stamp = (struct engine_stamp){ 0 }; /* the next start asks again */
 	}
 }
 
-static void scout_engine(struct agent *a, const char *path, const struct engine_stamp *stamp)
+void agent_ask_engine(struct agent *a, const char *path, const struct engine_stamp *stamp)
 {
-	if (a->scout == NULL) {
-		memmove(a->engine_path, path, strlen(path) + 1);
-		a->scouted = *stamp;
-		a->shared.engine_is_known = false;
-		a->scout = scout_start(a->loop, path, a->shared.engine_env, on_scouted, a);
+	if (a->engine.scout == NULL) {
+		memmove(a->engine.path, path, strlen(path) + 1);
+		a->engine.scouted = *stamp;
+		a->engine.is_known = false;
+		a->engine.scout = scout_start(a->loop, path, (const char *const *)a->engine_env,
+					      on_scouted, a);
 	}
-}
-
-static void want_engine(void *user, const struct preflight *preflight)
-{
-	scout_engine(user, preflight->engine_path, &preflight->engine);
 }
 
 /* Sweeping: what must not be done inside a callback */
@@ -465,7 +414,7 @@ static bool all_idle(const struct agent *a)
 static bool any_adopting(const struct agent *a)
 {
 	for (size_t i = 0; i < a->server_count; i++) {
-		if (supervisor_is_adopting(a->servers[i])) {
+		if (a->servers[i]->adopting) {
 			return true;
 		}
 	}
@@ -479,7 +428,7 @@ static void on_sweep(struct timer *timer)
 	for (size_t i = a->server_count; i > 0; i--) {
 		struct supervisor *s = a->servers[i - 1];
 
-		if (supervisor_model(s) == NULL && supervisor_is_idle(s) && a->is_open) {
+		if (s->model == NULL && supervisor_is_idle(s) && a->is_open) {
 			remove_server(a, i - 1);
 		}
 	}
@@ -585,37 +534,23 @@ static void adopt_shims(struct agent *a)
 static int prepare(struct agent *a, struct err *err)
 {
 	const struct agent_options *o = &a->options;
-	struct supervisor_shared *shared = &a->shared;
+	char *copy_path;
 
 	a->engine_env =
 		launch_environment((const char *const *)environ, o->engine_library_path, err);
 	if (a->engine_env == NULL) {
 		return err->code;
 	}
-	*shared = (struct supervisor_shared){
-		.loop = a->loop,
-		.options = o,
-		.preflight = { .engine_path = o->engine_path,
-			       .model_roots = o->model_roots,
-			       .run_folder = o->paths->run },
-		.http = client_create(a->loop),
-		.engine_env = (const char *const *)a->engine_env,
-		.want_engine = want_engine,
-		.admit = admit,
-		.on_change = on_change,
-		.on_progress = on_progress,
-		.on_log = on_log,
-		.on_history = on_history,
-		.user = a,
-	};
-	a->copy_path = fs_join(o->paths->state, "registry.last-good.json");
+	a->http = client_create(a->loop);
 	a->history_path = fs_join(o->paths->state, "history.json");
+	copy_path = fs_join(o->paths->state, "registry.last-good.json");
 	a->catalog = catalog_create(a->loop, &(struct catalog_options){ .path = o->registry_path,
-									.copy_path = a->copy_path,
+									.copy_path = copy_path,
 									.port_min = o->port_min,
 									.port_max = o->port_max,
 									.on_read = on_registry_read,
 									.user = a });
+	free(copy_path);
 	return 0;
 }
 
@@ -650,10 +585,10 @@ struct agent *agent_start(struct loop *loop, const struct agent_options *options
 	adopt_shims(a);
 	timer_start(&a->adopt_timer, AGENT_ADOPT_MS);
 	catalog_reload(a->catalog);
-	if (preflight_find_engine(options->engine_path, path, &stamp, &a->shared.engine_err) == 0) {
-		scout_engine(a, path, &stamp);
+	if (preflight_find_engine(options->engine_path, path, &stamp, &a->engine.err) == 0) {
+		agent_ask_engine(a, path, &stamp);
 	} else {
-		a->shared.engine_is_known = true;
+		a->engine.is_known = true;
 	}
 	return a;
 }
@@ -688,7 +623,6 @@ static void agent_free(void *arg)
 	struct agent *a = arg;
 
 	free(a->engine_env);
-	free(a->copy_path);
 	free(a->history_path);
 	free(a->servers);
 	free(a);
@@ -710,8 +644,8 @@ void agent_close(struct agent *a)
 		on_history_timer(&a->history_timer);
 	}
 	close_sessions(a);
-	orders_destroy(&a->orders);
-	scout_close(a->scout);
+	orders_destroy(a);
+	scout_close(a->engine.scout);
 	for (size_t i = 0; i < a->server_count; i++) {
 		supervisor_destroy(a->servers[i]);
 	}
@@ -719,7 +653,7 @@ void agent_close(struct agent *a)
 	listener_close(a->listeners[1]);
 	desk_close(a->desk);
 	catalog_close(a->catalog);
-	client_close(a->shared.http);
+	client_close(a->http);
 	if (a->lock_fd >= 0) {
 		close(a->lock_fd);
 	}

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What agent.c (life, servers, engine) and agent_requests.c (controllers and what they ask for)
- * share. Nobody else includes this.
+ * What the agent's parts share: agent.c (life, servers, engine), agent_requests.c (controllers and
+ * what they ask for), orders.c, session.c, supervisor.c and plan.c. Nobody else includes this.
  */
 #ifndef HOST_AGENT_INSIDE_H
 #define HOST_AGENT_INSIDE_H
 
+#include "engine/probe.h"
 #include "host/agent.h"
 #include "host/catalog.h"
 #include "host/orders.h"
@@ -13,6 +14,7 @@
 #include "host/session.h"
 #include "host/supervisor.h"
 #include "host/vigil.h"
+#include "http/client.h"
 #include "io/timer.h"
 #include "os/awake.h"
 
@@ -26,22 +28,31 @@ struct lease {
 	struct timer timer;
 };
 
+/* What is known of llama-server, as last asked. */
+struct engine {
+	bool is_known; /* false while it is being asked */
+	struct engine_stamp stamp;
+	struct engine_abilities abilities;
+	struct err err;
+	char path[FS_PATH_MAX_BYTES];
+	struct scout *scout; /* asks it, and then: */
+	struct engine_stamp scouted;
+	uint64_t claims_bytes; /* of devices, by engines that ran when it was asked */
+};
+
 struct agent {
 	struct loop *loop;
 	struct agent_options options;
-	struct supervisor_shared shared;
 	char **engine_env;
+	struct client *http;
 	int lock_fd;
 	struct listener *listeners[2]; /* the user's, the restricted one */
 	struct list sessions, orders;
 	struct supervisor **servers;
 	size_t server_count;
 	struct catalog *catalog;
-	char *copy_path, *history_path;
-	struct scout *scout;
-	char engine_path[FS_PATH_MAX_BYTES];
-	struct engine_stamp scouted;
-	uint64_t scouted_claims_bytes; /* of devices, by engines that ran when it was asked */
+	char *history_path;
+	struct engine engine;
 	struct lease lease;
 	struct desk *desk; /* downloads */
 	uint64_t generation;
@@ -56,13 +67,24 @@ struct agent {
 
 struct supervisor *agent_find_server(const struct agent *a, const char *id); /* NULL: none */
 
-/* The registry was read: orders with that ticket or an older one are granted. */
-void agent_grant(struct agent *a, uint64_t ticket);
+/* From supervisors */
+void agent_on_change(struct agent *a, struct supervisor *server);
+void agent_on_log(struct agent *a, struct supervisor *server, struct span line, uint64_t dropped);
+void agent_on_history(struct agent *a);
+/* The program there is not the one that is known: ask it, then call supervisor_engine_known. */
+void agent_ask_engine(struct agent *a, const char *path, const struct engine_stamp *stamp);
+/* Whether the model fits beside what runs, `who` left out. */
+void agent_admit(const struct agent *a, const struct supervisor *who,
+		 const struct memory_model *model, const struct memory *now,
+		 struct memory_decision *ret_decision);
+
+/* From sessions */
+void agent_on_request(struct agent *a, struct session *s, struct wire_request *r);
+void agent_on_session_end(struct agent *a, struct session *s);
+void agent_fill_host(const struct agent *a, struct host_info *ret_host);
 
 void agent_lease_init(struct agent *a);
 /* The controller is away: its lease begins to run. */
 void agent_orphan_lease(struct agent *a, const char *controller);
-
-extern const struct session_callbacks agent_session_callbacks;
 
 #endif

@@ -4,8 +4,6 @@
  *
  * Lease: FREE -> HELD (session) -> ORPHANED (timer) -> FREE, and then what that controller started
  * is stopped; back in time it is HELD again. A person is no controller and has no lease.
- *
- * A request that starts something reads the registry again first and is granted after that read.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,82 +13,6 @@
 #include "base/mem.h"
 #include "host/agent_inside.h"
 #include "os/memory.h"
-
-/* Orders */
-
-static void refuse_unknown(const struct agent *a, struct order *o, const char *id)
-{
-	const char *near = registry_nearest(catalog_registry(a->catalog), span_of(id));
-	struct err err = { 0 };
-
-	err_set(&err, ERR_NOT_FOUND, "model '%s' is not here%s%s%s", id,
-		near != NULL ? ". Did you mean '" : "", near != NULL ? near : "",
-		near != NULL ? "'?" : "");
-	order_add_failure(o, id, &err);
-}
-
-static void ask_server(struct order *o, struct supervisor *s)
-{
-	const struct wire_request *r = &o->request;
-
-	order_add(o, s);
-	if (r->verb == VERB_START) {
-		supervisor_start(s, o->controller);
-	} else {
-		supervisor_end(s, r->verb == VERB_RESTART ? END_RESTART : END_STOP, r->drain_ms,
-			       r->deadline_ms);
-	}
-}
-
-static bool is_meant_by_all(enum verb verb, struct supervisor *s)
-{
-	return verb == VERB_START ? supervisor_server(s)->enabled : !supervisor_is_idle(s);
-}
-
-static void grant(struct agent *a, struct order *o)
-{
-	const struct wire_request *r = &o->request;
-	bool takes_all = r->id_count == 0 && r->verb != VERB_RELOAD;
-
-	for (size_t i = 0; takes_all && i < a->server_count; i++) {
-		if (is_meant_by_all(r->verb, a->servers[i])) {
-			ask_server(o, a->servers[i]);
-		}
-	}
-	for (size_t i = 0; i < r->id_count; i++) {
-		struct supervisor *s = agent_find_server(a, r->ids[i]);
-
-		if (s == NULL || (r->verb != VERB_STOP && supervisor_model(s) == NULL)) {
-			refuse_unknown(a, o, r->ids[i]);
-		} else {
-			ask_server(o, s);
-		}
-	}
-	order_open(o);
-}
-
-void agent_grant(struct agent *a, uint64_t ticket)
-{
-	LIST_FOR_EACH (it, next, &a->orders) {
-		struct order *o = LIST_ITEM(it, struct order, link);
-
-		if (!o->is_open && o->ticket <= ticket) {
-			grant(a, o);
-		}
-	}
-}
-
-static void take_order(struct agent *a, struct session *s, struct wire_request *r, bool by_bye)
-{
-	struct order *o = order_create(&a->orders, s, r);
-
-	o->by_bye = by_bye;
-	if (o->request.verb == VERB_STOP) {
-		grant(a, o);
-	} else {
-		o->ticket = catalog_reload(a->catalog);
-	}
-}
 
 /* The lease of the one controller */
 
@@ -102,7 +24,7 @@ static void on_lease_over(struct timer *timer)
 	log_warn("controller %s did not come back within %u s: what it started is stopped",
 		 lease->controller, a->options.controller_lease_s);
 	for (size_t i = 0; i < a->server_count; i++) {
-		if (strcmp(supervisor_controller(a->servers[i]), lease->controller) == 0) {
+		if (strcmp(a->servers[i]->controller, lease->controller) == 0) {
 			supervisor_end(a->servers[i], END_STOP, AGENT_STOP_DRAIN_MS, 0);
 		}
 	}
@@ -146,7 +68,7 @@ static int take_lease(struct agent *a, struct session *s, const char *controller
 
 		err_set(&replaced, ERR_BUSY, "replaced by a newer connection of this controller");
 		session_bye(former, err_exit_code(ERR_BUSY), &replaced);
-		orders_forget_session(&a->orders, former);
+		orders_forget_session(a, former);
 		session_close(former);
 	}
 	return 0;
@@ -154,15 +76,13 @@ static int take_lease(struct agent *a, struct session *s, const char *controller
 
 /* Sessions */
 
-static void on_session_end(void *agent, struct session *s)
+void agent_on_session_end(struct agent *a, struct session *s)
 {
-	struct agent *a = agent;
-
 	if (a->lease.session == s) {
 		log_warn("controller %s is gone", a->lease.controller);
 		agent_orphan_lease(a, a->lease.controller);
 	}
-	orders_forget_session(&a->orders, s);
+	orders_forget_session(a, s);
 	session_close(s);
 }
 
@@ -186,12 +106,7 @@ static void greet(struct agent *a, struct session *s, const struct wire_request 
 	span_copy(span_of(a->options.version), e.hello.agent, sizeof(e.hello.agent));
 	session_attach(s, r);
 	session_say(s, &e);
-	session_mark_host(s);
-	for (size_t i = 0; i < a->server_count; i++) {
-		session_mark(s, a->servers[i]);
-	}
-	session_sync(s);
-	session_flush(s);
+	session_show_all(s);
 	timer_start(&a->sweep, 0);
 }
 
@@ -207,7 +122,7 @@ static void credentials(struct agent *a, struct session *s, const struct wire_re
 			r->id_count > 0 ? agent_find_server(a, r->ids[i]) : a->servers[i];
 		struct wire_result *result = &results[e.reply.result_count];
 
-		if (r->id_count == 0 && supervisor_server(server)->phase != SERVER_READY) {
+		if (r->id_count == 0 && server->server.phase != SERVER_READY) {
 			continue;
 		}
 		e.reply.result_count++;
@@ -216,7 +131,7 @@ static void credentials(struct agent *a, struct session *s, const struct wire_re
 			err_set(&result->err, ERR_NOT_FOUND, "model '%s' is not here", r->ids[i]);
 			continue;
 		}
-		span_copy(span_of(supervisor_server(server)->id), result->id, sizeof(result->id));
+		span_copy(span_of(server->server.id), result->id, sizeof(result->id));
 		supervisor_credentials(server, result);
 	}
 	session_say(s, &e);
@@ -243,7 +158,7 @@ static void one_shot(struct agent *a, struct session *s, const struct wire_reque
 	if (strcmp(hello->once, WIRE_ONCE_START) == 0) {
 		r.verb = VERB_START;
 	}
-	take_order(a, s, &r, true);
+	order_take(a, s, &r, true);
 }
 
 /* What all engines together may take: as configured, else the devices' memory, else main memory. */
@@ -251,8 +166,8 @@ static uint64_t memory_budget(const struct agent *a, const struct memory *memory
 {
 	uint64_t devices = 0;
 
-	for (int i = 0; i < a->shared.abilities.device_count; i++) {
-		devices += a->shared.abilities.devices[i].total_bytes;
+	for (int i = 0; i < a->engine.abilities.device_count; i++) {
+		devices += a->engine.abilities.devices[i].total_bytes;
 	}
 	if (a->options.memory_budget_bytes > 0) {
 		return a->options.memory_budget_bytes;
@@ -261,22 +176,21 @@ static uint64_t memory_budget(const struct agent *a, const struct memory *memory
 			   : memory->total_bytes - memory->total_bytes / AGENT_RESERVE_PART;
 }
 
-static void fill_host(void *agent, struct host_info *h)
+void agent_fill_host(const struct agent *a, struct host_info *h)
 {
-	const struct agent *a = agent;
-	const struct supervisor_shared *shared = &a->shared;
+	const struct engine *engine = &a->engine;
 	struct memory memory = { 0 };
 
 	memset(h, 0, sizeof(*h));
 	memory_read(&memory);
 	span_copy(span_of(a->options.host_name), h->name, sizeof(h->name));
-	span_copy(span_of(shared->abilities.version), h->engine, sizeof(h->engine));
-	span_copy(span_of(a->engine_path), h->engine_path, sizeof(h->engine_path));
-	span_copy(span_of(shared->engine_err.text), h->engine_error, sizeof(h->engine_error));
+	span_copy(span_of(engine->abilities.version), h->engine, sizeof(h->engine));
+	span_copy(span_of(engine->path), h->engine_path, sizeof(h->engine_path));
+	span_copy(span_of(engine->err.text), h->engine_error, sizeof(h->engine_error));
 	span_copy(span_of(catalog_error(a->catalog)), h->registry_error, sizeof(h->registry_error));
 	span_copy(SPAN_LIT("local"), h->channel, sizeof(h->channel));
-	h->device_count = shared->abilities.device_count;
-	memcpy(h->devices, shared->abilities.devices, sizeof(h->devices));
+	h->device_count = engine->abilities.device_count;
+	memcpy(h->devices, engine->abilities.devices, sizeof(h->devices));
 	h->memory_total_bytes = memory.total_bytes;
 	h->memory_available_bytes = memory.available_bytes;
 	h->memory_budget_bytes = memory_budget(a, &memory);
@@ -288,9 +202,9 @@ static struct memory_machine empty_machine(struct agent *a)
 	uint64_t engines_bytes = 0;
 	struct host_info h;
 
-	fill_host(a, &h);
+	agent_fill_host(a, &h);
 	for (size_t i = 0; i < a->server_count; i++) {
-		engines_bytes += supervisor_server(a->servers[i])->memory_bytes;
+		engines_bytes += a->servers[i]->server.memory_bytes;
 	}
 	return puller_machine(&h, engines_bytes);
 }
@@ -330,10 +244,8 @@ static void pull(struct agent *a, struct session *s, const struct wire_request *
 	session_say(s, &e);
 }
 
-static void on_request(void *agent, struct session *s, struct wire_request *r)
+void agent_on_request(struct agent *a, struct session *s, struct wire_request *r)
 {
-	struct agent *a = agent;
-
 	switch (r->verb) {
 	case VERB_HELLO:
 		if (s->state == SESSION_ATTACHED) {
@@ -348,7 +260,7 @@ static void on_request(void *agent, struct session *s, struct wire_request *r)
 	case VERB_RESTART:
 	case VERB_RELOAD:
 	case VERB_STOP:
-		take_order(a, s, r, false);
+		order_take(a, s, r, false);
 		break;
 	case VERB_CREDENTIALS:
 		credentials(a, s, r);
@@ -368,9 +280,3 @@ static void on_request(void *agent, struct session *s, struct wire_request *r)
 		break;
 	}
 }
-
-const struct session_callbacks agent_session_callbacks = {
-	.on_request = on_request,
-	.fill_host = fill_host,
-	.on_end = on_session_end,
-};

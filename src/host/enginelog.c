@@ -39,8 +39,7 @@ void enginelog_feed(struct enginelog *l, struct span line)
 	buf_add_char(&l->tail, '\n');
 }
 
-void enginelog_tail(const struct enginelog *l, uint32_t count,
-		    void (*on_line)(void *user, struct span line), void *user)
+struct span enginelog_tail(const struct enginelog *l, uint32_t count)
 {
 	struct span all = buf_span(&l->tail);
 	size_t at = all.len;
@@ -51,8 +50,5 @@ void enginelog_tail(const struct enginelog *l, uint32_t count,
 			at--;
 		}
 	}
-	all = span_from(all, at);
-	while (all.len > 0) {
-		on_line(user, span_split(&all, '\n'));
-	}
+	return span_from(all, at);
 }

@@ -23,8 +23,7 @@ void enginelog_init(struct enginelog *l);
 void enginelog_finish(struct enginelog *l);
 void enginelog_restart(struct enginelog *l); /* another start: all is forgotten */
 void enginelog_feed(struct enginelog *l, struct span line);
-/* Calls on_line for at most the last `count` lines, the oldest first. */
-void enginelog_tail(const struct enginelog *l, uint32_t count,
-		    void (*on_line)(void *user, struct span line), void *user);
+/* At most the last `count` lines, each with its newline; borrowed until it is fed. */
+struct span enginelog_tail(const struct enginelog *l, uint32_t count);
 
 #endif

@@ -4,45 +4,25 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "host/agent_inside.h"
 
-struct order *order_create(struct list *orders, struct session *session, struct wire_request *r)
-{
-	struct order *o = mem_alloc(sizeof(*o));
+struct target {
+	struct supervisor *server; /* NULL: there is none (any more) */
+	bool is_done;
+	struct wire_result result;
+};
 
-	o->request = *r;
-	*r = (struct wire_request){ 0 };
-	o->session = session;
-	memcpy(o->controller, session->controller, sizeof(o->controller));
-	list_append(orders, &o->link);
-	return o;
-}
-
-static struct order_target *add(struct order *o, const char *id)
-{
-	struct order_target *t;
-
-	if (o->count == o->room) {
-		o->room = o->room * 2 + 4;
-		o->targets = mem_resize(o->targets, o->room, sizeof(*o->targets));
-	}
-	t = &o->targets[o->count++];
-	*t = (struct order_target){ 0 };
-	span_copy(span_of(id), t->result.id, sizeof(t->result.id));
-	return t;
-}
-
-void order_add(struct order *o, struct supervisor *server)
-{
-	add(o, supervisor_server(server)->id)->server = server;
-}
-
-void order_add_failure(struct order *o, const char *id, const struct err *err)
-{
-	struct order_target *t = add(o, id);
-
-	t->is_done = true;
-	t->result.err = *err;
-}
+struct order {
+	struct list link;
+	struct wire_request request; /* no ids: all that are enabled (start) or run */
+	struct session *session;     /* NULL: it left */
+	char controller[WIRE_CONTROLLER_MAX_BYTES];
+	uint64_t ticket;
+	bool by_bye;
+	bool is_open; /* granted: everything was asked of the servers */
+	struct target *targets;
+	size_t count;
+};
 
 static void order_free(struct order *o)
 {
@@ -52,10 +32,12 @@ static void order_free(struct order *o)
 	free(o);
 }
 
+/* The end */
+
 /* Whether the server got where the order wants it, or will not. */
-static void judge(const struct order *o, struct order_target *t)
+static void judge(const struct order *o, struct target *t)
 {
-	const struct server *s = supervisor_server(t->server);
+	const struct server *s = &t->server->server;
 	bool wants_run = o->request.verb != VERB_STOP;
 
 	switch (s->phase) {
@@ -120,9 +102,13 @@ static void answer(const struct order *o)
 	free(results);
 }
 
+/* May free o. */
 static void finish_if_done(struct order *o)
 {
 	for (size_t i = 0; i < o->count; i++) {
+		if (!o->targets[i].is_done) {
+			judge(o, &o->targets[i]);
+		}
 		if (!o->targets[i].is_done) {
 			return;
 		}
@@ -134,38 +120,111 @@ static void finish_if_done(struct order *o)
 	order_free(o);
 }
 
-void order_open(struct order *o)
+/* The begin */
+
+static void ask_server(struct order *o, struct target *t)
 {
-	o->is_open = true;
-	for (size_t i = 0; i < o->count; i++) {
-		if (!o->targets[i].is_done) {
-			judge(o, &o->targets[i]);
+	const struct wire_request *r = &o->request;
+
+	span_copy(span_of(t->server->server.id), t->result.id, sizeof(t->result.id));
+	if (r->verb == VERB_START) {
+		supervisor_start(t->server, o->controller);
+	} else {
+		supervisor_end(t->server, r->verb == VERB_RESTART ? END_RESTART : END_STOP,
+			       r->drain_ms, r->deadline_ms);
+	}
+}
+
+static void refuse_unknown(const struct agent *a, struct target *t, const char *id)
+{
+	const char *near = registry_nearest(catalog_registry(a->catalog), span_of(id));
+
+	t->server = NULL;
+	t->is_done = true;
+	span_copy(span_of(id), t->result.id, sizeof(t->result.id));
+	err_set(&t->result.err, ERR_NOT_FOUND, "model '%s' is not here%s%s%s", id,
+		near != NULL ? ". Did you mean '" : "", near != NULL ? near : "",
+		near != NULL ? "'?" : "");
+}
+
+static bool is_meant_by_all(enum verb verb, const struct supervisor *s)
+{
+	return verb == VERB_START ? s->server.enabled : !supervisor_is_idle(s);
+}
+
+/* One that left the registry can still be stopped. */
+static bool is_known(enum verb verb, const struct supervisor *s)
+{
+	return s != NULL && (verb == VERB_STOP || s->model != NULL);
+}
+
+static void grant(struct agent *a, struct order *o)
+{
+	const struct wire_request *r = &o->request;
+	bool takes_all = r->id_count == 0 && r->verb != VERB_RELOAD;
+	size_t most = takes_all ? a->server_count : r->id_count;
+
+	o->targets = mem_alloc((most + 1) * sizeof(*o->targets));
+	for (size_t i = 0; i < most; i++) {
+		struct target *t = &o->targets[o->count];
+
+		t->server = takes_all ? a->servers[i] : agent_find_server(a, r->ids[i]);
+		if (takes_all && !is_meant_by_all(r->verb, t->server)) {
+			continue;
+		}
+		o->count++;
+		if (takes_all || is_known(r->verb, t->server)) {
+			ask_server(o, t);
+		} else {
+			refuse_unknown(a, t, r->ids[i]);
 		}
 	}
+	o->is_open = true;
 	finish_if_done(o);
 }
 
-void orders_judge(struct list *orders, struct supervisor *server)
+void order_take(struct agent *a, struct session *s, struct wire_request *r, bool by_bye)
 {
-	LIST_FOR_EACH (it, next, orders) {
-		struct order *o = LIST_ITEM(it, struct order, link);
-		bool changed = false;
+	struct order *o = mem_alloc(sizeof(*o));
 
-		for (size_t i = 0; o->is_open && i < o->count; i++) {
-			if (o->targets[i].server == server && !o->targets[i].is_done) {
-				judge(o, &o->targets[i]);
-				changed = o->targets[i].is_done;
-			}
+	o->request = *r;
+	*r = (struct wire_request){ 0 };
+	o->session = s;
+	o->by_bye = by_bye;
+	memcpy(o->controller, s->controller, sizeof(o->controller));
+	list_append(&a->orders, &o->link);
+	if (o->request.verb == VERB_STOP) {
+		grant(a, o);
+	} else {
+		o->ticket = catalog_reload(a->catalog);
+	}
+}
+
+void orders_grant(struct agent *a, uint64_t ticket)
+{
+	LIST_FOR_EACH (it, next, &a->orders) {
+		struct order *o = LIST_ITEM(it, struct order, link);
+
+		if (!o->is_open && o->ticket <= ticket) {
+			grant(a, o);
 		}
-		if (changed) {
+	}
+}
+
+void orders_judge(struct agent *a)
+{
+	LIST_FOR_EACH (it, next, &a->orders) {
+		struct order *o = LIST_ITEM(it, struct order, link);
+
+		if (o->is_open) {
 			finish_if_done(o);
 		}
 	}
 }
 
-void orders_forget_server(struct list *orders, struct supervisor *server)
+void orders_forget_server(struct agent *a, const struct supervisor *server)
 {
-	LIST_FOR_EACH (it, next, orders) {
+	LIST_FOR_EACH (it, next, &a->orders) {
 		struct order *o = LIST_ITEM(it, struct order, link);
 
 		for (size_t i = 0; i < o->count; i++) {
@@ -174,15 +233,13 @@ void orders_forget_server(struct list *orders, struct supervisor *server)
 				o->targets[i].is_done = true;
 			}
 		}
-		if (o->is_open) {
-			finish_if_done(o);
-		}
 	}
+	orders_judge(a);
 }
 
-void orders_forget_session(struct list *orders, struct session *session)
+void orders_forget_session(struct agent *a, const struct session *session)
 {
-	LIST_FOR_EACH (it, next, orders) {
+	LIST_FOR_EACH (it, next, &a->orders) {
 		struct order *o = LIST_ITEM(it, struct order, link);
 
 		if (o->session == session) {
@@ -191,9 +248,9 @@ void orders_forget_session(struct list *orders, struct session *session)
 	}
 }
 
-void orders_destroy(struct list *orders)
+void orders_destroy(struct agent *a)
 {
-	LIST_FOR_EACH (it, next, orders) {
+	LIST_FOR_EACH (it, next, &a->orders) {
 		order_free(LIST_ITEM(it, struct order, link));
 	}
 }

@@ -6,29 +6,29 @@
 #ifndef HOST_PLAN_H
 #define HOST_PLAN_H
 
-#include "host/supervisor.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "wire/server.h"
+
+struct supervisor;
 
 struct plan {
 	char **argv;			   /* one block; NULL: there is no plan */
 	uint64_t host_bytes, device_bytes; /* that it will take, also when it does not fit */
 	struct err err; /* code 0: all is well; no longer in the registry, no memory, no engine */
 	char next_step[SERVER_TEXT_MAX_BYTES];
-	/* private */
-	const struct supervisor_shared *shared;
-	struct supervisor *who;
-	const struct preflight *preflight;
-	struct errand *question; /* to llama-fit-params, on its way */
-	bool was_asked;
-	void (*done)(struct supervisor *who);
+	struct errand *question; /* private: to llama-fit-params, on its way */
+	bool was_asked;		 /* private */
 };
 
 /*
- * Calls done once, maybe before it returns. Where the error of the memory's formula could decide,
- * the engine's own tool is asked first; the model is looked up when it has answered. The preflight
- * is borrowed until then.
+ * Makes s->plan of s->preflight and calls supervisor_planned once, maybe before it returns. Where
+ * the error of the memory's formula could decide, the engine's own tool is asked first; the model
+ * is looked up when it has answered.
  */
-void plan_start(struct plan *p, const struct supervisor_shared *shared, struct supervisor *who,
-		const struct preflight *preflight, void (*done)(struct supervisor *who));
+void plan_start(struct supervisor *s);
 /* Allowed at any time, also on a zeroed plan; host_bytes and device_bytes stay. */
 void plan_finish(struct plan *p);
 

@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "host/agent_inside.h"
 
 /* What one peer has to be told of one server. */
 struct interest {
@@ -21,7 +22,7 @@ static void end(struct session *s)
 {
 	if (s->state != SESSION_GONE) {
 		s->state = SESSION_GONE;
-		s->callbacks->on_end(s->agent, s);
+		agent_on_session_end(s->agent, s);
 	}
 }
 
@@ -104,26 +105,31 @@ static struct interest *interest_in(struct session *s, struct supervisor *server
 	return &s->interests[s->interest_count++];
 }
 
-void session_mark(struct session *s, struct supervisor *server)
+static void tell_log(struct session *s, struct supervisor *server, struct span line,
+		     uint64_t dropped)
 {
-	interest_in(s, server)->is_marked = true;
-}
+	struct interest *interest = interest_in(s, server);
+	struct wire_event e = { .type = EVENT_LOG };
 
-void session_mark_host(struct session *s)
-{
-	s->host_is_marked = true;
-}
-
-void session_sync(struct session *s)
-{
-	s->sync_is_due = true;
+	if (s->state != SESSION_ATTACHED || !interest->follows) {
+		return;
+	}
+	interest->dropped += dropped;
+	e.log.line = line;
+	e.log.dropped = interest->dropped;
+	span_copy(span_of(server->server.id), e.log.id, sizeof(e.log.id));
+	if (is_behind(s) || say(s, &e) != 0) {
+		interest->dropped += line.len > 0;
+	} else {
+		interest->dropped = 0;
+	}
 }
 
 static void flush_host(struct session *s)
 {
 	struct wire_event e = { .type = EVENT_HOST };
 
-	s->callbacks->fill_host(s->agent, &e.host);
+	agent_fill_host(s->agent, &e.host);
 	s->host_is_marked = false;
 	session_say(s, &e);
 }
@@ -150,7 +156,7 @@ void session_flush(struct session *s)
 	}
 	for (size_t i = 0; i < s->interest_count; i++) {
 		if (s->interests[i].dropped > 0) { /* no line may come that would tell it */
-			session_log(s, s->interests[i].server, (struct span){ "", 0 }, 0);
+			tell_log(s, s->interests[i].server, SPAN_LIT(""), 0);
 		}
 	}
 	if (s->sync_is_due) {
@@ -159,73 +165,26 @@ void session_flush(struct session *s)
 	}
 }
 
-void session_forget(struct session *s, struct supervisor *server)
+void session_show_all(struct session *s)
 {
-	struct wire_event e = { .type = EVENT_REMOVED };
-	struct interest *gone = interest_in(s, server);
-
-	*gone = s->interests[--s->interest_count];
-	if (s->state == SESSION_ATTACHED) {
-		span_copy(span_of(supervisor_server(server)->id), e.removed.id,
-			  sizeof(e.removed.id));
-		session_say(s, &e);
+	s->host_is_marked = true;
+	for (size_t i = 0; i < s->agent->server_count; i++) {
+		interest_in(s, s->agent->servers[i])->is_marked = true;
 	}
-}
-
-void session_progress(struct session *s, struct supervisor *server)
-{
-	struct wire_event e = { .type = EVENT_PROGRESS };
-	const struct server *state = supervisor_server(server);
-
-	if (s->state == SESSION_ATTACHED && !is_behind(s)) {
-		span_copy(span_of(state->id), e.progress.id, sizeof(e.progress.id));
-		e.progress.fraction = state->progress;
-		e.progress.eta_ms = state->eta_ms;
-		session_say(s, &e);
-	}
+	s->sync_is_due = true;
+	session_flush(s);
 }
 
 /* Logs */
 
-void session_log(struct session *s, struct supervisor *server, struct span line, uint64_t dropped)
-{
-	struct interest *interest = interest_in(s, server);
-	struct wire_event e = { .type = EVENT_LOG };
-
-	if (s->state != SESSION_ATTACHED || !interest->follows) {
-		return;
-	}
-	interest->dropped += dropped;
-	e.log.line = line;
-	e.log.dropped = interest->dropped;
-	span_copy(span_of(supervisor_server(server)->id), e.log.id, sizeof(e.log.id));
-	if (is_behind(s) || say(s, &e) != 0) {
-		interest->dropped += line.len > 0;
-	} else {
-		interest->dropped = 0;
-	}
-}
-
-struct tail_context {
-	struct session *session;
-	struct supervisor *server;
-};
-
-static void on_tail_line(void *user, struct span line)
-{
-	struct tail_context *context = user;
-
-	session_log(context->session, context->server, line, 0);
-}
-
 void session_follow(struct session *s, struct supervisor *server, uint32_t tail)
 {
-	struct tail_context context = { s, server };
 	struct interest *interest = interest_in(s, server);
+	struct span lines = enginelog_tail(&server->log, interest->followed ? 0 : tail);
 
 	interest->follows = true;
-	if (!interest->followed) {
-		enginelog_tail(supervisor_log(server), tail, on_tail_line, &context);
+	while (lines.len > 0) {
+		tell_log(s, server, span_split(&lines, '\n'), 0);
 	}
 }
 
@@ -235,6 +194,70 @@ void session_unfollow_all(struct session *s)
 		s->interests[i].followed = s->interests[i].follows;
 		s->interests[i].follows = false;
 		s->interests[i].dropped = s->interests[i].followed ? s->interests[i].dropped : 0;
+	}
+}
+
+/* To all */
+
+void sessions_tell_host(struct agent *a)
+{
+	LIST_FOR_EACH (it, next, &a->sessions) {
+		struct session *s = LIST_ITEM(it, struct session, link);
+
+		s->host_is_marked = true;
+		session_flush(s);
+	}
+}
+
+void sessions_tell(struct agent *a, struct supervisor *server)
+{
+	LIST_FOR_EACH (it, next, &a->sessions) {
+		struct session *s = LIST_ITEM(it, struct session, link);
+
+		if (s->state == SESSION_ATTACHED) {
+			interest_in(s, server)->is_marked = true;
+			session_flush(s);
+		}
+	}
+}
+
+void sessions_tell_removed(struct agent *a, struct supervisor *server)
+{
+	struct wire_event e = { .type = EVENT_REMOVED };
+
+	span_copy(span_of(server->server.id), e.removed.id, sizeof(e.removed.id));
+	LIST_FOR_EACH (it, next, &a->sessions) {
+		struct session *s = LIST_ITEM(it, struct session, link);
+		struct interest *gone = interest_in(s, server);
+
+		*gone = s->interests[--s->interest_count];
+		if (s->state == SESSION_ATTACHED) {
+			session_say(s, &e);
+		}
+	}
+}
+
+void sessions_tell_progress(struct agent *a, struct supervisor *server)
+{
+	struct wire_event e = { .type = EVENT_PROGRESS,
+				.progress = { .fraction = server->server.progress,
+					      .eta_ms = server->server.eta_ms } };
+
+	span_copy(span_of(server->server.id), e.progress.id, sizeof(e.progress.id));
+	LIST_FOR_EACH (it, next, &a->sessions) {
+		struct session *s = LIST_ITEM(it, struct session, link);
+
+		if (s->state == SESSION_ATTACHED && !is_behind(s)) {
+			session_say(s, &e);
+		}
+	}
+}
+
+void sessions_tell_log(struct agent *a, struct supervisor *server, struct span line,
+		       uint64_t dropped)
+{
+	LIST_FOR_EACH (it, next, &a->sessions) {
+		tell_log(LIST_ITEM(it, struct session, link), server, line, dropped);
 	}
 }
 
@@ -259,7 +282,7 @@ static void on_line(struct session *s, struct span line)
 		session_reply(s, r.seq, &err);
 		wire_request_finish(&r);
 	} else if (status == 0) {
-		s->callbacks->on_request(s->agent, s, &r);
+		agent_on_request(s->agent, s, &r);
 		wire_request_finish(&r);
 	} else if (status == ERR_VERSION && s->state == SESSION_ATTACHED) {
 		log_warn("%s: %s", s->who, err.text); /* a newer controller's verb: skipped */
@@ -317,18 +340,15 @@ static void on_timer(struct timer *timer)
 
 /* Life cycle */
 
-struct session *session_start(struct loop *loop, struct conn *conn, bool is_restricted,
-			      const struct session_callbacks *callbacks, void *agent)
+struct session *session_start(struct agent *agent, struct conn *conn, bool is_restricted)
 {
 	struct session *s = mem_alloc(sizeof(*s));
 
-	s->loop = loop;
+	s->agent = agent;
 	s->conn = conn;
 	s->is_restricted = is_restricted;
-	s->callbacks = callbacks;
-	s->agent = agent;
-	list_init(&s->link);
-	timer_init(&s->timer, loop, on_timer);
+	list_append(&agent->sessions, &s->link);
+	timer_init(&s->timer, agent->loop, on_timer);
 	lines_init(&s->lines, WIRE_LINE_MAX_BYTES);
 	span_copy(SPAN_LIT("somebody"), s->who, sizeof(s->who));
 	conn_set_out_max(conn, SESSION_OUT_MAX_BYTES);
@@ -373,7 +393,7 @@ void session_close(struct session *s)
 	list_remove(&s->link);
 	timer_stop(&s->timer);
 	conn_close_gracefully(s->conn, SESSION_BYE_MS);
-	loop_defer(s->loop, session_free, s);
+	loop_defer(s->agent->loop, session_free, s);
 }
 
 void session_woke(struct session *s)

@@ -15,38 +15,14 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "engine/api.h"
-#include "host/enginelog.h"
+#include "host/agent_inside.h"
 #include "host/keeper.h"
-#include "host/plan.h"
 #include "host/prober.h"
-#include "io/timer.h"
 
 #define SUPERVISOR_LOG_MAX_BYTES (8u << 20) /* of one log file */
 #define PROGRESS_STEP 0.02f		    /* smaller ones are not told */
 #define MEMORY_STEP_BYTES (8u << 20)	    /* likewise */
 #define HANG_CPU_PART 20		    /* an engine that works takes 1/20 of a core at least */
-
-struct supervisor {
-	const struct supervisor_shared *shared;
-	const struct model *model;
-	struct server server;
-	char controller[WIRE_CONTROLLER_MAX_BYTES];
-	char key[SECRET_TEXT_BYTES]; /* of this start; "" while nothing runs */
-	struct fsm fsm;
-	struct timer timer;
-	struct preflight *preflight; /* being checked, or checked and about to be spawned */
-	bool awaits_engine;	     /* checked, but the engine's abilities are being asked */
-	struct keeper *keeper;
-	bool is_live; /* the shim tells news, not what it kept */
-	bool adopting;
-	bool has_logged;       /* since it was seen alive */
-	uint64_t alive_cpu_ms; /* of the engine, at that time */
-	struct prober *prober;
-	struct plan plan; /* of this start; its argv only until the spawn */
-	struct enginelog log;
-	uint64_t spawned_us;
-	struct history history;
-};
 
 static void feed(struct supervisor *s, const struct fsm_event *event);
 
@@ -139,14 +115,14 @@ static void update_progress(struct supervisor *s)
 	}
 	if (fraction >= s->server.progress + PROGRESS_STEP) {
 		s->server.progress = fraction;
-		s->shared->on_progress(s->shared->user, s);
+		sessions_tell_progress(s->agent, s);
 	}
 }
 
 static void read_receipt(struct supervisor *s)
 {
 	struct receipt_wish wish = { .n_gpu_layers = SETTING_UNSET,
-				     .has_device = s->shared->abilities.device_count > 0 };
+				     .has_device = s->agent->engine.abilities.device_count > 0 };
 
 	if (s->model != NULL) {
 		wish.n_gpu_layers = s->model->settings.n_gpu_layers;
@@ -166,7 +142,7 @@ static void on_log(struct supervisor *s, struct span line)
 		prober_nudge(s->prober);
 		update_progress(s);
 	}
-	s->shared->on_log(s->shared->user, s, line, 0);
+	agent_on_log(s->agent, s, line, 0);
 }
 
 /* Being alive, which is more than to answer: a long prompt may keep an engine from that */
@@ -188,7 +164,7 @@ static void be_alive(void *user)
  */
 static bool has_worked(const struct supervisor *s)
 {
-	uint64_t enough_ms = s->shared->options->limits.hang_ms / HANG_CPU_PART;
+	uint64_t enough_ms = s->agent->options.limits.hang_ms / HANG_CPU_PART;
 	struct proc_usage usage = { 0 };
 
 	proc_usage(s->server.pid, &usage);
@@ -201,7 +177,7 @@ static bool has_worked(const struct supervisor *s)
 /* The engine has read it; from here on the key lives in the agent and in the shim's note. */
 static void drop_key_file(const struct supervisor *s)
 {
-	char *path = mem_printf("%s/key-%u", s->shared->options->paths->run, s->server.port);
+	char *path = mem_printf("%s/key-%u", s->agent->options.paths->run, s->server.port);
 
 	unlink(path);
 	free(path);
@@ -223,7 +199,7 @@ static void on_proved(void *user, struct span props)
 	}
 	r->context_tokens = read.context_tokens;
 	r->slots = read.slots;
-	span_copy(span_of(s->shared->abilities.version), r->engine, sizeof(r->engine));
+	span_copy(span_of(s->agent->engine.abilities.version), r->engine, sizeof(r->engine));
 	if (require_gpu && r->verdict != RECEIPT_GPU) {
 		err_set(&err, ERR_ENGINE_FAILED, "require_gpu is on and the receipt says %s: %s",
 			receipt_verdict_name(r->verdict), r->why);
@@ -248,7 +224,7 @@ static void on_proved(void *user, struct span props)
 		s->server.error_code = 0;
 	}
 	supervisor_measure(s);
-	s->shared->on_history(s->shared->user);
+	agent_on_history(s->agent);
 }
 
 static void on_disproved(void *user, const struct err *why)
@@ -274,14 +250,14 @@ static const struct prober_callbacks prober_callbacks = {
 
 static void probe(struct supervisor *s, enum prober_aim aim)
 {
-	s->prober = prober_start(s->shared->loop,
+	s->prober = prober_start(s->agent->loop,
 				 &(struct prober_options){
 					 .aim = aim,
-					 .client = s->shared->http,
-					 .address = s->shared->options->addresses[0],
+					 .client = s->agent->http,
+					 .address = s->agent->options.addresses[0],
 					 .port = s->server.port,
 					 .key = s->key,
-					 .life_ms = s->shared->options->limits.hang_ms / 2,
+					 .life_ms = s->agent->options.limits.hang_ms / 2,
 					 .callbacks = &prober_callbacks,
 					 .user = s,
 				 });
@@ -363,7 +339,7 @@ static void on_engine_exit(struct supervisor *s, int status)
 	hopeless = explain_exit(s, status);
 	forget_engine(s);
 	feed(s, &(struct fsm_event){ .type = FSM_EXITED, .hopeless = hopeless });
-	s->shared->on_history(s->shared->user);
+	agent_on_history(s->agent);
 }
 
 static void on_lost(void *user, const struct err *why)
@@ -374,7 +350,7 @@ static void on_lost(void *user, const struct err *why)
 	s->keeper = NULL;
 	if (s->adopting) {
 		s->adopting = false;
-		s->shared->on_change(s->shared->user, s);
+		agent_on_change(s->agent, s);
 		return;
 	}
 	set_error(s, why, "ronzal doctor");
@@ -402,7 +378,7 @@ static void on_shim_message(void *user, const struct shim_message *m)
 		on_live(s);
 		break;
 	case SHIM_DROPPED:
-		s->shared->on_log(s->shared->user, s, SPAN_LIT(""), (uint64_t)m->number);
+		agent_on_log(s->agent, s, SPAN_LIT(""), (uint64_t)m->number);
 		break;
 	case SHIM_EXIT:
 		on_engine_exit(s, (int)m->number);
@@ -420,9 +396,9 @@ static const struct keeper_callbacks keeper_callbacks = { .on_message = on_shim_
 
 static void spawn(struct supervisor *s)
 {
-	const struct supervisor_shared *shared = s->shared;
-	struct preflight *p = s->preflight;
-	char *log_path = mem_printf("%s/%s.log", shared->options->paths->logs, s->server.id);
+	const struct agent_options *o = &s->agent->options;
+	const struct preflight *p = s->preflight;
+	char *log_path = mem_printf("%s/%s.log", o->paths->logs, s->server.id);
 
 	ENSURE(p != NULL);
 	s->server.port = p->port;
@@ -433,17 +409,17 @@ static void spawn(struct supervisor *s)
 	enginelog_restart(&s->log);
 	s->spawned_us = loop_now_us();
 	history_begin(&s->history, loop_unix_ms());
-	s->keeper = keeper_spawn(shared->loop,
+	s->keeper = keeper_spawn(s->agent->loop,
 				 &(struct keeper_options){
-					 .shim_path = shared->options->shim_path,
-					 .run_folder = shared->options->paths->run,
+					 .shim_path = o->shim_path,
+					 .run_folder = o->paths->run,
 					 .port = p->port,
 					 .model = s->server.id,
 					 .log_path = log_path,
 					 .log_max_bytes = SUPERVISOR_LOG_MAX_BYTES,
-					 .lease_s = shared->options->shim_lease_s,
+					 .lease_s = o->shim_lease_s,
 					 .engine_argv = (const char *const *)s->plan.argv,
-					 .engine_env = shared->engine_env,
+					 .engine_env = (const char *const *)s->agent->engine_env,
 				 },
 				 &keeper_callbacks, s);
 	free(log_path);
@@ -455,7 +431,7 @@ static void preflight_failed(struct supervisor *s, const struct err *err, const 
 	feed(s, &(struct fsm_event){ .type = FSM_PREFLIGHT_FAILED });
 }
 
-static void on_planned(struct supervisor *s)
+void supervisor_planned(struct supervisor *s)
 {
 	s->server.estimate_bytes = s->plan.host_bytes + s->plan.device_bytes;
 	if (s->plan.err.code != 0) {
@@ -467,21 +443,21 @@ static void on_planned(struct supervisor *s)
 
 void supervisor_engine_known(struct supervisor *s)
 {
-	const struct supervisor_shared *shared = s->shared;
+	const struct engine *engine = &s->agent->engine;
 
 	if (!s->awaits_engine) {
 		return;
 	}
-	if (!engine_stamp_equal(&s->preflight->engine, &shared->engine_stamp)) {
-		shared->want_engine(shared->user, s->preflight);
+	if (!engine_stamp_equal(&s->preflight->engine, &engine->stamp)) {
+		agent_ask_engine(s->agent, s->preflight->engine_path, &s->preflight->engine);
 		return;
 	}
 	s->awaits_engine = false;
-	if (shared->engine_err.code != 0) {
-		preflight_failed(s, &shared->engine_err, "ronzal doctor");
+	if (engine->err.code != 0) {
+		preflight_failed(s, &engine->err, "ronzal doctor");
 		return;
 	}
-	plan_start(&s->plan, shared, s, s->preflight, on_planned);
+	plan_start(s);
 }
 
 static void on_preflight_done(void *user)
@@ -494,13 +470,15 @@ static void on_preflight_done(void *user)
 		return;
 	}
 	s->awaits_engine = true;
-	if (s->shared->engine_is_known) {
+	if (s->agent->engine.is_known) {
 		supervisor_engine_known(s);
 	}
 }
 
 static void start_preflight(struct supervisor *s)
 {
+	const struct agent_options *o = &s->agent->options;
+
 	if (s->model == NULL) {
 		struct err err = { 0 };
 
@@ -508,8 +486,11 @@ static void start_preflight(struct supervisor *s)
 		preflight_failed(s, &err, "ronzal models scan");
 		return;
 	}
-	s->preflight = preflight_start(s->shared->loop, &s->shared->preflight, s->model,
-				       on_preflight_done, s);
+	s->preflight = preflight_start(s->agent->loop,
+				       &(struct preflight_options){ .engine_path = o->engine_path,
+								    .model_roots = o->model_roots,
+								    .run_folder = o->paths->run },
+				       s->model, on_preflight_done, s);
 }
 
 static void drop_preflight(struct supervisor *s)
@@ -560,7 +541,7 @@ static void perform(struct supervisor *s, unsigned actions)
 
 static void explain_timeout(struct supervisor *s)
 {
-	const struct fsm_limits *limits = &s->shared->options->limits;
+	const struct fsm_limits *limits = &s->agent->options.limits;
 	bool is_checking = s->fsm.step == FSM_STEP_CHECK;
 	struct err err = { 0 };
 
@@ -607,7 +588,7 @@ static void feed(struct supervisor *s, const struct fsm_event *event)
 
 	/* supervisors of one moment differ in their address */
 	e.random = (uint32_t)((loop_now_us() ^ (uintptr_t)s) * 0x9E3779B97F4A7C15u >> 32);
-	actions = fsm_step(&s->fsm, &e, loop_now_ms(s->shared->loop), &s->shared->options->limits);
+	actions = fsm_step(&s->fsm, &e, loop_now_ms(s->agent->loop), &s->agent->options.limits);
 	if (s->fsm.deadline_ms != 0) {
 		timer_start_at(&s->timer, s->fsm.deadline_ms);
 	} else {
@@ -621,7 +602,7 @@ static void feed(struct supervisor *s, const struct fsm_event *event)
 	}
 	perform(s, actions);
 	if (s->fsm.phase != before) {
-		s->shared->on_change(s->shared->user, s);
+		agent_on_change(s->agent, s);
 	}
 }
 
@@ -639,14 +620,14 @@ static void on_timer(struct timer *timer)
 
 /* The interface */
 
-struct supervisor *supervisor_create(const struct supervisor_shared *shared, const char *id)
+struct supervisor *supervisor_create(struct agent *agent, const char *id)
 {
 	struct supervisor *s = mem_alloc(sizeof(*s));
 
-	s->shared = shared;
+	s->agent = agent;
 	span_copy(span_of(id), s->server.id, sizeof(s->server.id));
 	span_copy(span_of(id), s->server.name, sizeof(s->server.name));
-	span_copy(span_of(shared->options->host_name), s->server.host, sizeof(s->server.host));
+	span_copy(span_of(agent->options.host_name), s->server.host, sizeof(s->server.host));
 	s->server.progress = -1;
 	s->server.eta_ms = -1;
 	s->server.retry_ms = -1;
@@ -654,7 +635,7 @@ struct supervisor *supervisor_create(const struct supervisor_shared *shared, con
 	s->server.receipt = (struct receipt){ .layers_offloaded = -1, .layers_total = -1 };
 	enginelog_init(&s->log);
 	fsm_init(&s->fsm);
-	timer_init(&s->timer, shared->loop, on_timer);
+	timer_init(&s->timer, agent->loop, on_timer);
 	return s;
 }
 
@@ -686,11 +667,6 @@ bool supervisor_set_model(struct supervisor *s, const struct model *model)
 	       strcmp(before.name, s->server.name) != 0;
 }
 
-const struct model *supervisor_model(const struct supervisor *s)
-{
-	return s->model;
-}
-
 void supervisor_start(struct supervisor *s, const char *controller)
 {
 	if (supervisor_is_idle(s) || controller[0] == '\0') {
@@ -712,7 +688,7 @@ void supervisor_adopt(struct supervisor *s, uint16_t port)
 {
 	s->adopting = true;
 	enginelog_restart(&s->log);
-	s->keeper = keeper_adopt(s->shared->loop, s->shared->options->paths->run, port,
+	s->keeper = keeper_adopt(s->agent->loop, s->agent->options.paths->run, port,
 				 &keeper_callbacks, s);
 }
 
@@ -728,7 +704,7 @@ void supervisor_measure(struct supervisor *s)
 	if (s->server.pid > 0 && proc_usage(s->server.pid, &usage) == 0 &&
 	    usage.memory_bytes / MEMORY_STEP_BYTES != s->server.memory_bytes / MEMORY_STEP_BYTES) {
 		s->server.memory_bytes = usage.memory_bytes;
-		s->shared->on_change(s->shared->user, s);
+		agent_on_change(s->agent, s);
 	}
 }
 
@@ -751,7 +727,7 @@ bool supervisor_claim(const struct supervisor *s, struct memory_running *ret_cla
 
 const struct server *supervisor_server(struct supervisor *s)
 {
-	uint64_t now_ms = loop_now_ms(s->shared->loop);
+	uint64_t now_ms = loop_now_ms(s->agent->loop);
 
 	s->server.retry_ms = s->fsm.phase != SERVER_BACKOFF ? -1
 			     : s->fsm.deadline_ms <= now_ms
@@ -765,21 +741,6 @@ bool supervisor_is_idle(const struct supervisor *s)
 	return !s->adopting && (s->fsm.phase == SERVER_STOPPED || s->fsm.phase == SERVER_FAILED);
 }
 
-bool supervisor_is_adopting(const struct supervisor *s)
-{
-	return s->adopting;
-}
-
-const char *supervisor_controller(const struct supervisor *s)
-{
-	return s->controller;
-}
-
-struct history *supervisor_history(struct supervisor *s)
-{
-	return &s->history;
-}
-
 void supervisor_credentials(const struct supervisor *s, struct wire_result *ret_result)
 {
 	if (s->key[0] == '\0' || s->fsm.phase != SERVER_READY) {
@@ -788,12 +749,7 @@ void supervisor_credentials(const struct supervisor *s, struct wire_result *ret_
 		return;
 	}
 	span_copy(span_of(s->key), ret_result->key, sizeof(ret_result->key));
-	span_copy(span_of(s->shared->options->addresses[0]), ret_result->address,
+	span_copy(span_of(s->agent->options.addresses[0]), ret_result->address,
 		  sizeof(ret_result->address));
 	ret_result->port = s->server.port;
-}
-
-const struct enginelog *supervisor_log(const struct supervisor *s)
-{
-	return &s->log;
 }
