@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * One read at a time; a reload that is asked for while one runs makes another one follow, because
- * the file may have changed after the running one looked. The job owns what it reads until it is
- * done, so nothing is shared between the threads.
+ * the file may have changed after the running one looked. What the job makes is its own until it is
+ * done, and what it looks at does not change before: nothing is shared between the threads.
  */
 #include "host/catalog.h"
 
@@ -16,50 +16,44 @@
 #include "base/log.h"
 #include "base/mem.h"
 
-struct reading {
-	struct catalog *catalog;
-	struct registry registry;
-	char digest[DIGEST_HEX_BYTES]; /* of the text in force; then of the text that was read */
-	bool has_new;		       /* registry is to take the place of the one in force */
-	struct err err;
-};
-
 struct catalog {
 	struct loop *loop;
 	struct catalog_options options;
 	char *path, *copy_path; /* the options' texts: a job may outlive whoever gave them */
 	struct registry registry;
-	char digest[DIGEST_HEX_BYTES]; /* "" until something was read */
+	char digest[DIGEST_HEX_BYTES]; /* of its text; "" until something was read */
 	char error[ERR_TEXT_MAX_BYTES + 64];
-	struct reading *reading; /* the job on its way */
-	uint64_t begun, wanted;	 /* tickets */
-	bool closed;
+	uint64_t begun, wanted; /* tickets */
+	bool is_reading, closed;
+
+	struct registry fresh; /* the job's */
+	char fresh_digest[DIGEST_HEX_BYTES];
+	bool has_fresh; /* it is to take the place of the one in force */
+	struct err err;
 };
 
-static int read_file(struct reading *r, const char *path, bool keep_copy)
+static int read_file(struct catalog *c, const char *path, bool keep_copy)
 {
-	const struct catalog_options *o = &r->catalog->options;
-	char digest[DIGEST_HEX_BYTES];
+	const struct catalog_options *o = &c->options;
 	struct buf text;
 	int status;
 
 	buf_init(&text, REGISTRY_FILE_MAX_BYTES);
-	status = fs_read(path, &text, &r->err);
+	status = fs_read(path, &text, &c->err);
 	if (status == 0) {
-		digest_hex_of(buf_span(&text), digest);
-		if (strcmp(digest, r->digest) == 0) {
+		digest_hex_of(buf_span(&text), c->fresh_digest);
+		if (strcmp(c->fresh_digest, c->digest) == 0) {
 			goto out;
 		}
-		status = registry_parse(&r->registry, buf_span(&text), o->port_min, o->port_max,
-					&r->err);
+		status = registry_parse(&c->fresh, buf_span(&text), o->port_min, o->port_max,
+					&c->err);
 	}
 	if (status != 0) {
 		goto out;
 	}
-	memcpy(r->digest, digest, sizeof(digest));
-	r->has_new = true;
-	if (keep_copy && fs_replace(o->copy_path, buf_span(&text), 0600, NULL) != 0) {
-		log_warn("the last good registry cannot be kept at %s", o->copy_path);
+	c->has_fresh = true;
+	if (keep_copy && fs_replace(c->copy_path, buf_span(&text), 0600, NULL) != 0) {
+		log_warn("the last good registry cannot be kept at %s", c->copy_path);
 	}
 out:
 	buf_finish(&text);
@@ -68,14 +62,13 @@ out:
 
 static void read_work(void *arg)
 {
-	struct reading *r = arg;
-	const struct catalog_options *o = &r->catalog->options;
+	struct catalog *c = arg;
 	struct err err;
 
-	if (read_file(r, o->path, true) != 0 && r->digest[0] == '\0') {
-		err = r->err; /* nothing is in force yet: the copy, and the reason why */
-		read_file(r, o->copy_path, false);
-		r->err = err;
+	if (read_file(c, c->path, true) != 0 && c->digest[0] == '\0') {
+		err = c->err; /* nothing is in force yet: the copy, and the reason why */
+		read_file(c, c->copy_path, false);
+		c->err = err;
 	}
 }
 
@@ -83,13 +76,11 @@ static void read_done(void *arg);
 
 static void begin(struct catalog *c)
 {
-	struct reading *r = mem_alloc(sizeof(*r));
-
-	r->catalog = c;
-	memcpy(r->digest, c->digest, sizeof(r->digest));
-	c->reading = r;
+	c->is_reading = true;
+	c->has_fresh = false;
+	c->err = (struct err){ 0 };
 	c->begun = c->wanted;
-	loop_work(c->loop, read_work, read_done, r);
+	loop_work(c->loop, read_work, read_done, c);
 }
 
 static void catalog_free(void *arg)
@@ -97,21 +88,22 @@ static void catalog_free(void *arg)
 	struct catalog *c = arg;
 
 	registry_finish(&c->registry);
+	registry_finish(&c->fresh);
 	free(c->path);
 	free(c->copy_path);
 	free(c);
 }
 
 /* Each trouble is told once, not at every read. */
-static void tell(struct catalog *c, const struct reading *r)
+static void tell(struct catalog *c)
 {
 	char error[sizeof(c->error)] = "";
-	const struct registry *now = r->has_new ? &r->registry : &c->registry;
+	const struct registry *now = c->has_fresh ? &c->fresh : &c->registry;
 
-	if (r->err.code == -ENOENT && now->count == 0) {
+	if (c->err.code == -ENOENT && now->count == 0) {
 		log_debug("no registry yet at %s", c->path);
-	} else if (r->err.code != 0) {
-		snprintf(error, sizeof(error), "%s%s", r->err.text,
+	} else if (c->err.code != 0) {
+		snprintf(error, sizeof(error), "%s%s", c->err.text,
 			 now->count > 0 ? "; the last good registry stays in force" : "");
 	} else if (now->problem_count > 0) {
 		snprintf(error, sizeof(error), "%zu refused: %s", now->problem_count,
@@ -130,33 +122,27 @@ static void tell(struct catalog *c, const struct reading *r)
 
 static void read_done(void *arg)
 {
-	struct reading *r = arg;
-	struct catalog *c = r->catalog;
-	struct registry former = c->registry;
+	struct catalog *c = arg;
+	struct registry former = { 0 };
 	uint64_t ticket = c->begun;
 
-	c->reading = NULL;
+	c->is_reading = false;
 	if (c->closed) {
-		if (r->has_new) {
-			registry_finish(&r->registry);
-		}
-		free(r);
 		catalog_free(c);
 		return;
 	}
-	tell(c, r);
-	if (r->has_new) {
-		c->registry = r->registry;
-		memcpy(c->digest, r->digest, sizeof(c->digest));
+	tell(c);
+	if (c->has_fresh) {
+		former = c->registry;
+		c->registry = c->fresh;
+		c->fresh = (struct registry){ 0 };
+		memcpy(c->digest, c->fresh_digest, sizeof(c->digest));
 	}
 	if (c->wanted > c->begun) {
 		begin(c);
 	}
 	c->options.on_read(c->options.user, ticket);
-	if (r->has_new) {
-		registry_finish(&former);
-	}
-	free(r);
+	registry_finish(&former);
 }
 
 struct catalog *catalog_create(struct loop *loop, const struct catalog_options *options)
@@ -165,18 +151,18 @@ struct catalog *catalog_create(struct loop *loop, const struct catalog_options *
 
 	c->loop = loop;
 	c->options = *options;
-	c->options.path = c->path = mem_strdup(options->path);
-	c->options.copy_path = c->copy_path = mem_strdup(options->copy_path);
+	c->path = mem_strdup(options->path);
+	c->copy_path = mem_strdup(options->copy_path);
 	registry_init_empty(&c->registry, options->port_min, options->port_max);
 	return c;
 }
 
 uint64_t catalog_reload(struct catalog *c)
 {
-	if (c->wanted == c->begun || c->reading == NULL) {
+	if (c->wanted == c->begun || !c->is_reading) {
 		c->wanted++;
 	}
-	if (c->reading == NULL) {
+	if (!c->is_reading) {
 		begin(c);
 	}
 	return c->wanted;
@@ -198,7 +184,7 @@ void catalog_close(struct catalog *c)
 		return;
 	}
 	c->closed = true;
-	if (c->reading == NULL) {
+	if (!c->is_reading) {
 		loop_defer(c->loop, catalog_free, c);
 	}
 }

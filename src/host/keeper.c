@@ -42,16 +42,13 @@ struct keeper {
 	struct child *shim;
 	struct conn *conn; /* SPAWNING: the shim's stdout; then its socket */
 	struct lines lines;
-	struct timer redial;
-	struct err err; /* of the spawn, or of the job */
-	int cleaned;	/* the job's status */
+	struct timer timer; /* to dial again; SPAWNING: to tell why there is no shim */
+	struct err err;	    /* of the spawn, or of the job */
+	int cleaned;	    /* the job's status */
 };
 
 static void connect_shim(struct keeper *k);
 static void on_shim_message(struct keeper *k, const struct shim_message *m);
-
-static struct keeper *keeper_create(struct loop *loop, const char *run_folder, uint16_t port,
-				    const struct keeper_callbacks *callbacks, void *user);
 
 /* Ending: the callback comes last, and whoever gets it may close the keeper in it */
 
@@ -90,11 +87,6 @@ static void clean_work(void *arg)
 	}
 }
 
-static void on_redial(struct timer *timer)
-{
-	connect_shim(CONTAINER_OF(timer, struct keeper, redial));
-}
-
 static void clean_done(void *arg)
 {
 	struct keeper *k = arg;
@@ -104,7 +96,7 @@ static void clean_done(void *arg)
 		keeper_free(k);
 	} else if (k->cleaned != 0) {
 		log_warn("port %u: %s", k->port, k->err.text);
-		timer_start(&k->redial, KEEPER_REDIAL_MS);
+		timer_start(&k->timer, KEEPER_REDIAL_MS);
 	} else if (k->said_hello) {
 		on_shim_message(k, &(struct shim_message){ .verb = SHIM_EXIT, .number = -SIGKILL });
 	} else {
@@ -248,15 +240,37 @@ static void on_spawn_end(void *user, int status)
 static const struct conn_callbacks spawn_callbacks = { .on_data = on_spawn_data,
 						       .on_end = on_spawn_end };
 
-static void on_spawn_failed(struct timer *timer)
+static void on_timer(struct timer *timer)
 {
-	end_lost(CONTAINER_OF(timer, struct keeper, redial));
+	struct keeper *k = CONTAINER_OF(timer, struct keeper, timer);
+
+	if (k->state == KEEPER_SPAWNING) {
+		end_lost(k);
+	} else {
+		connect_shim(k);
+	}
+}
+
+static struct keeper *keeper_create(struct loop *loop, const char *run_folder, uint16_t port,
+				    const struct keeper_callbacks *callbacks, void *user)
+{
+	struct keeper *k = mem_alloc(sizeof(*k));
+
+	k->loop = loop;
+	k->callbacks = callbacks;
+	k->user = user;
+	k->run_folder = mem_strdup(run_folder);
+	k->port = port;
+	timer_init(&k->timer, loop, on_timer);
+	return k;
 }
 
 static struct child *spawn_shim(struct keeper *k, const struct keeper_options *o)
 {
 	char port[8], log_max[24], lease[16];
-	size_t argc = 0, engine_argc = 0;
+	size_t engine_argc = 0;
+	const char *const own[] = { o->shim_path, o->run_folder, port, o->model,
+				    o->log_path,  log_max,	 lease };
 	const char **argv;
 	struct child *child;
 
@@ -266,15 +280,9 @@ static struct child *spawn_shim(struct keeper *k, const struct keeper_options *o
 	snprintf(port, sizeof(port), "%u", o->port);
 	snprintf(log_max, sizeof(log_max), "%llu", (unsigned long long)o->log_max_bytes);
 	snprintf(lease, sizeof(lease), "%u", o->lease_s);
-	argv = mem_alloc((engine_argc + 8) * sizeof(*argv));
-	argv[argc++] = o->shim_path;
-	argv[argc++] = o->run_folder;
-	argv[argc++] = port;
-	argv[argc++] = o->model;
-	argv[argc++] = o->log_path;
-	argv[argc++] = log_max;
-	argv[argc++] = lease;
-	memcpy(argv + argc, o->engine_argv, (engine_argc + 1) * sizeof(*argv));
+	argv = mem_alloc((ARRAY_LEN(own) + engine_argc + 1) * sizeof(*argv));
+	memcpy(argv, own, sizeof(own));
+	memcpy(argv + ARRAY_LEN(own), o->engine_argv, engine_argc * sizeof(*argv));
 	child = child_start(k->loop,
 			    &(struct child_options){
 				    .argv = argv,
@@ -296,8 +304,7 @@ struct keeper *keeper_spawn(struct loop *loop, const struct keeper_options *opti
 	k->state = KEEPER_SPAWNING;
 	k->shim = spawn_shim(k, options);
 	if (k->shim == NULL) {
-		timer_init(&k->redial, loop, on_spawn_failed);
-		timer_start(&k->redial, 0);
+		timer_start(&k->timer, 0);
 		return k;
 	}
 	lines_init(&k->lines, SHIM_LINE_MAX_BYTES);
@@ -307,20 +314,6 @@ struct keeper *keeper_spawn(struct loop *loop, const struct keeper_options *opti
 }
 
 /* The interface */
-
-static struct keeper *keeper_create(struct loop *loop, const char *run_folder, uint16_t port,
-				    const struct keeper_callbacks *callbacks, void *user)
-{
-	struct keeper *k = mem_alloc(sizeof(*k));
-
-	k->loop = loop;
-	k->callbacks = callbacks;
-	k->user = user;
-	k->run_folder = mem_strdup(run_folder);
-	k->port = port;
-	timer_init(&k->redial, loop, on_redial);
-	return k;
-}
 
 struct keeper *keeper_adopt(struct loop *loop, const char *run_folder, uint16_t port,
 			    const struct keeper_callbacks *callbacks, void *user)
@@ -341,17 +334,10 @@ void keeper_signal(struct keeper *k, int signum)
 	}
 }
 
-void keeper_note(struct keeper *k, struct span note)
+void keeper_tell(struct keeper *k, enum shim_verb verb, struct span text)
 {
 	if (k->state == KEEPER_TALKING) {
-		say(k, &(struct shim_message){ .verb = SHIM_NOTE, .text = note });
-	}
-}
-
-void keeper_log(struct keeper *k, const char *line)
-{
-	if (k->state == KEEPER_TALKING) {
-		say(k, &(struct shim_message){ .verb = SHIM_LOG, .text = span_of(line) });
+		say(k, &(struct shim_message){ .verb = verb, .text = text });
 	}
 }
 
@@ -361,7 +347,7 @@ void keeper_close(struct keeper *k)
 		return;
 	}
 	k->closed = true;
-	timer_stop(&k->redial);
+	timer_stop(&k->timer);
 	if (k->state == KEEPER_ENDED && k->conn != NULL) {
 		say(k, &(struct shim_message){ .verb = SHIM_RELEASE });
 		conn_close_gracefully(k->conn, KEEPER_REDIAL_MS);

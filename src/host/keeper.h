@@ -39,10 +39,13 @@ struct keeper *keeper_spawn(struct loop *loop, const struct keeper_options *opti
 struct keeper *keeper_adopt(struct loop *loop, const char *run_folder, uint16_t port,
 			    const struct keeper_callbacks *callbacks, void *user);
 
-/* Without a connection to the shim these wait for it; a KILL then goes to the shim itself. */
-void keeper_signal(struct keeper *k, int signum); /* SIGTERM or SIGKILL, to the engine's group */
-void keeper_note(struct keeper *k, struct span note);
-void keeper_log(struct keeper *k, const char *line); /* a line of ours in the server's log */
+/*
+ * SIGTERM or SIGKILL, to the engine's group. Without a connection to the shim it waits for one; a
+ * KILL of one that is being spawned goes to the shim itself.
+ */
+void keeper_signal(struct keeper *k, int signum);
+/* A note or a line for the log; without a connection to the shim nothing. */
+void keeper_tell(struct keeper *k, enum shim_verb verb, struct span text);
 
 /* Lets the shim go if its engine has ended, leaves both alone otherwise. NULL is fine. */
 void keeper_close(struct keeper *k);

@@ -18,15 +18,22 @@
 
 enum question { ASK_HEALTH, ASK_KEY, ASK_WRONG_KEY, ASK_SLOTS, ASK_LIFE };
 
-static const char *const targets[] = { "/health", "/props", "/props", "/slots", "/slots" };
+static const struct {
+	const char *target;
+	int wanted; /* status; with another one the engine is not ours: */
+	const char *complaint;
+} questions[] = {
+	[ASK_HEALTH] = { "/health", 200, "/health is neither ready nor loading" },
+	[ASK_KEY] = { "/props", 200, "it refuses the key of this start" },
+	[ASK_WRONG_KEY] = { "/props", 401, "it accepts a wrong key" },
+	[ASK_SLOTS] = { "/slots", 0, NULL },
+	[ASK_LIFE] = { "/slots", 0, NULL },
+};
 static const enum question first[] = { ASK_HEALTH, ASK_SLOTS, ASK_LIFE }; /* by aim */
 
 struct prober {
 	struct loop *loop;
 	struct prober_options options;
-	char *address, *key; /* the options' texts */
-	const struct prober_callbacks *callbacks;
-	void *user;
 	enum question question;
 	uint64_t begun_ms;
 	struct client_fetch *fetch; /* the question on its way */
@@ -53,21 +60,36 @@ static void ask_again(struct prober *p, enum question question)
 	timer_start(&p->timer, pause_ms);
 }
 
-static void disprove(struct prober *p, const char *what)
-{
-	struct err err = { 0 };
-
-	err_set(&err, ERR_ENGINE_FAILED,
-		"port %u is answered by something else than this engine: %s", p->options.port,
-		what);
-	p->callbacks->on_disproved(p->user, &err);
-}
-
 static bool slots_are_idle(struct span body)
 {
 	uint32_t busy;
 
 	return api_slots_read(body, &busy, NULL) == 0 && busy == 0;
+}
+
+/* On the way to the proof. */
+static void judge(struct prober *p, int status, struct span body)
+{
+	const struct prober_callbacks *callbacks = p->options.callbacks;
+	struct err err = { 0 };
+
+	if (status != questions[p->question].wanted) {
+		err_set(&err, ERR_ENGINE_FAILED,
+			"port %u is answered by something else than this engine: %s",
+			p->options.port, questions[p->question].complaint);
+		callbacks->on_disproved(p->options.user, &err);
+		return;
+	}
+	if (p->question == ASK_WRONG_KEY) {
+		callbacks->on_proved(p->options.user, buf_span(&p->props));
+		return;
+	}
+	if (p->question == ASK_KEY) {
+		buf_clear(&p->props);
+		buf_add_span(&p->props, body);
+	}
+	p->question = p->question == ASK_HEALTH ? ASK_KEY : ASK_WRONG_KEY;
+	ask(p);
 }
 
 static void on_answer(void *user, const struct client_reply *reply)
@@ -78,45 +100,15 @@ static void on_answer(void *user, const struct client_reply *reply)
 	p->fetch = NULL;
 	if (status == 0 || status == 503) {
 		ask_again(p, first[p->options.aim]);
-		return;
-	}
-	switch (p->question) {
-	case ASK_HEALTH:
-		if (status != 200) {
-			disprove(p, "/health is neither ready nor loading");
-			return;
-		}
-		p->question = ASK_KEY;
-		ask(p);
-		return;
-	case ASK_KEY:
-		if (status != 200) {
-			disprove(p, "it refuses the key of this start");
-			return;
-		}
-		buf_clear(&p->props);
-		buf_add_span(&p->props, reply->body);
-		p->question = ASK_WRONG_KEY;
-		ask(p);
-		return;
-	case ASK_WRONG_KEY:
-		if (status != 401) {
-			disprove(p, "it accepts a wrong key");
-			return;
-		}
-		p->callbacks->on_proved(p->user, buf_span(&p->props));
-		return;
-	case ASK_SLOTS:
-		if (status == 200 && slots_are_idle(reply->body)) {
-			p->callbacks->on_idle(p->user);
-			return;
-		}
-		ask_again(p, ASK_SLOTS);
-		return;
-	case ASK_LIFE:
+	} else if (p->options.aim == PROBE_LOAD) {
+		judge(p, status, reply->body);
+	} else if (p->options.aim == PROBE_LIFE) {
 		ask_again(p, ASK_LIFE);
-		p->callbacks->on_alive(p->user);
-		return;
+		p->options.callbacks->on_alive(p->options.user);
+	} else if (status == 200 && slots_are_idle(reply->body)) {
+		p->options.callbacks->on_idle(p->options.user);
+	} else {
+		ask_again(p, ASK_SLOTS);
 	}
 }
 
@@ -136,7 +128,7 @@ static void ask(struct prober *p)
 			     &(struct client_options){
 				     .to = { .host = p->options.address, .port = p->options.port },
 				     .method = H1_GET,
-				     .target = span_of(targets[p->question]),
+				     .target = span_of(questions[p->question].target),
 				     .fields = &field,
 				     .field_count = p->question == ASK_HEALTH ? 0 : 1,
 				     .connect_ms = answer_ms,
@@ -157,10 +149,6 @@ struct prober *prober_start(struct loop *loop, const struct prober_options *opti
 
 	p->loop = loop;
 	p->options = *options;
-	p->options.address = p->address = mem_strdup(options->address);
-	p->options.key = p->key = mem_strdup(options->key);
-	p->callbacks = options->callbacks;
-	p->user = options->user;
 	p->question = first[options->aim];
 	p->begun_ms = loop_now_ms(loop);
 	buf_init(&p->props, API_BODY_MAX_BYTES);
@@ -186,8 +174,6 @@ static void prober_free(void *arg)
 	struct prober *p = arg;
 
 	buf_finish(&p->props);
-	free(p->address);
-	free(p->key);
 	free(p);
 }
 

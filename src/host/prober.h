@@ -50,7 +50,7 @@ struct prober_options {
 	void *user;
 };
 
-/* Texts are copied. */
+/* Texts are borrowed for the prober's life. */
 struct prober *prober_start(struct loop *loop, const struct prober_options *options);
 void prober_nudge(struct prober *p); /* NULL is fine */
 void prober_close(struct prober *p); /* at any time, also inside its callbacks; NULL is fine */

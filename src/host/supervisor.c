@@ -68,7 +68,7 @@ static void save_note(struct supervisor *s)
 	jsonw_key(&w, "server");
 	server_write(&w, &s->server);
 	if (jsonw_end_all(&w) == 0) {
-		keeper_note(s->keeper, buf_span(&note));
+		keeper_tell(s->keeper, SHIM_NOTE, buf_span(&note));
 	}
 	buf_finish(&note);
 }
@@ -208,7 +208,7 @@ static void on_proved(void *user, struct span props)
 		return;
 	}
 	receipt_print(r, line, sizeof(line));
-	keeper_log(s->keeper, line);
+	keeper_tell(s->keeper, SHIM_LOG, span_of(line));
 	s->server.load_ms = (uint32_t)((loop_now_us() - s->spawned_us) / 1000);
 	drop_key_file(s);
 	bool is_slow = history_is_slow(&s->history, s->server.load_ms, &err);
