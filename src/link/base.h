@@ -57,7 +57,8 @@ struct link {
 };
 
 /* peer is taken over. Dials at once (from the loop). */
-void link_init(struct link *l, struct loop *loop, const struct link_kind *kind, char *peer);
+void link_init(struct link *l, struct loop *loop, const struct link_kind *kind, char *peer,
+	       const struct link_callbacks *callbacks, void *user);
 
 /* One event of the control channel; the link may be lost or closed on return. */
 void link_hear(struct link *l, struct span event);

@@ -282,8 +282,7 @@ struct link *link_hostapi_create(struct loop *loop, const struct link_hostapi_op
 	h->client = client_create(loop);
 	buf_init(&h->refusal, ERROR_BODY_MAX_BYTES);
 	list_init(&h->asks);
-	link_init(&h->base, loop, &hostapi_kind, mem_printf("the Host API at %s", options->url));
-	h->base.callbacks = options->callbacks;
-	h->base.user = options->user;
+	link_init(&h->base, loop, &hostapi_kind, mem_printf("the Host API at %s", options->url),
+		  options->callbacks, options->user);
 	return &h->base;
 }

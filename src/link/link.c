@@ -230,11 +230,14 @@ static void on_soon(struct timer *timer)
 	}
 }
 
-void link_init(struct link *l, struct loop *loop, const struct link_kind *kind, char *peer)
+void link_init(struct link *l, struct loop *loop, const struct link_kind *kind, char *peer,
+	       const struct link_callbacks *callbacks, void *user)
 {
 	l->kind = kind;
 	l->loop = loop;
 	l->peer = peer;
+	l->callbacks = callbacks;
+	l->user = user;
 	err_set(&l->down, ERR_UNAVAILABLE, "%s is not connected yet", peer);
 	list_init(&l->asked);
 	list_init(&l->refused);

@@ -17,9 +17,8 @@
 #define SSH_STDERR_MAX_BYTES 8192 /* kept of what one child writes; the rest is read and dropped */
 
 struct ssh_link {
-	struct link base; /* first */
+	struct stream stream; /* first */
 	char *program, *config, *host;
-	struct stream stream;
 	struct child *child;
 	struct conn *words; /* its stderr */
 	struct buf said;
@@ -30,7 +29,7 @@ struct ssh_link {
 
 static struct ssh_link *ssh_of(struct link *l)
 {
-	return CONTAINER_OF(l, struct ssh_link, base);
+	return CONTAINER_OF(l, struct ssh_link, stream.base);
 }
 
 static void explain(struct ssh_link *s)
@@ -39,7 +38,7 @@ static void explain(struct ssh_link *s)
 
 	if (s->exited && s->hushed) {
 		ssh_explain(s->exit_code, buf_span(&s->said), &why);
-		link_lose(&s->base, &why);
+		link_lose(&s->stream.base, &why);
 	}
 }
 
@@ -80,7 +79,7 @@ static void on_unexplained(struct timer *t)
 {
 	struct ssh_link *s = CONTAINER_OF(t, struct ssh_link, explain_timer);
 
-	link_lose(&s->base, &s->stream.ended);
+	link_lose(&s->stream.base, &s->stream.ended);
 }
 
 static void ssh_dial(struct link *l)
@@ -107,11 +106,6 @@ static void ssh_dial(struct link *l)
 	s->words = child_take_pipe(s->child, 2);
 	conn_start(s->words, &words_calls, s);
 	stream_open(&s->stream, child_take_pipe(s->child, 1), child_take_pipe(s->child, 0));
-}
-
-static int ssh_say(struct link *l, const struct wire_request *r)
-{
-	return stream_say(&ssh_of(l)->stream, r);
 }
 
 /* ssh ends by itself when its stdin has; the signal is for one that hangs in a dead connection. */
@@ -144,7 +138,7 @@ static void ssh_free(struct link *l)
 
 static const struct link_kind ssh_kind = {
 	.dial = ssh_dial,
-	.say = ssh_say,
+	.say = stream_say,
 	.hang_up = ssh_hang_up,
 	.free = ssh_free,
 	.hello_ms = SSH_HELLO_MS,
@@ -159,10 +153,9 @@ struct link *link_ssh_create(struct loop *loop, const struct link_ssh_options *o
 	s->host = mem_strdup(options->host);
 	buf_init(&s->said, SSH_STDERR_MAX_BYTES);
 	timer_init(&s->explain_timer, loop, on_unexplained);
-	stream_init(&s->stream, &s->base, options->controller, options->who);
+	stream_init(&s->stream, options->controller, options->who);
 	s->stream.on_end = on_stream_end;
-	link_init(&s->base, loop, &ssh_kind, mem_strdup("the agent on the host"));
-	s->base.callbacks = options->callbacks;
-	s->base.user = options->user;
-	return &s->base;
+	link_init(&s->stream.base, loop, &ssh_kind, mem_strdup("the agent on the host"),
+		  options->callbacks, options->user);
+	return &s->stream.base;
 }

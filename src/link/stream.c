@@ -5,15 +5,15 @@
 
 #define STREAM_OUT_MAX_BYTES (4 * WIRE_LINE_MAX_BYTES)
 
-void stream_init(struct stream *s, struct link *link, const char *controller, const char *who)
+void stream_init(struct stream *s, const char *controller, const char *who)
 {
-	*s = (struct stream){ .link = link };
 	span_copy(span_of(controller), s->controller, sizeof(s->controller));
 	span_copy(span_of(who), s->who, sizeof(s->who));
 }
 
-int stream_say(struct stream *s, const struct wire_request *r)
+int stream_say(struct link *l, const struct wire_request *r)
 {
+	struct stream *s = CONTAINER_OF(l, struct stream, base);
 	struct buf line;
 	int status;
 
@@ -39,7 +39,7 @@ static void hear(struct stream *s, struct span line)
 		free(e);
 	}
 	if (s->is_greeted) {
-		link_hear(s->link, span_from(line, at));
+		link_hear(&s->base, span_from(line, at));
 	} else {
 		s->noise_bytes += line.len + 1;
 	}
@@ -59,8 +59,8 @@ static void on_data(void *user, struct span data)
 		err_set(&err, ERR_PROTOCOL,
 			"%s: what answers there is not ronzal: more than %d bytes "
 			"of other output",
-			s->link->peer, WIRE_NOISE_MAX_BYTES);
-		link_lose(s->link, &err);
+			s->base.peer, WIRE_NOISE_MAX_BYTES);
+		link_lose(&s->base, &err);
 	}
 }
 
@@ -68,12 +68,12 @@ static void on_end(void *user, int status)
 {
 	struct stream *s = user;
 
-	err_set(&s->ended, ERR_UNAVAILABLE, "%s closed the channel%s%s", s->link->peer,
+	err_set(&s->ended, ERR_UNAVAILABLE, "%s closed the channel%s%s", s->base.peer,
 		status != 0 ? ": " : "", status != 0 ? err_sentence(status) : "");
 	if (s->on_end != NULL) {
 		s->on_end(s);
 	} else {
-		link_lose(s->link, &s->ended);
+		link_lose(&s->base, &s->ended);
 	}
 }
 
@@ -94,7 +94,7 @@ void stream_open(struct stream *s, struct conn *in, struct conn *out)
 	lines_init(&s->lines, WIRE_LINE_MAX_BYTES);
 	conn_set_out_max(out, STREAM_OUT_MAX_BYTES);
 	conn_start(in, &callbacks, s);
-	stream_say(s, &hello); /* one that fails also ends */
+	stream_say(&s->base, &hello); /* one that fails also ends */
 }
 
 void stream_close(struct stream *s)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The byte stream of a link that has one: a socket, or two pipes to a child. Says hello when it
- * opens, skips foreign noise before the agent's first line, cuts lines for link_hear.
+ * A link over a byte stream: a socket, or two pipes to a child. Says hello when it opens, skips
+ * foreign noise before the agent's first line, cuts lines for link_hear. Its kinds embed it first.
  */
 #ifndef LINK_STREAM_H
 #define LINK_STREAM_H
@@ -11,7 +11,7 @@
 #include "link/base.h"
 
 struct stream {
-	struct link *link;
+	struct link base; /* first */
 	char controller[WIRE_CONTROLLER_MAX_BYTES], who[WIRE_CONTROLLER_MAX_BYTES];
 	void (*on_end)(struct stream *s); /* NULL: the link is lost with `ended` */
 	struct conn *in, *out;		  /* NULL while closed; may be the same one */
@@ -21,10 +21,10 @@ struct stream {
 	struct err ended; /* that the other side has closed it, and how */
 };
 
-/* controller, who: of the hello, see struct wire_request. */
-void stream_init(struct stream *s, struct link *link, const char *controller, const char *who);
+/* controller, who: of the hello, see struct wire_request. After this link_init. */
+void stream_init(struct stream *s, const char *controller, const char *who);
 void stream_open(struct stream *s, struct conn *in, struct conn *out); /* takes both over */
-int stream_say(struct stream *s, const struct wire_request *r);
-void stream_close(struct stream *s); /* again is fine */
+int stream_say(struct link *l, const struct wire_request *r);	       /* for link_kind */
+void stream_close(struct stream *s);				       /* again is fine */
 
 #endif

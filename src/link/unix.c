@@ -10,15 +10,14 @@
 #define UNIX_HELLO_MS 5000
 
 struct unix_link {
-	struct link base; /* first */
+	struct stream stream; /* first */
 	char *path;
 	struct conn *dialing;
-	struct stream stream;
 };
 
 static struct unix_link *unix_of(struct link *l)
 {
-	return CONTAINER_OF(l, struct unix_link, base);
+	return CONTAINER_OF(l, struct unix_link, stream.base);
 }
 
 static void on_connect(void *user, int status)
@@ -41,7 +40,7 @@ static void on_connect(void *user, int status)
 	} else {
 		err_set_os(&err, status, "connecting to the agent at %s", u->path);
 	}
-	link_lose(&u->base, &err);
+	link_lose(&u->stream.base, &err);
 }
 
 static void unix_dial(struct link *l)
@@ -49,11 +48,6 @@ static void unix_dial(struct link *l)
 	struct unix_link *u = unix_of(l);
 
 	u->dialing = conn_dial_unix(l->loop, u->path, on_connect, u);
-}
-
-static int unix_say(struct link *l, const struct wire_request *r)
-{
-	return stream_say(&unix_of(l)->stream, r);
 }
 
 static void unix_hang_up(struct link *l)
@@ -73,7 +67,7 @@ static void unix_free(struct link *l)
 
 static const struct link_kind unix_kind = {
 	.dial = unix_dial,
-	.say = unix_say,
+	.say = stream_say,
 	.hang_up = unix_hang_up,
 	.free = unix_free,
 	.hello_ms = UNIX_HELLO_MS,
@@ -85,9 +79,7 @@ struct link *link_unix_create(struct loop *loop, const char *socket_path, const 
 	struct unix_link *u = mem_alloc(sizeof(*u));
 
 	u->path = mem_strdup(socket_path);
-	stream_init(&u->stream, &u->base, controller, who);
-	link_init(&u->base, loop, &unix_kind, mem_strdup("the agent"));
-	u->base.callbacks = callbacks;
-	u->base.user = user;
-	return &u->base;
+	stream_init(&u->stream, controller, who);
+	link_init(&u->stream.base, loop, &unix_kind, mem_strdup("the agent"), callbacks, user);
+	return &u->stream.base;
 }
