@@ -52,6 +52,70 @@ const struct agent_options agent_defaults = {
 		    .quick_deaths_max = 5 },
 };
 
+/* What became of earlier starts */
+
+static char *history_path(const struct agent *a)
+{
+	return fs_join(a->options.paths->state, "history.json");
+}
+
+static void load_history(struct agent *a)
+{
+	char *path = history_path(a);
+	struct buf text;
+
+	buf_init(&text, AGENT_HISTORY_MAX_BYTES);
+	if (fs_read(path, &text, NULL) == 0) {
+		a->history = json_parse(buf_span(&text), NULL);
+	}
+	buf_finish(&text);
+	free(path);
+}
+
+struct history_job {
+	char *path;
+	struct buf text;
+};
+
+static void history_work(void *arg)
+{
+	struct history_job *job = arg;
+	struct err err = { 0 };
+
+	if (fs_replace(job->path, buf_span(&job->text), 0600, &err) != 0) {
+		log_warn("history: %s", err.text);
+	}
+}
+
+static void history_done(void *arg)
+{
+	struct history_job *job = arg;
+
+	buf_finish(&job->text);
+	free(job->path);
+	free(job);
+}
+
+static void on_history_timer(struct timer *timer)
+{
+	struct agent *a = CONTAINER_OF(timer, struct agent, history_timer);
+	struct history_job *job = mem_alloc(sizeof(*job));
+	struct json_writer w;
+
+	buf_init(&job->text, AGENT_HISTORY_MAX_BYTES);
+	jsonw_init(&w, &job->text);
+	jsonw_object(&w);
+	for (size_t i = 0; i < a->server_count; i++) {
+		if (a->servers[i]->history.count > 0) {
+			jsonw_key(&w, a->servers[i]->server.id);
+			history_write(&w, &a->servers[i]->history);
+		}
+	}
+	jsonw_end_all(&w);
+	job->path = history_path(a);
+	loop_work(a->loop, history_work, history_done, job);
+}
+
 /* Servers */
 
 struct supervisor *agent_find_server(const struct agent *a, const char *id)
@@ -64,10 +128,21 @@ struct supervisor *agent_find_server(const struct agent *a, const char *id)
 	return NULL;
 }
 
+size_t agent_meant_count(const struct agent *a, const struct wire_request *r)
+{
+	return r->id_count > 0 ? r->id_count : a->server_count;
+}
+
+struct supervisor *agent_meant(const struct agent *a, const struct wire_request *r, size_t i)
+{
+	return r->id_count > 0 ? agent_find_server(a, r->ids[i]) : a->servers[i];
+}
+
 static struct supervisor *add_server(struct agent *a, const char *id)
 {
 	struct supervisor *s = supervisor_create(a, id);
 
+	history_read(json_get(json_root(a->history), id), &s->history);
 	a->servers = mem_resize(a->servers, a->server_count + 1, sizeof(*a->servers));
 	a->servers[a->server_count++] = s;
 	return s;
@@ -127,84 +202,21 @@ static void adopt_registry(struct agent *a)
 	timer_start(&a->sweep, 0);
 }
 
-static void load_history(struct agent *a)
-{
-	struct json *doc = NULL;
-	struct buf text;
-
-	buf_init(&text, AGENT_HISTORY_MAX_BYTES);
-	if (fs_read(a->history_path, &text, NULL) == 0) {
-		doc = json_parse(buf_span(&text), NULL);
-	}
-	for (size_t i = 0; i < a->server_count; i++) {
-		struct supervisor *s = a->servers[i];
-
-		if (s->history.count == 0) {
-			history_read(json_get(json_root(doc), s->server.id), &s->history);
-		}
-	}
-	json_destroy(doc);
-	buf_finish(&text);
-}
-
-struct history_job {
-	char *path;
-	struct buf text;
-};
-
-static void history_work(void *arg)
-{
-	struct history_job *job = arg;
-	struct err err = { 0 };
-
-	if (fs_replace(job->path, buf_span(&job->text), 0600, &err) != 0) {
-		log_warn("history: %s", err.text);
-	}
-}
-
-static void history_done(void *arg)
-{
-	struct history_job *job = arg;
-
-	buf_finish(&job->text);
-	free(job->path);
-	free(job);
-}
-
-static void on_history_timer(struct timer *timer)
-{
-	struct agent *a = CONTAINER_OF(timer, struct agent, history_timer);
-	struct history_job *job = mem_alloc(sizeof(*job));
-	struct json_writer w;
-
-	buf_init(&job->text, AGENT_HISTORY_MAX_BYTES);
-	jsonw_init(&w, &job->text);
-	jsonw_object(&w);
-	for (size_t i = 0; i < a->server_count; i++) {
-		if (a->servers[i]->history.count > 0) {
-			jsonw_key(&w, a->servers[i]->server.id);
-			history_write(&w, &a->servers[i]->history);
-		}
-	}
-	jsonw_end_all(&w);
-	job->path = mem_strdup(a->history_path);
-	loop_work(a->loop, history_work, history_done, job);
-}
-
 static void on_registry_read(void *user, uint64_t ticket)
 {
 	struct agent *a = user;
 
 	adopt_registry(a);
-	load_history(a);
 	sessions_tell_host(a);
 	orders_grant(a, ticket);
 }
 
 /* Sockets */
 
-static void accept_session(struct agent *a, struct conn *c, bool is_restricted)
+static void on_conn(void *user, struct conn *c)
 {
+	const struct door *door = user;
+	struct agent *a = door->agent;
 	struct peer peer;
 	struct session *s;
 
@@ -213,36 +225,27 @@ static void accept_session(struct agent *a, struct conn *c, bool is_restricted)
 		conn_close(c);
 		return;
 	}
-	s = session_start(a, c, is_restricted);
+	s = session_start(a, c, door->is_restricted);
 	if (a->is_open) {
 		session_open(s);
 	}
 }
 
-static void on_user_conn(void *user, struct conn *c)
+static int open_door(struct agent *a, bool is_restricted, const char *name, struct err *err)
 {
-	accept_session(user, c, false);
-}
-
-static void on_control_conn(void *user, struct conn *c)
-{
-	accept_session(user, c, true);
-}
-
-static int listen_on(struct agent *a, int which, const char *name, struct err *err)
-{
+	struct door *door = &a->doors[is_restricted];
 	char *path = fs_join(a->options.paths->run, name);
 
-	a->listeners[which] = listener_start(
-		a->loop,
-		&(struct listener_options){ .unix_path = path,
-					    .unix_mode = 0600,
-					    .conns_max = AGENT_SESSIONS_MAX,
-					    .on_conn = which == 0 ? on_user_conn : on_control_conn,
-					    .user = a },
-		err);
+	*door = (struct door){ .agent = a, .is_restricted = is_restricted };
+	door->listener = listener_start(a->loop,
+					&(struct listener_options){ .unix_path = path,
+								    .unix_mode = 0600,
+								    .conns_max = AGENT_SESSIONS_MAX,
+								    .on_conn = on_conn,
+								    .user = door },
+					err);
 	free(path);
-	return a->listeners[which] != NULL ? 0 : err->code;
+	return door->listener != NULL ? 0 : err->code;
 }
 
 /* Sessions are served once it is decided which engines run already. */
@@ -542,7 +545,7 @@ static int prepare(struct agent *a, struct err *err)
 		return err->code;
 	}
 	a->http = client_create(a->loop);
-	a->history_path = fs_join(o->paths->state, "history.json");
+	load_history(a);
 	copy_path = fs_join(o->paths->state, "registry.last-good.json");
 	a->catalog = catalog_create(a->loop, &(struct catalog_options){ .path = o->registry_path,
 									.copy_path = copy_path,
@@ -576,8 +579,8 @@ struct agent *agent_start(struct loop *loop, const struct agent_options *options
 	agent_lease_init(a);
 	a->desk = desk_create(loop, &a->options.downloads, a->options.cache_ram_mib);
 	if (take_lock(a, err) != 0 || prepare(a, err) != 0 ||
-	    listen_on(a, 0, WIRE_AGENT_SOCKET, err) != 0 ||
-	    listen_on(a, 1, WIRE_CONTROL_SOCKET, err) != 0) {
+	    open_door(a, false, WIRE_AGENT_SOCKET, err) != 0 ||
+	    open_door(a, true, WIRE_CONTROL_SOCKET, err) != 0) {
 		agent_close(a);
 		return NULL;
 	}
@@ -623,7 +626,7 @@ static void agent_free(void *arg)
 	struct agent *a = arg;
 
 	free(a->engine_env);
-	free(a->history_path);
+	json_destroy(a->history);
 	free(a->servers);
 	free(a);
 }
@@ -649,8 +652,8 @@ void agent_close(struct agent *a)
 	for (size_t i = 0; i < a->server_count; i++) {
 		supervisor_destroy(a->servers[i]);
 	}
-	listener_close(a->listeners[0]);
-	listener_close(a->listeners[1]);
+	listener_close(a->doors[0].listener);
+	listener_close(a->doors[1].listener);
 	desk_close(a->desk);
 	catalog_close(a->catalog);
 	client_close(a->http);

@@ -28,6 +28,12 @@ struct lease {
 	struct timer timer;
 };
 
+struct door {
+	struct agent *agent;
+	struct listener *listener;
+	bool is_restricted;
+};
+
 /* What is known of llama-server, as last asked. */
 struct engine {
 	bool is_known; /* false while it is being asked */
@@ -46,12 +52,12 @@ struct agent {
 	char **engine_env;
 	struct client *http;
 	int lock_fd;
-	struct listener *listeners[2]; /* the user's, the restricted one */
+	struct door doors[2]; /* the user's, the restricted one */
 	struct list sessions, orders;
 	struct supervisor **servers;
 	size_t server_count;
 	struct catalog *catalog;
-	char *history_path;
+	struct json *history; /* of each model, as the agent before left it */
 	struct engine engine;
 	struct lease lease;
 	struct desk *desk; /* downloads */
@@ -66,6 +72,9 @@ struct agent {
 };
 
 struct supervisor *agent_find_server(const struct agent *a, const char *id); /* NULL: none */
+/* The servers that a request names, each maybe NULL; without ids all. */
+size_t agent_meant_count(const struct agent *a, const struct wire_request *r);
+struct supervisor *agent_meant(const struct agent *a, const struct wire_request *r, size_t i);
 
 /* From supervisors */
 void agent_on_change(struct agent *a, struct supervisor *server);

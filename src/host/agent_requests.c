@@ -115,11 +115,10 @@ static void credentials(struct agent *a, struct session *s, const struct wire_re
 	struct wire_result *results = mem_alloc(WIRE_IDS_MAX * sizeof(*results));
 	struct wire_event e = { .type = EVENT_REPLY,
 				.reply = { .seq = r->seq, .results = results } };
-	size_t count = r->id_count > 0 ? r->id_count : a->server_count;
+	size_t count = agent_meant_count(a, r);
 
 	for (size_t i = 0; i < count && e.reply.result_count < WIRE_IDS_MAX; i++) {
-		struct supervisor *server =
-			r->id_count > 0 ? agent_find_server(a, r->ids[i]) : a->servers[i];
+		struct supervisor *server = agent_meant(a, r, i);
 		struct wire_result *result = &results[e.reply.result_count];
 
 		if (r->id_count == 0 && server->server.phase != SERVER_READY) {
@@ -141,9 +140,8 @@ static void credentials(struct agent *a, struct session *s, const struct wire_re
 static void subscribe(struct agent *a, struct session *s, const struct wire_request *r)
 {
 	session_unfollow_all(s);
-	for (size_t i = 0; !r->none && i < (r->id_count > 0 ? r->id_count : a->server_count); i++) {
-		struct supervisor *server =
-			r->id_count > 0 ? agent_find_server(a, r->ids[i]) : a->servers[i];
+	for (size_t i = 0; !r->none && i < agent_meant_count(a, r); i++) {
+		struct supervisor *server = agent_meant(a, r, i);
 
 		if (server != NULL) {
 			session_follow(s, server, r->tail);

@@ -217,11 +217,10 @@ static unsigned climb_anew(struct step *s)
 	return s->f->step != FSM_STEP_KILL ? term_at_ease(s) : 0;
 }
 
-/* The first TERM found nobody. */
-static unsigned term_late(struct step *s)
+/* The shim can be reached only now: what was sent before found nobody. */
+static unsigned signal_again(struct step *s)
 {
-	(void)s;
-	return FSM_ACT_TERM;
+	return s->f->step == FSM_STEP_KILL ? FSM_ACT_KILL : FSM_ACT_TERM;
 }
 
 /* There is no engine (any more) */
@@ -348,7 +347,7 @@ static handler *const policy[SERVER_UNKNOWN + 1][ARRAY_LEN(event_names)] = {
 			      [FSM_TIMER] = begin_term },
 	[SERVER_STOPPING] = { [FSM_STOP] = hasten,
 			      [FSM_RESTART] = hasten,
-			      [FSM_SPAWNED] = term_late,
+			      [FSM_SPAWNED] = signal_again,
 			      [FSM_SPAWN_FAILED] = be_gone,
 			      [FSM_EXITED] = be_gone,
 			      [FSM_WOKE] = climb_anew,

@@ -4,10 +4,10 @@
  * Nothing here waits, signals or reads a clock; the supervisor performs the actions, feeds back
  * what came of them, and sends FSM_TIMER when deadline_ms is reached.
  *
- * Contract with the supervisor: after FSM_SPAWN comes either SPAWN_FAILED, or SPAWNED and one day
- * EXITED, and never a second of them; after FSM_PREFLIGHT comes PREFLIGHT_OK or PREFLIGHT_FAILED
- * unless FSM_CANCEL_PREFLIGHT was asked for. Every event is allowed in every phase: those that
- * mean nothing there change nothing.
+ * Contract with the supervisor: after FSM_SPAWN comes either SPAWN_FAILED, or SPAWNED (again each
+ * time that its shim was lost and found) and one day EXITED; after FSM_PREFLIGHT comes PREFLIGHT_OK
+ * or PREFLIGHT_FAILED unless FSM_CANCEL_PREFLIGHT was asked for. Every event is allowed in every
+ * phase: those that mean nothing there change nothing.
  */
 #ifndef HOST_FSM_H
 #define HOST_FSM_H

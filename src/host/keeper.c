@@ -38,7 +38,6 @@ struct keeper {
 	bool said_hello; /* the engine ran: its end is an exit */
 	bool closed;
 	bool cleaning; /* the job runs: a closed keeper waits for it */
-	int pending_signal;
 	struct child *shim;
 	struct conn *conn; /* SPAWNING: the shim's stdout; then its socket */
 	struct lines lines;
@@ -130,9 +129,6 @@ static void on_shim_message(struct keeper *k, const struct shim_message *m)
 {
 	if (m->verb == SHIM_HELLO) {
 		k->said_hello = true;
-		if (k->pending_signal != 0) {
-			keeper_signal(k, k->pending_signal);
-		}
 	} else if (m->verb == SHIM_EXIT) {
 		k->state = KEEPER_ENDED;
 	}
@@ -326,7 +322,6 @@ struct keeper *keeper_adopt(struct loop *loop, const char *run_folder, uint16_t 
 
 void keeper_signal(struct keeper *k, int signum)
 {
-	k->pending_signal = signum;
 	if (k->state == KEEPER_TALKING) {
 		say(k, &(struct shim_message){ .verb = SHIM_SIGNAL, .number = signum });
 	} else if (k->state == KEEPER_SPAWNING && signum == SIGKILL && k->shim != NULL) {

@@ -40,11 +40,11 @@ struct keeper *keeper_adopt(struct loop *loop, const char *run_folder, uint16_t 
 			    const struct keeper_callbacks *callbacks, void *user);
 
 /*
- * SIGTERM or SIGKILL, to the engine's group. Without a connection to the shim it waits for one; a
- * KILL of one that is being spawned goes to the shim itself.
+ * Without a connection to the shim these do nothing: ask again at its next hello. But a SIGKILL
+ * goes to a shim that has not begun itself.
  */
-void keeper_signal(struct keeper *k, int signum);
-/* A note or a line for the log; without a connection to the shim nothing. */
+void keeper_signal(struct keeper *k, int signum); /* SIGTERM or SIGKILL, to the engine's group */
+/* A note, or a line for the log. */
 void keeper_tell(struct keeper *k, enum shim_verb verb, struct span text);
 
 /* Lets the shim go if its engine has ended, leaves both alone otherwise. NULL is fine. */

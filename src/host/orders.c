@@ -161,19 +161,18 @@ static bool is_known(enum verb verb, const struct supervisor *s)
 static void grant(struct agent *a, struct order *o)
 {
 	const struct wire_request *r = &o->request;
-	bool takes_all = r->id_count == 0 && r->verb != VERB_RELOAD;
-	size_t most = takes_all ? a->server_count : r->id_count;
+	size_t most = r->verb != VERB_RELOAD ? agent_meant_count(a, r) : 0;
 
 	o->targets = mem_alloc((most + 1) * sizeof(*o->targets));
 	for (size_t i = 0; i < most; i++) {
 		struct target *t = &o->targets[o->count];
 
-		t->server = takes_all ? a->servers[i] : agent_find_server(a, r->ids[i]);
-		if (takes_all && !is_meant_by_all(r->verb, t->server)) {
+		t->server = agent_meant(a, r, i);
+		if (r->id_count == 0 && !is_meant_by_all(r->verb, t->server)) {
 			continue;
 		}
 		o->count++;
-		if (takes_all || is_known(r->verb, t->server)) {
+		if (r->id_count == 0 || is_known(r->verb, t->server)) {
 			ask_server(o, t);
 		} else {
 			refuse_unknown(a, t, r->ids[i]);

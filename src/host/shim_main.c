@@ -295,6 +295,15 @@ static void on_readable(struct shim *s)
 
 /* Engine */
 
+static void end_output(struct shim *s)
+{
+	if (s->engine.output_fd >= 0) {
+		close(s->engine.output_fd);
+		s->engine.output_fd = -1;
+		shim_log_end_line(&s->log);
+	}
+}
+
 /* Returns how many bytes came; 0 when there are none now, or never again. */
 static size_t read_output(struct shim *s)
 {
@@ -305,9 +314,7 @@ static size_t read_output(struct shim *s)
 		return 0;
 	}
 	if (got <= 0) {
-		close(s->engine.output_fd);
-		s->engine.output_fd = -1;
-		shim_log_end_line(&s->log);
+		end_output(s);
 		return 0;
 	}
 	shim_log_add(&s->log, (struct span){ chunk, (size_t)got });
@@ -316,17 +323,10 @@ static size_t read_output(struct shim *s)
 
 static void on_engine_gone(struct shim *s)
 {
-	size_t got = 1;
-
-	for (size_t all = 0; s->engine.output_fd >= 0 && got > 0 && all < LAST_WORDS_MAX_BYTES;) {
-		got = read_output(s);
-		all += got;
+	for (size_t all = 0, got = 1; got > 0 && all < LAST_WORDS_MAX_BYTES; all += got) {
+		got = s->engine.output_fd >= 0 ? read_output(s) : 0;
 	}
-	if (s->engine.output_fd >= 0) {
-		close(s->engine.output_fd);
-		s->engine.output_fd = -1;
-		shim_log_end_line(&s->log);
-	}
+	end_output(s);
 	s->phase = s->phase == RUNNING ? GONE : LEFT;
 	if (s->agent_fd >= 0) {
 		send_exit(s);
