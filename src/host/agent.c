@@ -118,7 +118,7 @@ static void on_history_timer(struct timer *timer)
 
 /* Servers */
 
-struct supervisor *agent_find_server(const struct agent *a, const char *id)
+static struct supervisor *find_server(const struct agent *a, const char *id)
 {
 	for (size_t i = 0; i < a->server_count; i++) {
 		if (strcmp(a->servers[i]->server.id, id) == 0) {
@@ -135,7 +135,7 @@ size_t agent_meant_count(const struct agent *a, const struct wire_request *r)
 
 struct supervisor *agent_meant(const struct agent *a, const struct wire_request *r, size_t i)
 {
-	return r->id_count > 0 ? agent_find_server(a, r->ids[i]) : a->servers[i];
+	return r->id_count > 0 ? find_server(a, r->ids[i]) : a->servers[i];
 }
 
 static struct supervisor *add_server(struct agent *a, const char *id)
@@ -190,7 +190,7 @@ static void adopt_registry(struct agent *a)
 		}
 	}
 	for (size_t i = 0; i < r->count; i++) {
-		struct supervisor *s = agent_find_server(a, r->models[i].id);
+		struct supervisor *s = find_server(a, r->models[i].id);
 
 		if (s == NULL) {
 			s = add_server(a, r->models[i].id);
@@ -514,7 +514,7 @@ static void adopt_shim(struct agent *a, uint16_t port)
 		log_warn("the shim's file for port %u says nothing useful and is left alone", port);
 		return;
 	}
-	s = agent_find_server(a, id.model);
+	s = find_server(a, id.model);
 	supervisor_adopt(s != NULL ? s : add_server(a, id.model), port);
 }
 

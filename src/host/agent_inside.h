@@ -71,7 +71,6 @@ struct agent {
 	void *user;
 };
 
-struct supervisor *agent_find_server(const struct agent *a, const char *id); /* NULL: none */
 /* The servers that a request names, each maybe NULL; without ids all. */
 size_t agent_meant_count(const struct agent *a, const struct wire_request *r);
 struct supervisor *agent_meant(const struct agent *a, const struct wire_request *r, size_t i);
