@@ -260,7 +260,7 @@ bool fleet_is_on_host(const struct fleet *f)
 	return f->route == SIDE_HOST;
 }
 
-void fleet_on_ignored(void *user, const struct link_reply *reply)
+void fleet_on_ignored(void *user, const struct wire_reply *reply)
 {
 	struct fleet *f = user;
 

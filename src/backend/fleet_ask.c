@@ -56,7 +56,7 @@ static void free_ask(struct ask *a)
 	free(a);
 }
 
-static void on_ask_reply(void *user, const struct link_reply *reply)
+static void on_ask_reply(void *user, const struct wire_reply *reply)
 {
 	struct ask *a = user;
 	struct fleet *f = a->fleet;

@@ -87,7 +87,7 @@ bool fleet_look(struct fleet *f);
 void fleet_send(struct fleet *f, int side, const struct wire_request *r, link_reply_fn *on_reply,
 		void *user);
 void fleet_release(struct fleet *f);
-void fleet_on_ignored(void *user, const struct link_reply *reply); /* for fleet_send */
+void fleet_on_ignored(void *user, const struct wire_reply *reply); /* for fleet_send */
 void fleet_sweep(struct fleet *f, bool all);			   /* frees models that are gone */
 
 /* fleet_side.c */

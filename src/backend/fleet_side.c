@@ -17,7 +17,7 @@
 
 /* Endpoints */
 
-static void on_credentials(void *user, const struct link_reply *reply)
+static void on_credentials(void *user, const struct wire_reply *reply)
 {
 	struct side *s = user;
 	struct fleet *f = s->fleet;
@@ -158,7 +158,7 @@ static void start_same(struct fleet *f, int from, int to, link_reply_fn *on_repl
 		fleet_send(f, to, &start, on_reply, f);
 	} else {
 		f->pending++;
-		on_reply(f, &(struct link_reply){ .count = 0 });
+		on_reply(f, &(struct wire_reply){ .count = 0 });
 	}
 }
 
@@ -175,7 +175,7 @@ static void set_route(struct fleet *f, int side)
 }
 
 /* What ran here runs on the host now: the routes change, then ours drain. */
-static void on_returned(void *user, const struct link_reply *reply)
+static void on_returned(void *user, const struct wire_reply *reply)
 {
 	struct fleet *f = user;
 

@@ -413,7 +413,7 @@ static void free_closed(struct gateway *g)
  * A start that is refused (no memory, say) leaves the model as it was: its waiters hear of it
  * here.
  */
-static void on_start_reply(void *user, const struct link_reply *reply)
+static void on_start_reply(void *user, const struct wire_reply *reply)
 {
 	struct start *start = user;
 	struct gateway *g = start->gateway;

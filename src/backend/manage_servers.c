@@ -54,7 +54,7 @@ static void write_result(struct json_writer *w, const char *id, const struct ser
 }
 
 /* reply NULL: it has only begun. */
-static void answer_order(struct call *c, const struct link_reply *reply)
+static void answer_order(struct call *c, const struct wire_reply *reply)
 {
 	static const struct err fine = { 0 };
 
@@ -74,7 +74,7 @@ static void answer_order(struct call *c, const struct link_reply *reply)
 	call_reply(c, reply != NULL ? 200 : 202);
 }
 
-static void on_order_reply(void *user, const struct link_reply *reply)
+static void on_order_reply(void *user, const struct wire_reply *reply)
 {
 	struct call *c = user;
 
@@ -147,7 +147,7 @@ void handle_order(struct call *c)
 	}
 	collect_ids(c);
 	if (c->id_count == 0) {
-		answer_order(c, &(struct link_reply){ .count = 0 });
+		answer_order(c, &(struct wire_reply){ .count = 0 });
 		return;
 	}
 	const char *id = c->id;

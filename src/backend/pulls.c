@@ -118,7 +118,7 @@ static void take_error(struct entry *e, const struct err *err)
 	events_pulls(e->pulls->backend->events);
 }
 
-static void on_reply(void *user, const struct link_reply *reply)
+static void on_reply(void *user, const struct wire_reply *reply)
 {
 	struct entry *e = user;
 
@@ -174,7 +174,7 @@ static void on_timer(struct timer *t)
 
 /* Requests */
 
-static void on_canceled(void *user, const struct link_reply *reply)
+static void on_canceled(void *user, const struct wire_reply *reply)
 {
 	(void)user;
 	(void)reply;

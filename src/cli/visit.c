@@ -143,7 +143,7 @@ int visit_open(struct visit *s, const struct cli *cli, struct err *err)
 static void free_results(struct visit *s)
 {
 	free((void *)(uintptr_t)s->reply.results);
-	s->reply = (struct link_reply){ 0 };
+	s->reply = (struct wire_reply){ 0 };
 }
 
 void visit_close(struct visit *s)
@@ -159,7 +159,7 @@ void visit_close(struct visit *s)
 	}
 }
 
-static void on_reply(void *user, const struct link_reply *reply)
+static void on_reply(void *user, const struct wire_reply *reply)
 {
 	struct visit *s = user;
 	size_t bytes = reply->count * sizeof(*reply->results);
@@ -169,7 +169,8 @@ static void on_reply(void *user, const struct link_reply *reply)
 		memcpy(copies, reply->results, bytes);
 	}
 	free_results(s);
-	s->reply = (struct link_reply){ reply->err, copies, reply->count, NULL };
+	s->reply =
+		(struct wire_reply){ .err = reply->err, .results = copies, .count = reply->count };
 	s->replied = true;
 	loop_stop(s->loop);
 }

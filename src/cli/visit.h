@@ -21,7 +21,7 @@ struct visit {
 	struct host_info host;
 	struct err down; /* code 0: the link is up */
 	bool synced;
-	struct link_reply reply; /* of the last visit_ask: results are copies, owned here */
+	struct wire_reply reply; /* of the last visit_ask: results are copies, owned here */
 	bool replied;
 	bool interrupted; /* set it, and stop the loop, to leave a visit_ask: ERR_CANCELED */
 	/* A server changed (or the link went down: NULL). May be NULL. */

@@ -117,14 +117,14 @@ static void credentials(struct agent *a, struct session *s, const struct wire_re
 				.reply = { .seq = r->seq, .results = results } };
 	size_t count = agent_meant_count(a, r);
 
-	for (size_t i = 0; i < count && e.reply.result_count < WIRE_IDS_MAX; i++) {
+	for (size_t i = 0; i < count && e.reply.count < WIRE_IDS_MAX; i++) {
 		struct supervisor *server = agent_meant(a, r, i);
-		struct wire_result *result = &results[e.reply.result_count];
+		struct wire_result *result = &results[e.reply.count];
 
 		if (r->id_count == 0 && server->server.phase != SERVER_READY) {
 			continue;
 		}
-		e.reply.result_count++;
+		e.reply.count++;
 		if (server == NULL) {
 			span_copy(span_of(r->ids[i]), result->id, sizeof(result->id));
 			err_set(&result->err, ERR_NOT_FOUND, "model '%s' is not here", r->ids[i]);

@@ -94,7 +94,7 @@ static void answer(const struct order *o)
 	} else {
 		e.reply.err = err;
 		e.reply.results = results;
-		e.reply.result_count = o->count;
+		e.reply.count = o->count;
 		if (o->request.seq != 0) {
 			session_say(o->session, &e);
 		}

@@ -310,16 +310,13 @@ static void on_call_close(void *user)
 
 static const struct exchange_callbacks call_calls = { .on_close = on_call_close };
 
-static void answer(struct hostapi *h, struct exchange *x, const struct link_reply *reply)
+static void answer(struct hostapi *h, struct exchange *x, const struct wire_reply *reply)
 {
-	struct wire_event e = { .type = EVENT_REPLY,
-				.reply = { .err = reply->err,
-					   .results = reply->results,
-					   .result_count = reply->count,
-					   .pull = reply->pull } };
+	struct wire_event e = { .type = EVENT_REPLY, .reply = *reply };
 	int status = reply->err.code == 0 ? 200 : err_http_status(reply->err.code);
 	struct buf body;
 
+	e.reply.seq = 0; /* that of our link says nothing to who asks */
 	if (!link_is_up(h->link)) {
 		status = 503; /* why the agent is away is no verdict on who asks */
 	}
@@ -328,7 +325,7 @@ static void answer(struct hostapi *h, struct exchange *x, const struct link_repl
 	reply_buf(x, status, &body);
 }
 
-static void on_reply(void *user, const struct link_reply *reply)
+static void on_reply(void *user, const struct wire_reply *reply)
 {
 	struct call *c = user;
 	struct hostapi *h = c->hostapi;
@@ -368,7 +365,7 @@ static void on_body(void *user, struct exchange *x, struct span body)
 	}
 	if (r.verb == VERB_SUBSCRIBE) {
 		link_follow_logs(h->link, r.ids, r.id_count, r.tail);
-		answer(h, x, &(struct link_reply){ .count = 0 });
+		answer(h, x, &(struct wire_reply){ .count = 0 });
 	} else {
 		ask(h, x, &r);
 	}
@@ -499,7 +496,7 @@ uint16_t hostapi_port(const struct hostapi *h)
 	return http_server_port(h->server);
 }
 
-static void on_stopped(void *user, const struct link_reply *reply)
+static void on_stopped(void *user, const struct wire_reply *reply)
 {
 	struct hostapi *h = user;
 

@@ -62,8 +62,8 @@ void link_init(struct link *l, struct loop *loop, const struct link_kind *kind, 
 
 /* One event of the control channel; the link may be lost or closed on return. */
 void link_hear(struct link *l, struct span event);
-/* The reply to the request that said `seq`. */
-void link_answer(struct link *l, uint64_t seq, const struct link_reply *reply);
+/* To the request that said reply->seq. */
+void link_answer(struct link *l, const struct wire_reply *reply);
 /* Ignored when it is lost already. */
 void link_lose(struct link *l, const struct err *why);
 

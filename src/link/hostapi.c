@@ -102,29 +102,22 @@ static void on_answer(void *user, const struct client_reply *answered)
 {
 	struct ask *a = user;
 	struct hostapi_link *h = a->owner;
-	uint64_t seq = a->seq;
 	struct wire_event *e = mem_alloc(sizeof(*e));
-	struct link_reply reply = { .count = 0 };
-	bool decoded = false;
+	struct wire_reply reply = { .count = 0 };
 
 	if (answered->err.code != 0) {
 		reply.err = answered->err;
 		err_prefix(&reply.err, "%s", h->base.peer);
 	} else if (wire_event_decode(answered->body, e, NULL) == 0) {
-		decoded = true;
-		reply.err = e->reply.err;
-		reply.results = e->reply.results;
-		reply.count = e->reply.result_count;
-		reply.pull = e->reply.pull;
+		reply = e->reply;
 	} else {
 		explain_status(h, answered->status, answered->body, &reply.err);
 	}
+	reply.seq = a->seq;
 	a->fetch = NULL;
 	free_ask(a);
-	link_answer(&h->base, seq, &reply);
-	if (decoded) {
-		wire_event_finish(e);
-	}
+	link_answer(&h->base, &reply);
+	wire_event_finish(e);
 	free(e);
 }
 

@@ -31,7 +31,7 @@ static void tell_refused(struct link *l)
 {
 	while (!list_is_empty(&l->refused)) {
 		struct waiting *w = LIST_ITEM(l->refused.next, struct waiting, link);
-		struct link_reply reply = { .err = w->err };
+		struct wire_reply reply = { .err = w->err };
 
 		list_remove(&w->link);
 		w->on_reply(w->user, &reply);
@@ -51,12 +51,12 @@ static void refuse_asked(struct link *l, const struct err *why)
 	l->asked_count = 0;
 }
 
-void link_answer(struct link *l, uint64_t seq, const struct link_reply *reply)
+void link_answer(struct link *l, const struct wire_reply *reply)
 {
 	LIST_FOR_EACH (it, next, &l->asked) {
 		struct waiting *w = LIST_ITEM(it, struct waiting, link);
 
-		if (w->seq == seq) {
+		if (w->seq == reply->seq) {
 			list_remove(&w->link);
 			l->asked_count--;
 			w->on_reply(w->user, reply);
@@ -167,11 +167,7 @@ static void on_event(struct link *l, const struct wire_event *e)
 	} else if (l->state == LINK_GREETING) {
 		return; /* whoever has not said hello has nothing to tell */
 	} else if (e->type == EVENT_REPLY) {
-		link_answer(l, e->reply.seq,
-			    &(struct link_reply){ .err = e->reply.err,
-						  .results = e->reply.results,
-						  .count = e->reply.result_count,
-						  .pull = e->reply.pull });
+		link_answer(l, &e->reply);
 	} else {
 		l->callbacks->on_event(l->user, e);
 	}

@@ -25,15 +25,8 @@ struct link_callbacks {
 	void (*on_down)(void *user, const struct err *why);
 };
 
-struct link_reply {	/* start, restart, stop: once every model got there or failed */
-	struct err err; /* code 0: done; else why the request as a whole failed */
-	const struct wire_result *results;
-	size_t count;
-	const struct pull *pull; /* pull: as it is; may be NULL */
-};
-
 /* Exactly once per link_send, also when the link is lost (ERR_UNAVAILABLE) or closed. */
-typedef void link_reply_fn(void *user, const struct link_reply *reply);
+typedef void link_reply_fn(void *user, const struct wire_reply *reply);
 
 /*
  * START, STOP, RESTART, CREDENTIALS, RELOAD or SHUTDOWN; the link gives the request its number. No

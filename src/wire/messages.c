@@ -354,7 +354,7 @@ static int event_encode_some(const struct wire_event *e, struct buf *out, size_t
 
 int wire_event_encode(const struct wire_event *e, struct buf *out)
 {
-	size_t result_count = e->type == EVENT_REPLY ? e->reply.result_count : 0;
+	size_t result_count = e->type == EVENT_REPLY ? e->reply.count : 0;
 	int status;
 
 	if (result_count > WIRE_IDS_MAX) {
@@ -383,7 +383,7 @@ static int results_read(const struct json_value *list, struct wire_event *e, str
 	e->results = mem_alloc((json_count(list) + 1) * sizeof(*e->results));
 	e->reply.results = e->results;
 	while (status == 0 && json_next(&it, &key, &v)) {
-		struct wire_result *r = &e->results[e->reply.result_count++];
+		struct wire_result *r = &e->results[e->reply.count++];
 
 		status = members_read(v, result_members, ARRAY_LEN(result_members), r, err);
 		if (status == 0) {

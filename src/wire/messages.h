@@ -108,6 +108,15 @@ struct wire_result {
 	uint16_t port;
 };
 
+/* What it came to as a whole; a start, stop or restart: once the last model got there or failed. */
+struct wire_reply {
+	uint64_t seq;
+	struct err err; /* code 0: all done; else what is wrong, in one sentence */
+	const struct wire_result *results; /* failures first; at most WIRE_IDS_MAX */
+	size_t count;
+	const struct pull *pull; /* pull: as it is now; NULL: none */
+};
+
 struct wire_event {
 	enum wire_event_type type;
 	union {
@@ -132,14 +141,7 @@ struct wire_event {
 			struct span line; /* borrowed (encoding), owned by doc (decoding) */
 			uint64_t dropped; /* lines lost before this one */
 		} log;
-		struct { /* start, stop, restart: once the last model got there or failed */
-			uint64_t seq;
-			struct err err; /* code 0: all done; else what is wrong, in one sentence */
-			const struct wire_result
-				*results; /* failures first; at most WIRE_IDS_MAX */
-			size_t result_count;
-			const struct pull *pull; /* pull: as it is now; NULL: none */
-		} reply;
+		struct wire_reply reply;
 		struct {	  /* the last line */
 			int exit; /* for the one-shot form: the process's exit code */
 			struct err err;

@@ -459,7 +459,7 @@ static inline void attach(struct world *w, const char *controller)
 	EXPECT(w, wait_for(w, synced, WAIT_MS));
 }
 
-static inline void on_reply(void *user, const struct link_reply *reply)
+static inline void on_reply(void *user, const struct wire_reply *reply)
 {
 	struct world *w = user;
 

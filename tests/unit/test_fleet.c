@@ -65,9 +65,8 @@ static void say_server(struct rig *r, const char *id, enum server_phase phase, i
 
 static void reply(struct rig *r, uint64_t seq, const struct wire_result *results, size_t count)
 {
-	say(r, &(struct wire_event){
-		       .type = EVENT_REPLY,
-		       .reply = { .seq = seq, .results = results, .result_count = count } });
+	say(r, &(struct wire_event){ .type = EVENT_REPLY,
+				     .reply = { .seq = seq, .results = results, .count = count } });
 }
 
 static void on_line(struct rig *r, struct span line)
@@ -146,7 +145,7 @@ static void on_removed(struct fleet_listener *l, const char *id)
 	CONTAINER_OF(l, struct rig, listener)->removals++;
 }
 
-static void on_reply(void *user, const struct link_reply *got)
+static void on_reply(void *user, const struct wire_reply *got)
 {
 	struct rig *r = user;
 

@@ -270,7 +270,7 @@ static void finish_rig(struct rig *r)
 	while (r->fleet.due_count > 0) {
 		r->fleet.due_count--;
 		r->fleet.due[r->fleet.due_count].on_reply(r->fleet.due[r->fleet.due_count].user,
-							  &(struct link_reply){ .count = 0 });
+							  &(struct wire_reply){ .count = 0 });
 	}
 	LIST_FOR_EACH (it, following, &r->fleet.models) {
 		struct fleet_model *m = LIST_ITEM(it, struct fleet_model, link);
@@ -502,7 +502,7 @@ static void starts_a_stopped_model_once_and_answers_all_who_waited(void **state)
 static void says_at_once_why_a_start_was_refused(void **state)
 {
 	struct rig *r = make_rig(NULL);
-	struct link_reply reply = { .count = 0 };
+	struct wire_reply reply = { .count = 0 };
 
 	(void)state;
 	fake_set(&r->fleet, "qwen3-4b", SERVER_STOPPED, 0);

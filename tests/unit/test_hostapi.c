@@ -164,7 +164,7 @@ static void on_down(void *user, const struct err *why)
 
 static const struct link_callbacks calls = { on_up, on_event, on_down };
 
-static void on_reply(void *user, const struct link_reply *reply)
+static void on_reply(void *user, const struct wire_reply *reply)
 {
 	(void)user;
 	now->replied = true;

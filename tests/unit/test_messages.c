@@ -107,9 +107,8 @@ static void a_reply_carries_results_and_credentials(void **state)
 	struct wire_result results[2] = {
 		{ .id = "a", .port = 8080, .key = "secret", .address = "127.0.0.1" }, { .id = "b" }
 	};
-	struct wire_event in,
-		out = { .type = EVENT_REPLY,
-			.reply = { .seq = 9, .results = results, .result_count = 2 } };
+	struct wire_event in, out = { .type = EVENT_REPLY,
+				      .reply = { .seq = 9, .results = results, .count = 2 } };
 	struct buf b;
 
 	(void)state;
@@ -120,7 +119,7 @@ static void a_reply_carries_results_and_credentials(void **state)
 	assert_int_equal(wire_event_decode(line_of(&b), &in, NULL), 0);
 	assert_int_equal(in.reply.seq, 9);
 	assert_int_equal(in.reply.err.code, ERR_NO_MEMORY);
-	assert_int_equal(in.reply.result_count, 2);
+	assert_int_equal(in.reply.count, 2);
 	assert_string_equal(in.reply.results[0].key, "secret");
 	assert_int_equal(in.reply.results[0].port, 8080);
 	assert_int_equal(in.reply.results[1].err.code, ERR_NO_MEMORY);
@@ -134,7 +133,7 @@ static void a_reply_that_is_too_long_loses_results_not_its_frame(void **state)
 	struct wire_result *results = mem_alloc(WIRE_IDS_MAX * sizeof(*results));
 	struct wire_event in,
 		out = { .type = EVENT_REPLY,
-			.reply = { .seq = 1, .results = results, .result_count = WIRE_IDS_MAX } };
+			.reply = { .seq = 1, .results = results, .count = WIRE_IDS_MAX } };
 	struct buf b;
 
 	(void)state;
@@ -146,7 +145,7 @@ static void a_reply_that_is_too_long_loses_results_not_its_frame(void **state)
 	assert_int_equal(wire_event_encode(&out, &b), 0);
 	assert_true(b.len <= WIRE_LINE_MAX_BYTES);
 	assert_int_equal(wire_event_decode(line_of(&b), &in, NULL), 0);
-	assert_in_range(in.reply.result_count, 16, WIRE_IDS_MAX - 1);
+	assert_in_range(in.reply.count, 16, WIRE_IDS_MAX - 1);
 	wire_event_finish(&in);
 	buf_finish(&b);
 	free(results);
