@@ -4,8 +4,7 @@
  * one side in one request.
  */
 #include "backend/fleet_core.h"
-#include "link/hostapi.h"
-#include "link/unix.h"
+#include "link/link.h"
 
 #define CREDENTIALS_AGAIN_MS 2000
 #define AUTO_FIRST_MS 10000

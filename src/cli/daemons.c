@@ -18,7 +18,7 @@
 #include "frontend/frontend.h"
 #include "host/agent.h"
 #include "hostapi/hostapi.h"
-#include "link/hostapi.h"
+#include "link/link.h"
 #include "version.h"
 
 #define HOST_NAME_MAX_BYTES 64

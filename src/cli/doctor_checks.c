@@ -21,7 +21,7 @@
 #include "cli/scouting.h"
 #include "cli/term.h"
 #include "engine/receipt.h"
-#include "link/hostapi.h"
+#include "link/link.h"
 #include "model/gguf.h"
 #include "model/memory.h"
 #include "os/memory.h"

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
-#include "link/unix.h"
 
 struct server *visit_find(const struct visit *s, const char *id)
 {

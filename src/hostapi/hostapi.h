@@ -19,7 +19,7 @@
 
 #include "base/err.h"
 #include "io/loop.h"
-#include "link/ssh.h"
+#include "link/link.h"
 
 /* All text is borrowed for the Host API's life. */
 struct hostapi_options {

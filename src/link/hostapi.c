@@ -3,8 +3,6 @@
  * The agent's events come as one stream of server-sent events, in which the Host API says hello and
  * bye for it; each request is a POST of its own (an ask), whose answer is the reply.
  */
-#include "link/hostapi.h"
-
 #include <stdio.h>
 #include <stdlib.h>
 

@@ -45,4 +45,52 @@ const struct err *link_error(const struct link *link);
 bool link_is_up(const struct link *link);
 void link_close(struct link *link); /* frees later; NULL is fine */
 
+/*
+ * To the agent of this machine. socket_path: agent.sock or control.sock in the run folder.
+ * controller: "" for a person. While nobody listens there on_down says ERR_NO_AGENT and what to do.
+ */
+struct link *link_unix_create(struct loop *loop, const char *socket_path, const char *controller,
+			      const char *who, const struct link_callbacks *callbacks, void *user);
+
+/*
+ * To the agent of a host by an ssh child with the restricted key: `ssh -F CONFIG HOST
+ * start-metal-servers`; everything about how it connects stands in CONFIG, which set-up wrote.
+ */
+struct link_ssh_options {
+	const char *program;	/* "ssh" */
+	const char *config;	/* path of ssh's configuration */
+	const char *host;	/* Host entry in it */
+	const char *controller; /* persistent id, see wire_request */
+	const char *who;
+	const struct link_callbacks *callbacks; /* borrowed for the link's life */
+	void *user;
+};
+
+/* Texts are copied. */
+struct link *link_ssh_create(struct loop *loop, const struct link_ssh_options *options);
+
+/*
+ * Why the channel ended, for a person, from how ssh did (its exit code, or -signal) and what it
+ * wrote to stderr. Pure.
+ */
+void ssh_explain(int exit_code, struct span said, struct err *ret_why);
+
+/*
+ * To a host's agent through the Host API: its events by one stream of server-sent events, requests
+ * by POSTs (hostapi/hostapi.h says which). Up while the stream is and the Host API's own link is.
+ */
+struct link_hostapi_options {
+	const char *url;			/* "http://host-api:9090" */
+	const char *secret;			/* shared with the Host API */
+	const struct link_callbacks *callbacks; /* borrowed for the link's life */
+	void *user;
+};
+
+/* Texts are copied. NULL and ERR_INVALID when url is not of that form. */
+struct link *link_hostapi_create(struct loop *loop, const struct link_hostapi_options *options,
+				 struct err *err);
+
+/* "http://NAME[:PORT][/]" (port 80 without) cut into its parts; free *ret_host. Pure. */
+int hostapi_url_parse(const char *url, char **ret_host, uint16_t *ret_port, struct err *err);
+
 #endif

@@ -3,8 +3,6 @@
  * One ssh child at a time. Its end of stdout comes before its exit code, and only the code and
  * stderr say why, so they are waited for a moment.
  */
-#include "link/ssh.h"
-
 #include <signal.h>
 #include <stdlib.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/mem.h"
-#include "link/ssh.h"
+#include "link/link.h"
 
 #define SSH_EXIT_OWN 255 /* ssh's own failures; all others are the remote side's */
 #define SAID_MAX_BYTES 300

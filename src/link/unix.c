@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include "link/unix.h"
-
 #include <errno.h>
 #include <stdlib.h>
 

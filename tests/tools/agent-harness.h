@@ -30,7 +30,7 @@
 #include "base/mem.h"
 #include "host/shim.h"
 #include "io/timer.h"
-#include "link/unix.h"
+#include "link/link.h"
 #include "os/proc.h"
 
 #define PORT_MIN 19300

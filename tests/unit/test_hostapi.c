@@ -18,7 +18,7 @@
 #include "hostapi/hostapi.h"
 #include "http/client.h"
 #include "io/timer.h"
-#include "link/hostapi.h"
+#include "link/link.h"
 
 #define SECRET "0123456789abcdefghijklmnopqrstuvwxyzABCDEFG"
 #define WAIT_MS 8000

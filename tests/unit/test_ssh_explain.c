@@ -7,7 +7,7 @@
 #include "unit.h"
 
 #include "base/mem.h"
-#include "link/ssh.h"
+#include "link/link.h"
 
 #define FRAME "@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@\r\n"
 
