@@ -3,8 +3,8 @@
  * One model's server: performs what host/fsm decides. It checks, spawns through a shim, reads the
  * engine's log into the receipt, proves readiness, drains, ends, and tells every change.
  *
- * The agent owns supervisors. It is told of changes (agent_inside.h) from the loop or from inside the
- * calls below, and must not destroy a supervisor then.
+ * The agent owns supervisors. It is told of changes (agent_inside.h) from the loop or from inside
+ * the calls below, and must not destroy a supervisor then.
  */
 #ifndef HOST_SUPERVISOR_H
 #define HOST_SUPERVISOR_H
