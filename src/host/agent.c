@@ -602,7 +602,7 @@ void agent_leave(struct agent *a, enum agent_leaving how)
 	if (how == AGENT_STOP) {
 		a->stopping = true;
 		for (size_t i = 0; i < a->server_count; i++) {
-			supervisor_end(a->servers[i], END_STOP, AGENT_STOP_DRAIN_MS, 0);
+			supervisor_end(a->servers[i], FSM_STOP, AGENT_STOP_DRAIN_MS, 0);
 		}
 		timer_start(&a->sweep, 0);
 	} else if (!a->ended && !a->stopping) {

@@ -25,7 +25,7 @@ static void on_lease_over(struct timer *timer)
 		 lease->controller, a->options.controller_lease_s);
 	for (size_t i = 0; i < a->server_count; i++) {
 		if (strcmp(a->servers[i]->controller, lease->controller) == 0) {
-			supervisor_end(a->servers[i], END_STOP, AGENT_STOP_DRAIN_MS, 0);
+			supervisor_end(a->servers[i], FSM_STOP, AGENT_STOP_DRAIN_MS, 0);
 		}
 	}
 	lease->controller[0] = '\0';

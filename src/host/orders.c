@@ -130,7 +130,7 @@ static void ask_server(struct order *o, struct target *t)
 	if (r->verb == VERB_START) {
 		supervisor_start(t->server, o->controller);
 	} else {
-		supervisor_end(t->server, r->verb == VERB_RESTART ? END_RESTART : END_STOP,
+		supervisor_end(t->server, r->verb == VERB_RESTART ? FSM_RESTART : FSM_STOP,
 			       r->drain_ms, r->deadline_ms);
 	}
 }

@@ -58,7 +58,6 @@ void shim_log_init(struct shim_log *l, const char *path, uint64_t max_bytes,
 		.path = path, .max_bytes = max_bytes, .fd = -1, .on_line = on_line, .user = user
 	};
 	buf_init(&l->line, SHIM_LOG_LINE_MAX_BYTES);
-	buf_init(&l->encoded, SHIM_LINE_MAX_BYTES);
 	buf_init(&l->ring, SHIM_RING_MAX_BYTES);
 	unlink(piece);
 	free(piece);
@@ -72,7 +71,6 @@ void shim_log_finish(struct shim_log *l)
 		close(l->fd);
 	}
 	buf_finish(&l->line);
-	buf_finish(&l->encoded);
 	buf_finish(&l->ring);
 }
 
@@ -137,25 +135,23 @@ static void write_file(struct shim_log *l, struct span bytes)
 
 /* Memory */
 
-/* A ring that is full loses a quarter at once, so that memory is not moved at every line. */
-static void add_to_ring(struct shim_log *l, struct span encoded)
+/*
+ * Into the ring as it goes over the socket. A ring that is full loses a quarter at once, so that
+ * memory is not moved at every line.
+ */
+static void complete_line(struct shim_log *l, struct span text)
 {
-	if (buf_room(&l->ring) < encoded.len) {
+	struct shim_message m = { .verb = SHIM_LOG, .text = text };
+	size_t before;
+
+	if (buf_room(&l->ring) < text.len + sizeof("log \n")) {
 		while (buf_room(&l->ring) < SHIM_RING_MAX_BYTES / 4) {
 			buf_consume(&l->ring, span_find_char(buf_span(&l->ring), '\n') + 1);
 		}
 	}
-	buf_add_span(&l->ring, encoded);
-}
-
-static void complete_line(struct shim_log *l, struct span text)
-{
-	struct shim_message m = { .verb = SHIM_LOG, .text = text };
-
-	buf_clear(&l->encoded);
-	if (shim_encode(&m, &l->encoded) == 0) {
-		add_to_ring(l, buf_span(&l->encoded));
-		l->on_line(l->user, buf_span(&l->encoded));
+	before = l->ring.len;
+	if (shim_encode(&m, &l->ring) == 0) {
+		l->on_line(l->user, span_from(buf_span(&l->ring), before));
 	}
 }
 

@@ -22,7 +22,6 @@ struct shim_log {
 	bool was_rotated; /* the head of this run is in .1 */
 	bool is_in_line;  /* the file does not end with '\n' */
 	struct buf line;  /* the one that is not complete yet */
-	struct buf encoded;
 	struct buf ring;
 	void (*on_line)(void *user, struct span encoded); /* each line, once it is complete */
 	void *user;

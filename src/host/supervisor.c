@@ -293,7 +293,7 @@ static void on_live(struct supervisor *s)
 	log_info("%s: adopted, pid %d on port %u", s->server.id, s->server.pid, s->server.port);
 	feed(s, &(struct fsm_event){ .type = FSM_ADOPTED, .ready = was_ready });
 	if (was_ending || s->key[0] == '\0') {
-		supervisor_end(s, END_STOP, 0, 0);
+		supervisor_end(s, FSM_STOP, 0, 0);
 	}
 }
 
@@ -676,12 +676,11 @@ void supervisor_start(struct supervisor *s, const char *controller)
 	feed(s, &(struct fsm_event){ .type = FSM_START });
 }
 
-void supervisor_end(struct supervisor *s, enum supervisor_end how, uint32_t drain_ms,
+void supervisor_end(struct supervisor *s, enum fsm_event_type how, uint32_t drain_ms,
 		    uint32_t deadline_ms)
 {
-	feed(s, &(struct fsm_event){ .type = how == END_RESTART ? FSM_RESTART : FSM_STOP,
-				     .drain_ms = drain_ms,
-				     .deadline_ms = deadline_ms });
+	feed(s,
+	     &(struct fsm_event){ .type = how, .drain_ms = drain_ms, .deadline_ms = deadline_ms });
 }
 
 void supervisor_adopt(struct supervisor *s, uint16_t port)

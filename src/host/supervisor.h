@@ -53,9 +53,9 @@ bool supervisor_set_model(struct supervisor *s, const struct model *model);
 
 /* controller: who starts it, "" for a person. A start by a person ends the controller's claim. */
 void supervisor_start(struct supervisor *s, const char *controller);
-enum supervisor_end { END_STOP, END_RESTART };
-void supervisor_end(struct supervisor *s, enum supervisor_end how, uint32_t drain_ms,
-		    uint32_t deadline_ms); /* 0: the agent's limit */
+/* how: FSM_STOP or FSM_RESTART; deadline_ms 0: the agent's limit */
+void supervisor_end(struct supervisor *s, enum fsm_event_type how, uint32_t drain_ms,
+		    uint32_t deadline_ms);
 /* A shim for this model was found on that port. */
 void supervisor_adopt(struct supervisor *s, uint16_t port);
 void supervisor_engine_known(struct supervisor *s); /* the engine was asked for its abilities */
