@@ -143,6 +143,20 @@ static void stop_during_the_spawn_ends_the_engine_once_it_is_there(void **state)
 	assert_int_equal(f.phase, SERVER_STOPPED);
 }
 
+static void a_shim_that_is_found_again_is_told_what_it_missed(void **state)
+{
+	struct fsm f;
+
+	(void)state;
+	be_loading(&f, 1000);
+	assert_int_equal(step(&f, FSM_SPAWNED, 1050), 0);
+	stop(&f, 0, 0, 1100);
+	assert_int_equal(step(&f, FSM_SPAWNED, 1200), FSM_ACT_TERM);
+	step(&f, FSM_TIMER, f.deadline_ms);
+	assert_int_equal(step(&f, FSM_TIMER, f.deadline_ms), FSM_ACT_KILL);
+	assert_int_equal(step(&f, FSM_SPAWNED, f.deadline_ms - 1), FSM_ACT_KILL);
+}
+
 static void start_during_a_stop_starts_when_the_old_engine_is_gone(void **state)
 {
 	struct fsm f;
@@ -438,6 +452,7 @@ int main(void)
 		cmocka_unit_test(stop_during_load_needs_no_drain),
 		cmocka_unit_test(stop_during_the_check_cancels_it),
 		cmocka_unit_test(stop_during_the_spawn_ends_the_engine_once_it_is_there),
+		cmocka_unit_test(a_shim_that_is_found_again_is_told_what_it_missed),
 		cmocka_unit_test(start_during_a_stop_starts_when_the_old_engine_is_gone),
 		cmocka_unit_test(a_second_stop_only_hastens_the_first),
 		cmocka_unit_test(a_crash_loop_backs_off_and_then_fails),
