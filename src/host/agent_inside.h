@@ -87,7 +87,9 @@ void agent_admit(const struct agent *a, const struct supervisor *who,
 		 struct memory_decision *ret_decision);
 
 /* From sessions */
+/* What it keeps of the request it takes over by emptying it. */
 void agent_on_request(struct agent *a, struct session *s, struct wire_request *r);
+/* The peer is gone, silent, or broke the protocol: closes the session. */
 void agent_on_session_end(struct agent *a, struct session *s);
 void agent_fill_host(const struct agent *a, struct host_info *ret_host);
 
