@@ -58,7 +58,7 @@ static void on_answer(void *user, struct span text, int exit_code, const struct 
 	s->plan.question = NULL;
 	s->plan.was_asked = true;
 	decide(s, is_said ? &said : NULL);
-	supervisor_planned(s);
+	supervisor_on_planned(s);
 }
 
 /* False when there is nobody to be asked. */
@@ -133,7 +133,7 @@ void plan_start(struct supervisor *s)
 	s->plan = (struct plan){ .next_step = "ronzal doctor" };
 	decide(s, NULL);
 	if (s->plan.question == NULL) {
-		supervisor_planned(s);
+		supervisor_on_planned(s);
 	}
 }
 

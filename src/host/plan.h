@@ -24,7 +24,7 @@ struct plan {
 };
 
 /*
- * Makes s->plan of s->preflight and calls supervisor_planned once, maybe before it returns. Where
+ * Makes s->plan of s->preflight and calls supervisor_on_planned once, maybe before it returns. Where
  * the error of the memory's formula could decide, the engine's own tool is asked first; the model
  * is looked up when it has answered.
  */

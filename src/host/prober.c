@@ -10,10 +10,10 @@
 
 #include "base/mem.h"
 #include "engine/api.h"
-#include "io/timer.h"
+#include "host/agent_inside.h"
 
 #define PROBER_ANSWER_MS 2000 /* a question may take that long; then it is asked again */
-#define PROBER_PATIENCE 8     /* life_ms * 8: who asked has given up before */
+#define PROBER_PATIENCE 8     /* life_ms * 8: the supervisor has given up before */
 #define WRONG_KEY "ronzal-checks-that-this-is-refused"
 
 enum question { ASK_HEALTH, ASK_KEY, ASK_WRONG_KEY, ASK_SLOTS, ASK_LIFE };
@@ -32,9 +32,10 @@ static const struct {
 static const enum question first[] = { ASK_HEALTH, ASK_SLOTS, ASK_LIFE }; /* by aim */
 
 struct prober {
-	struct loop *loop;
-	struct prober_options options;
+	struct supervisor *supervisor;
+	enum prober_aim aim;
 	enum question question;
+	uint32_t life_ms;
 	uint64_t begun_ms;
 	struct client_fetch *fetch; /* the question on its way */
 	struct timer timer;	    /* the next one */
@@ -45,12 +46,12 @@ static void ask(struct prober *p);
 
 static void ask_again(struct prober *p, enum question question)
 {
-	uint64_t pause_ms = (loop_now_ms(p->loop) - p->begun_ms) / PROBER_SLOW_AFTER;
+	uint64_t pause_ms = (loop_now_ms(p->timer.loop) - p->begun_ms) / PROBER_SLOW_AFTER;
 
 	if (question == ASK_SLOTS) {
 		pause_ms = PROBER_DRAIN_MS;
 	} else if (question == ASK_LIFE) {
-		pause_ms = p->options.life_ms;
+		pause_ms = p->life_ms;
 	} else if (pause_ms < PROBER_FAST_MS) {
 		pause_ms = PROBER_FAST_MS;
 	} else if (pause_ms > PROBER_SLOW_MS) {
@@ -70,18 +71,17 @@ static bool slots_are_idle(struct span body)
 /* On the way to the proof. */
 static void judge(struct prober *p, int status, struct span body)
 {
-	const struct prober_callbacks *callbacks = p->options.callbacks;
 	struct err err = { 0 };
 
 	if (status != questions[p->question].wanted) {
 		err_set(&err, ERR_ENGINE_FAILED,
 			"port %u is answered by something else than this engine: %s",
-			p->options.port, questions[p->question].complaint);
-		callbacks->on_disproved(p->options.user, &err);
+			p->supervisor->server.port, questions[p->question].complaint);
+		supervisor_on_disproved(p->supervisor, &err);
 		return;
 	}
 	if (p->question == ASK_WRONG_KEY) {
-		callbacks->on_proved(p->options.user, buf_span(&p->props));
+		supervisor_on_proved(p->supervisor, buf_span(&p->props));
 		return;
 	}
 	if (p->question == ASK_KEY) {
@@ -99,14 +99,14 @@ static void on_answer(void *user, const struct client_reply *reply)
 
 	p->fetch = NULL;
 	if (status == 0 || status == 503) {
-		ask_again(p, first[p->options.aim]);
-	} else if (p->options.aim == PROBE_LOAD) {
+		ask_again(p, first[p->aim]);
+	} else if (p->aim == PROBE_LOAD) {
 		judge(p, status, reply->body);
-	} else if (p->options.aim == PROBE_LIFE) {
+	} else if (p->aim == PROBE_LIFE) {
 		ask_again(p, ASK_LIFE);
-		p->options.callbacks->on_alive(p->options.user);
+		supervisor_on_alive(p->supervisor);
 	} else if (status == 200 && slots_are_idle(reply->body)) {
-		p->options.callbacks->on_idle(p->options.user);
+		supervisor_on_drained(p->supervisor);
 	} else {
 		ask_again(p, ASK_SLOTS);
 	}
@@ -114,28 +114,28 @@ static void on_answer(void *user, const struct client_reply *reply)
 
 static void ask(struct prober *p)
 {
-	uint64_t answer_ms = p->question == ASK_LIFE
-				     ? (uint64_t)p->options.life_ms * PROBER_PATIENCE
-				     : PROBER_ANSWER_MS;
+	uint64_t answer_ms =
+		p->question == ASK_LIFE ? (uint64_t)p->life_ms * PROBER_PATIENCE : PROBER_ANSWER_MS;
+	const struct supervisor *s = p->supervisor;
 	char bearer[128];
 	struct h1_field field = { .name = SPAN_LIT("Authorization") };
 
 	snprintf(bearer, sizeof(bearer), "Bearer %s",
-		 p->question == ASK_WRONG_KEY ? WRONG_KEY : p->options.key);
+		 p->question == ASK_WRONG_KEY ? WRONG_KEY : s->key);
 	field.value = span_of(bearer);
-	p->fetch =
-		client_fetch(p->options.client,
-			     &(struct client_options){
-				     .to = { .host = p->options.address, .port = p->options.port },
-				     .method = H1_GET,
-				     .target = span_of(questions[p->question].target),
-				     .fields = &field,
-				     .field_count = p->question == ASK_HEALTH ? 0 : 1,
-				     .connect_ms = answer_ms,
-				     .first_byte_ms = answer_ms,
-				     .idle_ms = answer_ms,
-			     },
-			     API_BODY_MAX_BYTES, on_answer, p);
+	p->fetch = client_fetch(s->agent->http,
+				&(struct client_options){
+					.to = { .host = s->agent->options.addresses[0],
+						.port = s->server.port },
+					.method = H1_GET,
+					.target = span_of(questions[p->question].target),
+					.fields = &field,
+					.field_count = p->question == ASK_HEALTH ? 0 : 1,
+					.connect_ms = answer_ms,
+					.first_byte_ms = answer_ms,
+					.idle_ms = answer_ms,
+				},
+				API_BODY_MAX_BYTES, on_answer, p);
 }
 
 static void on_timer(struct timer *timer)
@@ -143,17 +143,18 @@ static void on_timer(struct timer *timer)
 	ask(CONTAINER_OF(timer, struct prober, timer));
 }
 
-struct prober *prober_start(struct loop *loop, const struct prober_options *options)
+struct prober *prober_start(struct supervisor *s, enum prober_aim aim)
 {
 	struct prober *p = mem_alloc(sizeof(*p));
 
-	p->loop = loop;
-	p->options = *options;
-	p->question = first[options->aim];
-	p->begun_ms = loop_now_ms(loop);
+	p->supervisor = s;
+	p->aim = aim;
+	p->question = first[aim];
+	p->life_ms = s->agent->options.limits.hang_ms / 2;
+	p->begun_ms = loop_now_ms(s->agent->loop);
 	buf_init(&p->props, API_BODY_MAX_BYTES);
-	timer_init(&p->timer, loop, on_timer);
-	timer_start(&p->timer, options->aim == PROBE_LIFE ? options->life_ms : 0);
+	timer_init(&p->timer, s->agent->loop, on_timer);
+	timer_start(&p->timer, aim == PROBE_LIFE ? p->life_ms : 0);
 	return p;
 }
 
@@ -162,7 +163,7 @@ void prober_nudge(struct prober *p)
 	uint64_t soon_ms;
 
 	if (p != NULL && timer_is_on(&p->timer) && p->question == ASK_HEALTH) {
-		soon_ms = loop_now_ms(p->loop) + PROBER_NUDGE_MS;
+		soon_ms = loop_now_ms(p->timer.loop) + PROBER_NUDGE_MS;
 		if (soon_ms < p->timer.due_ms) {
 			timer_start_at(&p->timer, soon_ms);
 		}
@@ -183,6 +184,6 @@ void prober_close(struct prober *p)
 		timer_stop(&p->timer);
 		client_fetch_cancel(p->fetch);
 		p->fetch = NULL;
-		loop_defer(p->loop, prober_free, p);
+		loop_defer(p->timer.loop, prober_free, p);
 	}
 }

@@ -7,16 +7,14 @@
  * While it loads it is asked every PROBER_FAST_MS, less often in a long load, and at once when the
  * log moves (prober_nudge). Whether it lives is asked by /slots, which its main loop answers, one
  * question at a time however long that takes.
+ *
+ * What comes of it the engine's supervisor hears: supervisor_on_proved and what stands behind it.
  */
 #ifndef HOST_PROBER_H
 #define HOST_PROBER_H
 
-#include <stdbool.h>
-#include <stdint.h>
-
-#include "base/err.h"
-#include "base/span.h"
-#include "http/client.h"
+struct prober;
+struct supervisor;
 
 #define PROBER_FAST_MS 10
 #define PROBER_SLOW_MS 35
@@ -24,35 +22,15 @@
 #define PROBER_NUDGE_MS 2
 #define PROBER_DRAIN_MS 100
 
-struct prober_callbacks {
-	void (*on_proved)(void *user, struct span props); /* the body of /props */
-	void (*on_disproved)(void *user, const struct err *why);
-	void (*on_idle)(void *user);  /* no slot works any more */
-	void (*on_alive)(void *user); /* it answered */
-};
-
-struct prober;
-
 enum prober_aim {
-	PROBE_LOAD,  /* ends with on_proved or on_disproved */
-	PROBE_DRAIN, /* ends with on_idle; never, when the engine does not tell its slots */
-	PROBE_LIFE,  /* on_alive every life_ms */
+	PROBE_LOAD,  /* ends with proved or disproved */
+	PROBE_DRAIN, /* ends with drained; never, when the engine does not tell its slots */
+	PROBE_LIFE,  /* alive, again and again: twice in the time that makes one hung */
 };
 
-struct prober_options {
-	enum prober_aim aim;
-	struct client *client;
-	const char *address; /* numeric */
-	uint16_t port;
-	const char *key;
-	uint32_t life_ms;
-	const struct prober_callbacks *callbacks;
-	void *user;
-};
-
-/* Texts are borrowed for the prober's life. */
-struct prober *prober_start(struct loop *loop, const struct prober_options *options);
+/* Its port and key must stay as they are until prober_close. */
+struct prober *prober_start(struct supervisor *s, enum prober_aim aim);
 void prober_nudge(struct prober *p); /* NULL is fine */
-void prober_close(struct prober *p); /* at any time, also inside its callbacks; NULL is fine */
+void prober_close(struct prober *p); /* at any time, also while it tells; NULL is fine */
 
 #endif

@@ -147,9 +147,8 @@ static void on_log(struct supervisor *s, struct span line)
 
 /* Being alive, which is more than to answer: a long prompt may keep an engine from that */
 
-static void be_alive(void *user)
+void supervisor_on_alive(struct supervisor *s)
 {
-	struct supervisor *s = user;
 	struct proc_usage usage = { 0 };
 
 	proc_usage(s->server.pid, &usage);
@@ -183,9 +182,8 @@ static void drop_key_file(const struct supervisor *s)
 	free(path);
 }
 
-static void on_proved(void *user, struct span props)
+void supervisor_on_proved(struct supervisor *s, struct span props)
 {
-	struct supervisor *s = user;
 	struct receipt *r = &s->server.receipt;
 	bool require_gpu = s->model != NULL && s->model->settings.require_gpu == 1;
 	struct history_start *start = history_last(&s->history);
@@ -227,40 +225,16 @@ static void on_proved(void *user, struct span props)
 	agent_on_history(s->agent);
 }
 
-static void on_disproved(void *user, const struct err *why)
+void supervisor_on_disproved(struct supervisor *s, const struct err *why)
 {
-	struct supervisor *s = user;
-
 	set_error(s, why, "ronzal logs %s, or: ronzal set %s port=NUMBER", s->server.id,
 		  s->server.id);
 	feed(s, &(struct fsm_event){ .type = FSM_DISPROVED });
 }
 
-static void on_drained(void *user)
+void supervisor_on_drained(struct supervisor *s)
 {
-	feed(user, &(struct fsm_event){ .type = FSM_DRAINED });
-}
-
-static const struct prober_callbacks prober_callbacks = {
-	.on_proved = on_proved,
-	.on_disproved = on_disproved,
-	.on_idle = on_drained,
-	.on_alive = be_alive,
-};
-
-static void probe(struct supervisor *s, enum prober_aim aim)
-{
-	s->prober = prober_start(s->agent->loop,
-				 &(struct prober_options){
-					 .aim = aim,
-					 .client = s->agent->http,
-					 .address = s->agent->options.addresses[0],
-					 .port = s->server.port,
-					 .key = s->key,
-					 .life_ms = s->agent->options.limits.hang_ms / 2,
-					 .callbacks = &prober_callbacks,
-					 .user = s,
-				 });
+	feed(s, &(struct fsm_event){ .type = FSM_DRAINED });
 }
 
 /* The engine comes and goes */
@@ -431,7 +405,7 @@ static void preflight_failed(struct supervisor *s, const struct err *err, const 
 	feed(s, &(struct fsm_event){ .type = FSM_PREFLIGHT_FAILED });
 }
 
-void supervisor_planned(struct supervisor *s)
+void supervisor_on_planned(struct supervisor *s)
 {
 	s->server.estimate_bytes = s->plan.host_bytes + s->plan.device_bytes;
 	if (s->plan.err.code != 0) {
@@ -523,13 +497,13 @@ static void perform(struct supervisor *s, unsigned actions)
 		spawn(s);
 	}
 	if (actions & FSM_ACT_PROBE) {
-		probe(s, PROBE_LOAD);
+		s->prober = prober_start(s, PROBE_LOAD);
 	}
 	if (actions & FSM_ACT_WATCH) {
-		probe(s, PROBE_LIFE);
+		s->prober = prober_start(s, PROBE_LIFE);
 	}
 	if (actions & FSM_ACT_DRAIN) {
-		probe(s, PROBE_DRAIN);
+		s->prober = prober_start(s, PROBE_DRAIN);
 	}
 	if (actions & (FSM_ACT_TERM | FSM_ACT_KILL)) {
 		keeper_signal(s->keeper, actions & FSM_ACT_KILL ? SIGKILL : SIGTERM);
@@ -611,7 +585,7 @@ static void on_timer(struct timer *timer)
 	struct supervisor *s = CONTAINER_OF(timer, struct supervisor, timer);
 
 	if (s->fsm.phase == SERVER_READY && has_worked(s)) {
-		be_alive(s);
+		supervisor_on_alive(s);
 		return;
 	}
 	explain_timeout(s);

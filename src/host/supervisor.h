@@ -59,9 +59,16 @@ void supervisor_end(struct supervisor *s, enum fsm_event_type how, uint32_t drai
 /* A shim for this model was found on that port. */
 void supervisor_adopt(struct supervisor *s, uint16_t port);
 void supervisor_engine_known(struct supervisor *s); /* the engine was asked for its abilities */
-void supervisor_planned(struct supervisor *s);	    /* by plan.c: s->plan is made */
 void supervisor_woke(struct supervisor *s);	    /* the machine slept */
 void supervisor_measure(struct supervisor *s);	    /* its memory, now */
+
+/* By plan.c: s->plan is made. */
+void supervisor_on_planned(struct supervisor *s);
+/* By prober.c */
+void supervisor_on_proved(struct supervisor *s, struct span props); /* the body of /props */
+void supervisor_on_disproved(struct supervisor *s, const struct err *why);
+void supervisor_on_drained(struct supervisor *s); /* no slot works any more */
+void supervisor_on_alive(struct supervisor *s);	  /* it answered */
 
 /* What its engine takes of the memory, and how much of that it has not taken yet; false: none. */
 bool supervisor_claim(const struct supervisor *s, struct memory_running *ret_claim,
