@@ -14,10 +14,11 @@
 #include "base/lines.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "host/agent_inside.h"
 #include "io/child.h"
-#include "io/timer.h"
 
 #define KEEPER_REDIAL_MS 200
+#define KEEPER_LOG_MAX_BYTES (8u << 20) /* of one log file */
 #define KEEPER_OUT_MAX_BYTES (4 * SHIM_LINE_MAX_BYTES)
 
 enum keeper_state {
@@ -29,9 +30,7 @@ enum keeper_state {
 };
 
 struct keeper {
-	struct loop *loop;
-	const struct keeper_callbacks *callbacks;
-	void *user;
+	struct supervisor *supervisor; /* not to be touched once closed */
 	char *run_folder;
 	uint16_t port;
 	enum keeper_state state;
@@ -62,7 +61,7 @@ static void end_lost(struct keeper *k)
 {
 	k->state = KEEPER_ENDED;
 	drop_conn(k);
-	k->callbacks->on_lost(k->user, &k->err);
+	supervisor_on_lost(k->supervisor, &k->err);
 }
 
 static void keeper_free(void *arg)
@@ -109,7 +108,7 @@ static void clean_up(struct keeper *k)
 	drop_conn(k);
 	k->state = KEEPER_CLEANING;
 	k->cleaning = true;
-	loop_work(k->loop, clean_work, clean_done, k);
+	loop_work(k->timer.loop, clean_work, clean_done, k);
 }
 
 /* Talking */
@@ -132,7 +131,7 @@ static void on_shim_message(struct keeper *k, const struct shim_message *m)
 	} else if (m->verb == SHIM_EXIT) {
 		k->state = KEEPER_ENDED;
 	}
-	k->callbacks->on_message(k->user, m);
+	supervisor_on_shim(k->supervisor, m);
 }
 
 static void on_shim_data(void *user, struct span data)
@@ -193,7 +192,7 @@ static void connect_shim(struct keeper *k)
 	char *path = shim_path(k->run_folder, k->port, "sock");
 
 	k->state = KEEPER_CONNECTING;
-	k->conn = conn_dial_unix(k->loop, path, on_shim_connect, k);
+	k->conn = conn_dial_unix(k->timer.loop, path, on_shim_connect, k);
 	free(path);
 }
 
@@ -247,58 +246,65 @@ static void on_timer(struct timer *timer)
 	}
 }
 
-static struct keeper *keeper_create(struct loop *loop, const char *run_folder, uint16_t port,
-				    const struct keeper_callbacks *callbacks, void *user)
+static struct keeper *keeper_create(struct supervisor *s, uint16_t port)
 {
 	struct keeper *k = mem_alloc(sizeof(*k));
 
-	k->loop = loop;
-	k->callbacks = callbacks;
-	k->user = user;
-	k->run_folder = mem_strdup(run_folder);
+	k->supervisor = s;
+	k->run_folder = mem_strdup(s->agent->options.paths->run);
 	k->port = port;
-	timer_init(&k->timer, loop, on_timer);
+	timer_init(&k->timer, s->agent->loop, on_timer);
 	return k;
 }
 
-static struct child *spawn_shim(struct keeper *k, const struct keeper_options *o)
+static struct child *spawn_shim(struct keeper *k)
 {
-	char port[8], log_max[24], lease[16];
+	const struct agent *a = k->supervisor->agent;
+	char *const *engine = k->supervisor->plan.argv;
+	char *log = mem_printf("%s/%s.log", a->options.paths->logs, k->supervisor->server.id);
+	char port[8], log_max[16], lease[16];
+	const char *const own[] = { a->options.shim_path,
+				    k->run_folder,
+				    port,
+				    k->supervisor->server.id,
+				    log,
+				    log_max,
+				    lease };
 	size_t engine_argc = 0;
-	const char *const own[] = { o->shim_path, o->run_folder, port, o->model,
-				    o->log_path,  log_max,	 lease };
 	const char **argv;
 	struct child *child;
 
-	while (o->engine_argv[engine_argc] != NULL) {
+	while (engine[engine_argc] != NULL) {
 		engine_argc++;
 	}
-	snprintf(port, sizeof(port), "%u", o->port);
-	snprintf(log_max, sizeof(log_max), "%llu", (unsigned long long)o->log_max_bytes);
-	snprintf(lease, sizeof(lease), "%u", o->lease_s);
+	snprintf(port, sizeof(port), "%u", k->port);
+	snprintf(log_max, sizeof(log_max), "%u", KEEPER_LOG_MAX_BYTES);
+	snprintf(lease, sizeof(lease), "%u", a->options.shim_lease_s);
 	argv = mem_alloc((ARRAY_LEN(own) + engine_argc + 1) * sizeof(*argv));
 	memcpy(argv, own, sizeof(own));
-	memcpy(argv + ARRAY_LEN(own), o->engine_argv, engine_argc * sizeof(*argv));
-	child = child_start(k->loop,
+	memcpy(argv + ARRAY_LEN(own), engine, engine_argc * sizeof(*argv));
+	child = child_start(a->loop,
 			    &(struct child_options){
 				    .argv = argv,
-				    .env = o->engine_env,
-				    .folder = o->run_folder,
+				    .env = (const char *const *)a->engine_env,
+				    .folder = k->run_folder,
 				    .stdio = { CHILD_NULL, CHILD_PIPE, CHILD_INHERIT },
 				    .new_session = true,
 			    },
 			    &k->err);
 	free(argv);
+	free(log);
 	return child;
 }
 
-struct keeper *keeper_spawn(struct loop *loop, const struct keeper_options *options,
-			    const struct keeper_callbacks *callbacks, void *user)
+/* The interface */
+
+struct keeper *keeper_spawn(struct supervisor *s)
 {
-	struct keeper *k = keeper_create(loop, options->run_folder, options->port, callbacks, user);
+	struct keeper *k = keeper_create(s, s->server.port);
 
 	k->state = KEEPER_SPAWNING;
-	k->shim = spawn_shim(k, options);
+	k->shim = spawn_shim(k);
 	if (k->shim == NULL) {
 		timer_start(&k->timer, 0);
 		return k;
@@ -309,12 +315,9 @@ struct keeper *keeper_spawn(struct loop *loop, const struct keeper_options *opti
 	return k;
 }
 
-/* The interface */
-
-struct keeper *keeper_adopt(struct loop *loop, const char *run_folder, uint16_t port,
-			    const struct keeper_callbacks *callbacks, void *user)
+struct keeper *keeper_adopt(struct supervisor *s, uint16_t port)
 {
-	struct keeper *k = keeper_create(loop, run_folder, port, callbacks, user);
+	struct keeper *k = keeper_create(s, port);
 
 	connect_shim(k);
 	return k;
@@ -351,6 +354,6 @@ void keeper_close(struct keeper *k)
 	drop_conn(k);
 	child_close(k->shim);
 	if (!k->cleaning) {
-		loop_defer(k->loop, keeper_free, k);
+		loop_defer(k->timer.loop, keeper_free, k);
 	}
 }

@@ -1,43 +1,26 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The agent's hand on one shim (host/shim.h): it spawns it or finds it running, follows the
- * engine's log, signals the engine through it, and notices the end of either.
+ * A supervisor's hand on one shim (host/shim.h): it spawns it or finds it running, follows the
+ * engine's log, signals the engine through it, and notices the end of either. The supervisor hears
+ * what the shim says by supervisor_on_shim:
  *
- *   keeper_spawn ─> hello ... exit      or  on_lost: the engine never ran
- *   keeper_adopt ─> hello ... exit      or  on_lost: nobody is there (any more)
+ *   keeper_spawn ─> hello ... exit      or  supervisor_on_lost: the engine never ran
+ *   keeper_adopt ─> hello ... exit      or  supervisor_on_lost: nobody is there (any more)
  *
  * A shim that dies without a word takes its engine along: what is left of it is ended by pid and
- * start time, and then exit says -SIGKILL. exit and on_lost are the last callback.
+ * start time, and then exit says -SIGKILL. After exit or lost it hears nothing more.
  */
 #ifndef HOST_KEEPER_H
 #define HOST_KEEPER_H
 
 #include "host/shim.h"
-#include "io/loop.h"
 
 struct keeper;
+struct supervisor;
 
-struct keeper_callbacks {
-	void (*on_message)(void *user, const struct shim_message *m); /* what the shim says */
-	void (*on_lost)(void *user, const struct err *why);
-};
-
-struct keeper_options {
-	const char *shim_path, *run_folder;
-	uint16_t port;
-	const char *model;
-	const char *log_path;
-	uint64_t log_max_bytes;
-	uint32_t lease_s;
-	const char *const *engine_argv;
-	const char *const *engine_env;
-};
-
-/* Both borrow the callbacks for the keeper's life and everything else during the call. */
-struct keeper *keeper_spawn(struct loop *loop, const struct keeper_options *options,
-			    const struct keeper_callbacks *callbacks, void *user);
-struct keeper *keeper_adopt(struct loop *loop, const char *run_folder, uint16_t port,
-			    const struct keeper_callbacks *callbacks, void *user);
+/* An engine by s->plan.argv on s->server.port. */
+struct keeper *keeper_spawn(struct supervisor *s);
+struct keeper *keeper_adopt(struct supervisor *s, uint16_t port);
 
 /*
  * Without a connection to the shim these do nothing: ask again at its next hello. But a SIGKILL

@@ -19,10 +19,9 @@
 #include "host/keeper.h"
 #include "host/prober.h"
 
-#define SUPERVISOR_LOG_MAX_BYTES (8u << 20) /* of one log file */
-#define PROGRESS_STEP 0.02f		    /* smaller ones are not told */
-#define MEMORY_STEP_BYTES (8u << 20)	    /* likewise */
-#define HANG_CPU_PART 20		    /* an engine that works takes 1/20 of a core at least */
+#define PROGRESS_STEP 0.02f	     /* smaller ones are not told */
+#define MEMORY_STEP_BYTES (8u << 20) /* likewise */
+#define HANG_CPU_PART 20	     /* an engine that works takes 1/20 of a core at least */
 
 static void feed(struct supervisor *s, const struct fsm_event *event);
 
@@ -316,10 +315,8 @@ static void on_engine_exit(struct supervisor *s, int status)
 	agent_on_history(s->agent);
 }
 
-static void on_lost(void *user, const struct err *why)
+void supervisor_on_lost(struct supervisor *s, const struct err *why)
 {
-	struct supervisor *s = user;
-
 	keeper_close(s->keeper);
 	s->keeper = NULL;
 	if (s->adopting) {
@@ -332,10 +329,8 @@ static void on_lost(void *user, const struct err *why)
 	feed(s, &(struct fsm_event){ .type = FSM_SPAWN_FAILED });
 }
 
-static void on_shim_message(void *user, const struct shim_message *m)
+void supervisor_on_shim(struct supervisor *s, const struct shim_message *m)
 {
-	struct supervisor *s = user;
-
 	switch (m->verb) {
 	case SHIM_HELLO:
 		on_hello(s, &m->hello);
@@ -363,16 +358,11 @@ static void on_shim_message(void *user, const struct shim_message *m)
 	}
 }
 
-static const struct keeper_callbacks keeper_callbacks = { .on_message = on_shim_message,
-							  .on_lost = on_lost };
-
 /* Starting */
 
 static void spawn(struct supervisor *s)
 {
-	const struct agent_options *o = &s->agent->options;
 	const struct preflight *p = s->preflight;
-	char *log_path = mem_printf("%s/%s.log", o->paths->logs, s->server.id);
 
 	ENSURE(p != NULL);
 	s->server.port = p->port;
@@ -383,20 +373,7 @@ static void spawn(struct supervisor *s)
 	enginelog_restart(&s->log);
 	s->spawned_us = loop_now_us();
 	history_begin(&s->history, loop_unix_ms());
-	s->keeper = keeper_spawn(s->agent->loop,
-				 &(struct keeper_options){
-					 .shim_path = o->shim_path,
-					 .run_folder = o->paths->run,
-					 .port = p->port,
-					 .model = s->server.id,
-					 .log_path = log_path,
-					 .log_max_bytes = SUPERVISOR_LOG_MAX_BYTES,
-					 .lease_s = o->shim_lease_s,
-					 .engine_argv = (const char *const *)s->plan.argv,
-					 .engine_env = (const char *const *)s->agent->engine_env,
-				 },
-				 &keeper_callbacks, s);
-	free(log_path);
+	s->keeper = keeper_spawn(s);
 }
 
 static void preflight_failed(struct supervisor *s, const struct err *err, const char *next_step)
@@ -661,8 +638,7 @@ void supervisor_adopt(struct supervisor *s, uint16_t port)
 {
 	s->adopting = true;
 	enginelog_restart(&s->log);
-	s->keeper = keeper_adopt(s->agent->loop, s->agent->options.paths->run, port,
-				 &keeper_callbacks, s);
+	s->keeper = keeper_adopt(s, port);
 }
 
 void supervisor_woke(struct supervisor *s)

@@ -14,6 +14,7 @@
 #include "host/history.h"
 #include "host/plan.h"
 #include "host/preflight.h"
+#include "host/shim.h"
 #include "io/timer.h"
 #include "model/memory.h"
 #include "model/registry.h"
@@ -64,6 +65,9 @@ void supervisor_measure(struct supervisor *s);	    /* its memory, now */
 
 /* By plan.c: s->plan is made. */
 void supervisor_on_planned(struct supervisor *s);
+/* By keeper.c: what the shim says; or there is no shim, and no engine. */
+void supervisor_on_shim(struct supervisor *s, const struct shim_message *m);
+void supervisor_on_lost(struct supervisor *s, const struct err *why);
 /* By prober.c */
 void supervisor_on_proved(struct supervisor *s, struct span props); /* the body of /props */
 void supervisor_on_disproved(struct supervisor *s, const struct err *why);
