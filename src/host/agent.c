@@ -202,10 +202,8 @@ static void adopt_registry(struct agent *a)
 	timer_start(&a->sweep, 0);
 }
 
-static void on_registry_read(void *user, uint64_t ticket)
+void agent_on_registry(struct agent *a, uint64_t ticket)
 {
-	struct agent *a = user;
-
 	adopt_registry(a);
 	sessions_tell_host(a);
 	orders_grant(a, ticket);
@@ -536,24 +534,14 @@ static void adopt_shims(struct agent *a)
 
 static int prepare(struct agent *a, struct err *err)
 {
-	const struct agent_options *o = &a->options;
-	char *copy_path;
-
-	a->engine_env =
-		launch_environment((const char *const *)environ, o->engine_library_path, err);
+	a->engine_env = launch_environment((const char *const *)environ,
+					   a->options.engine_library_path, err);
 	if (a->engine_env == NULL) {
 		return err->code;
 	}
 	a->http = client_create(a->loop);
 	load_history(a);
-	copy_path = fs_join(o->paths->state, "registry.last-good.json");
-	a->catalog = catalog_create(a->loop, &(struct catalog_options){ .path = o->registry_path,
-									.copy_path = copy_path,
-									.port_min = o->port_min,
-									.port_max = o->port_max,
-									.on_read = on_registry_read,
-									.user = a });
-	free(copy_path);
+	a->catalog = catalog_create(a);
 	return 0;
 }
 

@@ -75,6 +75,12 @@ struct agent {
 size_t agent_meant_count(const struct agent *a, const struct wire_request *r);
 struct supervisor *agent_meant(const struct agent *a, const struct wire_request *r, size_t i);
 
+/*
+ * From the catalog: the read with that ticket, and all before it, is done. The former registry is
+ * freed after this returns: point to the new one.
+ */
+void agent_on_registry(struct agent *a, uint64_t ticket);
+
 /* From supervisors */
 void agent_on_change(struct agent *a, struct supervisor *server);
 void agent_on_log(struct agent *a, struct supervisor *server, struct span line, uint64_t dropped);

@@ -15,11 +15,12 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "host/agent_inside.h"
 
 struct catalog {
-	struct loop *loop;
-	struct catalog_options options;
-	char *path, *copy_path; /* the options' texts: a job may outlive whoever gave them */
+	struct agent *agent;	/* not to be touched once closed */
+	char *path, *copy_path; /* the last good one, only ours to write */
+	uint16_t port_min, port_max;
 	struct registry registry;
 	char digest[DIGEST_HEX_BYTES]; /* of its text; "" until something was read */
 	char error[ERR_TEXT_MAX_BYTES + 64];
@@ -34,7 +35,6 @@ struct catalog {
 
 static int read_file(struct catalog *c, const char *path, bool keep_copy)
 {
-	const struct catalog_options *o = &c->options;
 	struct buf text;
 	int status;
 
@@ -45,7 +45,7 @@ static int read_file(struct catalog *c, const char *path, bool keep_copy)
 		if (strcmp(c->fresh_digest, c->digest) == 0) {
 			goto out;
 		}
-		status = registry_parse(&c->fresh, buf_span(&text), o->port_min, o->port_max,
+		status = registry_parse(&c->fresh, buf_span(&text), c->port_min, c->port_max,
 					&c->err);
 	}
 	if (status != 0) {
@@ -80,7 +80,7 @@ static void begin(struct catalog *c)
 	c->has_fresh = false;
 	c->err = (struct err){ 0 };
 	c->begun = c->wanted;
-	loop_work(c->loop, read_work, read_done, c);
+	loop_work(c->agent->loop, read_work, read_done, c);
 }
 
 static void catalog_free(void *arg)
@@ -141,19 +141,20 @@ static void read_done(void *arg)
 	if (c->wanted > c->begun) {
 		begin(c);
 	}
-	c->options.on_read(c->options.user, ticket);
+	agent_on_registry(c->agent, ticket);
 	registry_finish(&former);
 }
 
-struct catalog *catalog_create(struct loop *loop, const struct catalog_options *options)
+struct catalog *catalog_create(struct agent *a)
 {
 	struct catalog *c = mem_alloc(sizeof(*c));
 
-	c->loop = loop;
-	c->options = *options;
-	c->path = mem_strdup(options->path);
-	c->copy_path = mem_strdup(options->copy_path);
-	registry_init_empty(&c->registry, options->port_min, options->port_max);
+	c->agent = a;
+	c->path = mem_strdup(a->options.registry_path);
+	c->copy_path = fs_join(a->options.paths->state, "registry.last-good.json");
+	c->port_min = a->options.port_min;
+	c->port_max = a->options.port_max;
+	registry_init_empty(&c->registry, c->port_min, c->port_max);
 	return c;
 }
 
@@ -185,6 +186,6 @@ void catalog_close(struct catalog *c)
 	}
 	c->closed = true;
 	if (!c->is_reading) {
-		loop_defer(c->loop, catalog_free, c);
+		loop_defer(c->agent->loop, catalog_free, c);
 	}
 }

@@ -7,25 +7,13 @@
 #ifndef HOST_CATALOG_H
 #define HOST_CATALOG_H
 
-#include "io/loop.h"
 #include "model/registry.h"
 
+struct agent;
 struct catalog;
 
-struct catalog_options {
-	const char *path;      /* model_registry.json */
-	const char *copy_path; /* the last good one; only ours to write */
-	uint16_t port_min, port_max;
-	/*
-	 * The read with that ticket, and all before it, is done. The former registry is freed after
-	 * this returns: point to the new one.
-	 */
-	void (*on_read)(void *user, uint64_t ticket);
-	void *user;
-};
-
-/* Empty until the first read. */
-struct catalog *catalog_create(struct loop *loop, const struct catalog_options *options);
+/* Empty until the first read. After each the agent hears agent_on_registry. */
+struct catalog *catalog_create(struct agent *a);
 /* A read that begins no earlier than now; its ticket. */
 uint64_t catalog_reload(struct catalog *c);
 const struct registry *catalog_registry(const struct catalog *c);
