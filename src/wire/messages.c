@@ -9,12 +9,13 @@
 #include "base/mem.h"
 #include "wire/members.h"
 
-#define VERB_ROW(name, type, restricted) { type, restricted },
-static const struct {
-	const char *name;
-	bool restricted;
-} verbs[] = { VERB_TABLE(VERB_ROW) };
-#undef VERB_ROW
+#define VERB_NAME(name, type, restricted) type,
+static const char *const verb_names[] = { VERB_TABLE(VERB_NAME) };
+#undef VERB_NAME
+
+#define VERB_RESTRICTED(name, type, restricted) restricted,
+static const bool restricted_verbs[] = { VERB_TABLE(VERB_RESTRICTED) };
+#undef VERB_RESTRICTED
 
 #define EVENT_NAME(name, type) type,
 static const char *const event_names[] = { EVENT_TABLE(EVENT_NAME) };
@@ -86,13 +87,11 @@ static const struct member result_members[] = {
 	MEMBER(wire_result, id, TEXT),
 	MEMBER_AS(wire_result, "code", err.code, CODE),
 	MEMBER_AS(wire_result, "text", err.text, TEXT),
-};
-
-static const struct member credential_members[] = {
-	MEMBER(wire_result, key, TEXT),
+	MEMBER(wire_result, key, TEXT), /* only of credentials, as what follows */
 	MEMBER(wire_result, address, TEXT),
 	MEMBER(wire_result, port, U16),
 };
+#define RESULT_MEMBERS_OPEN 3 /* those before the key */
 
 struct rows {
 	const struct member *rows;
@@ -127,12 +126,12 @@ static const struct rows event_rows[] = {
 
 const char *verb_name(enum verb verb)
 {
-	return verbs[verb].name;
+	return verb_names[verb];
 }
 
 bool verb_is_restricted(enum verb verb)
 {
-	return verbs[verb].restricted;
+	return restricted_verbs[verb];
 }
 
 const char *event_name(enum wire_event_type type)
@@ -165,11 +164,13 @@ static int line_end(struct json_writer *w, struct buf *out, size_t start)
 	return status;
 }
 
-/* The document of a line and its type, borrowed from the document. */
-static int line_parse(struct span line, struct json **ret_doc, const char **ret_type,
-		      struct err *err)
+/* The document of a line and which of the names its type is. */
+static int line_parse(struct span line, const char *const *names, size_t count,
+		      struct json **ret_doc, size_t *ret_row, struct err *err)
 {
 	struct json *doc;
+	const char *type;
+	int status;
 
 	if (line.len >= WIRE_LINE_MAX_BYTES) {
 		return err_set(err, ERR_INVALID, "a line of the control channel exceeds %d bytes",
@@ -180,20 +181,23 @@ static int line_parse(struct span line, struct json **ret_doc, const char **ret_
 		err_prefix(err, "control channel");
 		return ERR_INVALID;
 	}
-	*ret_type = json_text_at(json_root(doc), "type", NULL);
-	if (*ret_type == NULL) {
-		json_destroy(doc);
-		return err_set(err, ERR_INVALID, "type: a message of the control channel has none");
+	type = json_text_at(json_root(doc), "type", NULL);
+	for (size_t row = 0; type != NULL && row < count; row++) {
+		if (strcmp(type, names[row]) == 0) {
+			*ret_doc = doc;
+			*ret_row = row;
+			return 0;
+		}
 	}
-	*ret_doc = doc;
-	return 0;
-}
-
-static int type_unknown(struct err *err)
-{
-	return err_set(err, ERR_VERSION,
-		       "type: not a message of control channel version %d: upgrade the older side",
-		       WIRE_VERSION);
+	status = type == NULL
+			 ? err_set(err, ERR_INVALID,
+				   "type: a message of the control channel has none")
+			 : err_set(err, ERR_VERSION,
+				   "type: not a message of control channel version %d: upgrade the "
+				   "older side",
+				   WIRE_VERSION);
+	json_destroy(doc);
+	return status;
 }
 
 /* Requests */
@@ -268,19 +272,11 @@ static int request_read(struct wire_request *r, struct wire_request *ret_request
 int wire_request_decode(struct span line, struct wire_request *ret_request, struct err *err)
 {
 	struct wire_request r = { 0 };
-	const char *type = "";
 	size_t verb = 0;
-	int status = line_parse(line, &r.doc, &type, err);
+	int status = line_parse(line, verb_names, ARRAY_LEN(verb_names), &r.doc, &verb, err);
 
 	if (status != 0) {
 		return status;
-	}
-	while (verb < ARRAY_LEN(verbs) && strcmp(type, verbs[verb].name) != 0) {
-		verb++;
-	}
-	if (verb == ARRAY_LEN(verbs)) {
-		json_destroy(r.doc);
-		return type_unknown(err);
 	}
 	r.verb = (enum verb)verb;
 	return request_read(&r, ret_request, err);
@@ -318,12 +314,12 @@ static void results_write(struct json_writer *w, const struct wire_result *resul
 	jsonw_key(w, "models");
 	jsonw_array(w);
 	for (size_t i = 0; i < count; i++) {
+		bool has_key = results[i].key[0] != '\0';
+
 		jsonw_object(w);
-		members_write(w, result_members, ARRAY_LEN(result_members), &results[i]);
-		if (results[i].key[0] != '\0') {
-			members_write(w, credential_members, ARRAY_LEN(credential_members),
-				      &results[i]);
-		}
+		members_write(w, result_members,
+			      has_key ? ARRAY_LEN(result_members) : RESULT_MEMBERS_OPEN,
+			      &results[i]);
 		jsonw_end(w);
 	}
 	jsonw_end(w);
@@ -386,10 +382,6 @@ static int results_read(const struct json_value *list, struct wire_event *e, str
 		struct wire_result *r = &e->results[e->reply.count++];
 
 		status = members_read(v, result_members, ARRAY_LEN(result_members), r, err);
-		if (status == 0) {
-			status = members_read(v, credential_members, ARRAY_LEN(credential_members),
-					      r, err);
-		}
 	}
 	return status;
 }
@@ -416,24 +408,16 @@ static int event_read(const struct json_value *root, struct wire_event *e, struc
 int wire_event_decode(struct span line, struct wire_event *ret_event, struct err *err)
 {
 	struct json *doc;
-	const char *type = "";
 	size_t row = 0;
-	int status = line_parse(line, &doc, &type, err);
+	int status = line_parse(line, event_names, ARRAY_LEN(event_names), &doc, &row, err);
 
 	if (status != 0) {
 		return status;
 	}
-	while (row < ARRAY_LEN(event_names) && strcmp(type, event_names[row]) != 0) {
-		row++;
-	}
 	memset(ret_event, 0, sizeof(*ret_event));
 	ret_event->doc = doc;
-	if (row == ARRAY_LEN(event_names)) {
-		status = type_unknown(err);
-	} else {
-		ret_event->type = (enum wire_event_type)row;
-		status = event_read(json_root(doc), ret_event, err);
-	}
+	ret_event->type = (enum wire_event_type)row;
+	status = event_read(json_root(doc), ret_event, err);
 	if (status != 0) {
 		wire_event_finish(ret_event);
 	}
