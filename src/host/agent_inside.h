@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What the agent's parts share: agent.c (life, servers, engine), agent_requests.c (controllers and
- * what they ask for), orders.c, session.c, supervisor.c and plan.c. Nobody else includes this.
+ * what they ask for), orders.c, session.c, catalog.c, and supervisor.c with plan.c, keeper.c and
+ * prober.c. Nobody else includes this.
  */
 #ifndef HOST_AGENT_INSIDE_H
 #define HOST_AGENT_INSIDE_H

@@ -24,9 +24,9 @@ struct plan {
 };
 
 /*
- * Makes s->plan of s->preflight and calls supervisor_on_planned once, maybe before it returns. Where
- * the error of the memory's formula could decide, the engine's own tool is asked first; the model
- * is looked up when it has answered.
+ * Makes s->plan of s->preflight and calls supervisor_on_planned once, maybe before it returns.
+ * Where the error of the memory's formula could decide, the engine's own tool is asked first; the
+ * model is looked up when it has answered.
  */
 void plan_start(struct supervisor *s);
 /* Allowed at any time, also on a zeroed plan; host_bytes and device_bytes stay. */

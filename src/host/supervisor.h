@@ -30,7 +30,7 @@ struct supervisor {
 	struct enginelog log;
 	struct history history;
 
-	/* private, and plan.c's */
+	/* private: of supervisor.c, plan.c, keeper.c and prober.c */
 	struct agent *agent;
 	char key[SECRET_TEXT_BYTES]; /* of this start; "" while nothing runs */
 	struct fsm fsm;
