@@ -57,17 +57,26 @@ const char *http_status_text(int status)
 	return "Status";
 }
 
+static void forget_asked(struct exchange *x)
+{
+	if (x->asked != NULL) {
+		free(x->asked->head);
+		buf_finish(&x->asked->whole);
+		free(x->asked);
+		x->asked = NULL;
+	}
+}
+
 void exchange_free(struct exchange *x)
 {
-	free(x->head);
-	buf_finish(&x->whole);
+	forget_asked(x);
 	buf_finish(&x->pending);
 	free(x);
 }
 
 const struct request *exchange_request(const struct exchange *x)
 {
-	return &x->request;
+	return &x->asked->request;
 }
 
 bool exchange_peer_is_local(const struct exchange *x)
@@ -104,15 +113,16 @@ static void add_framing(struct exchange *x, int status, int64_t content_length)
 void exchange_begin(struct exchange *x, const struct reply *reply, int64_t content_length)
 {
 	struct server_conn *sc = x->sc;
+	const struct h1_head *head = x->asked->head;
 	int status = reply->status;
 
 	ENSURE(x->answer == ANSWER_NONE);
 	x->answer = ANSWER_BEGUN;
-	x->has_no_body = x->head->method == H1_HEAD || status == 204 || status == 304;
+	x->has_no_body = head->method == H1_HEAD || status == 204 || status == 304;
 	x->has_length = content_length >= 0;
 	x->left = x->has_length ? (uint64_t)content_length : 0;
-	x->is_chunked = !x->has_length && x->head->minor == 1 && status != 204 && status != 304;
-	x->is_last = x->is_last || !x->head->keep_alive || sc->server->is_draining ||
+	x->is_chunked = !x->has_length && head->minor == 1 && status != 204 && status != 304;
+	x->is_last = x->is_last || !head->keep_alive || sc->server->is_draining ||
 		     !server_conn_can_go_on(sc);
 
 	buf_init(&x->pending, ANSWER_HEAD_MAX_BYTES);
@@ -217,10 +227,7 @@ bool exchange_has_begun(const struct exchange *x)
 void exchange_forget_request(struct exchange *x)
 {
 	ENSURE(x->answer == ANSWER_BEGUN);
-	x->request = (struct request){ .method = x->request.method, .path = x->path };
-	free(x->head);
-	x->head = NULL;
-	buf_finish(&x->whole);
+	forget_asked(x);
 }
 
 /* The handler is done with x: no callback any more. */
@@ -315,7 +322,7 @@ void exchange_fail_with(struct exchange *x, const struct reply *reply, const str
 
 	buf_init(&body, SERVER_ERROR_MAX_BYTES);
 	if (o->write_error != NULL) {
-		o->write_error(o->user, &x->request, why, &body);
+		o->write_error(o->user, &x->asked->request, why, &body);
 	} else {
 		http_error_body(why, &body);
 	}

@@ -64,9 +64,16 @@ enum body_want {
 
 enum answer { ANSWER_NONE, ANSWER_BEGUN };
 
-struct exchange {
+/* What was asked: a stream that has begun does without it. */
+struct asked {
 	struct request request;
 	struct h1_head *head;
+	struct buf whole; /* the body, where it is wanted whole */
+	char path[];	  /* request.path */
+};
+
+struct exchange {
+	struct asked *asked; /* NULL once it was forgotten */
 	struct server_conn *sc;
 	const struct exchange_callbacks *callbacks;
 	void *user;
@@ -75,18 +82,17 @@ struct exchange {
 	bool body_is_paused;
 	bool owes_continue;
 	uint64_t body_max_bytes, body_bytes;
-	exchange_body_fn *on_body;
-	exchange_piece_fn *on_piece;
+	union {
+		exchange_body_fn *on_body;   /* BODY_WHOLE */
+		exchange_piece_fn *on_piece; /* BODY_STREAMED */
+	};
 	void *body_user;
-	struct buf whole;
 
 	enum answer answer;
 	bool is_chunked, has_no_body, is_last; /* is_last: the connection ends with this answer */
 	bool has_length;
 	uint64_t left;	    /* of an answer of known length */
 	struct buf pending; /* its head, until the first bytes go */
-
-	char path[]; /* request.path */
 };
 
 /* server.c */

@@ -223,7 +223,7 @@ static void end_body(struct exchange *x, struct span last)
 	x->want = BODY_TOLD;
 	timer_stop(&x->sc->timer);
 	if (want == BODY_WHOLE) {
-		x->on_body(x->body_user, x, buf_span(&x->whole));
+		x->on_body(x->body_user, x, buf_span(&x->asked->whole));
 	} else {
 		x->on_piece(x->body_user, x, last, true);
 	}
@@ -253,7 +253,7 @@ static void give_piece(struct exchange *x, struct span piece)
 		timer_start_at(&sc->timer, sc->body_due_ms);
 	}
 	if (x->want == BODY_WHOLE) {
-		ENSURE(buf_add_span(&x->whole, piece) == 0);
+		ENSURE(buf_add_span(&x->asked->whole, piece) == 0);
 	}
 	if (is_last) {
 		end_body(x, piece);
@@ -282,6 +282,7 @@ static void take_body(struct server_conn *sc, struct span *input)
 static void ask_body(struct exchange *x, enum body_want want, uint64_t max_bytes, void *user)
 {
 	struct server_conn *sc = x->sc;
+	const struct h1_head *head = x->asked->head;
 
 	ENSURE(x->want == BODY_NOT_ASKED);
 	x->want = want;
@@ -291,7 +292,7 @@ static void ask_body(struct exchange *x, enum body_want want, uint64_t max_bytes
 		end_body(x, SPAN_LIT(""));
 		return;
 	}
-	if (x->head->framing == H1_LENGTH && x->head->content_length > max_bytes) {
+	if (head->framing == H1_LENGTH && head->content_length > max_bytes) {
 		refuse_body_size(x);
 		return;
 	}
@@ -307,7 +308,7 @@ static void ask_body(struct exchange *x, enum body_want want, uint64_t max_bytes
 void exchange_read_body(struct exchange *x, size_t max_bytes, exchange_body_fn *on_body, void *user)
 {
 	x->on_body = on_body;
-	buf_init(&x->whole, max_bytes);
+	buf_init(&x->asked->whole, max_bytes);
 	ask_body(x, BODY_WHOLE, max_bytes, user);
 }
 
@@ -344,15 +345,17 @@ void exchange_resume_body(struct exchange *x)
 
 static struct exchange *create_exchange(struct server_conn *sc, struct h1_head *head)
 {
-	struct exchange *x = mem_alloc(sizeof(*x) + span_find_char(head->target, '?') + 1);
+	struct exchange *x = mem_alloc(sizeof(*x));
+	struct asked *asked = mem_alloc(sizeof(*asked) + span_find_char(head->target, '?') + 1);
 
+	asked->head = head;
+	asked->request.method = head->method;
+	asked->request.head = head;
+	asked->request.path = asked->path;
+	asked->request.has_body = head->framing == H1_CHUNKED || head->content_length > 0;
 	x->sc = sc;
-	x->head = head;
-	x->request.method = head->method;
-	x->request.head = head;
-	x->request.path = x->path;
-	x->request.has_body = head->framing == H1_CHUNKED || head->content_length > 0;
-	x->owes_continue = head->expects_continue && x->request.has_body && head->minor == 1;
+	x->asked = asked;
+	x->owes_continue = head->expects_continue && asked->request.has_body && head->minor == 1;
 	h1_body_init(&sc->body, head->framing, head->content_length);
 	sc->x = x;
 	sc->server->exchanges++;
@@ -364,13 +367,14 @@ static struct exchange *create_exchange(struct server_conn *sc, struct h1_head *
 static int judge(struct exchange *x, struct err *err)
 {
 	const struct http_server_options *o = &x->sc->server->options;
-	struct request *request = &x->request;
-	struct span origin = h1_get(x->head, "origin");
+	struct request *request = &x->asked->request;
+	const struct h1_head *head = request->head;
+	struct span origin = h1_get(head, "origin");
 	struct policy_target target;
 
-	if (policy_host(x->head, &request->host, err) != 0 ||
-	    policy_target(x->head->target, request->host, &target, err) != 0 ||
-	    policy_path(target.path, x->path, err) != 0) {
+	if (policy_host(head, &request->host, err) != 0 ||
+	    policy_target(head->target, request->host, &target, err) != 0 ||
+	    policy_path(target.path, x->asked->path, err) != 0) {
 		return 400;
 	}
 	request->target = target.target;
@@ -379,16 +383,16 @@ static int judge(struct exchange *x, struct err *err)
 		err_set(err, ERR_DENIED, "this server does not answer to that Host");
 		return 403;
 	}
-	if (h1_count(x->head, "origin") > 1 ||
+	if (h1_count(head, "origin") > 1 ||
 	    !policy_origin_is_allowed(origin, request->host, o->origins)) {
 		err_set(err, ERR_DENIED, "pages of that Origin may not call this server");
 		return 403;
 	}
-	if (x->head->wants_upgrade) {
+	if (head->wants_upgrade) {
 		err_set(err, ERR_INVALID, "upgrades are not offered here");
 		return 400;
 	}
-	if (h1_get(x->head, "expect").ptr != NULL && !x->head->expects_continue) {
+	if (h1_get(head, "expect").ptr != NULL && !head->expects_continue) {
 		err_set(err, ERR_INVALID, "no expectation but 100-continue can be met");
 		return 417;
 	}

@@ -156,7 +156,7 @@ size_t exchange_room(const struct exchange *x); /* bytes that exchange_send woul
 bool exchange_has_begun(const struct exchange *x);
 /*
  * Frees what was asked, the whole body included, once an answer has begun and nobody will look at
- * the request again: a long stream holds no more than it needs. All spans of it are gone.
+ * it (exchange_request) again: a long stream holds no more than it needs.
  */
 void exchange_forget_request(struct exchange *x);
 /*

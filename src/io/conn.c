@@ -52,7 +52,6 @@ struct conn {
 		uv_tcp_t tcp;
 		uv_pipe_t pipe;
 	} uv;
-	struct loop *loop;
 	const struct conn_callbacks *callbacks;
 	void *user;
 	struct listener *accepted_by;
@@ -65,18 +64,22 @@ struct conn {
 
 /* Life cycle */
 
-static struct conn *conn_create(struct loop *loop)
+static struct loop *loop_of(const struct conn *c)
+{
+	return CONTAINER_OF(c->uv.handle.loop, struct loop, uv);
+}
+
+static struct conn *conn_create(void)
 {
 	struct conn *c = mem_alloc(sizeof(*c));
 
-	c->loop = loop;
 	c->out_max_bytes = CONN_OUT_MAX_BYTES;
 	return c;
 }
 
 static struct conn *conn_create_tcp(struct loop *loop)
 {
-	struct conn *c = conn_create(loop);
+	struct conn *c = conn_create();
 
 	ENSURE(uv_tcp_init(&loop->uv, &c->uv.tcp) == 0);
 	c->uv.handle.data = c;
@@ -85,7 +88,7 @@ static struct conn *conn_create_tcp(struct loop *loop)
 
 struct conn *conn_create_pipe(struct loop *loop)
 {
-	struct conn *c = conn_create(loop);
+	struct conn *c = conn_create();
 
 	ENSURE(uv_pipe_init(&loop->uv, &c->uv.pipe, 0) == 0);
 	c->uv.handle.data = c;
@@ -139,7 +142,7 @@ static void end_later(struct conn *c, uint64_t after_ms, int status,
 	c->ending = mem_alloc(sizeof(*c->ending));
 	c->ending->conn = c;
 	c->ending->status = status;
-	timer_init(&c->ending->timer, c->loop, fn);
+	timer_init(&c->ending->timer, loop_of(c), fn);
 	timer_start(&c->ending->timer, after_ms);
 }
 
@@ -204,7 +207,7 @@ static void on_uv_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret_buf
 	struct conn *c = handle->data;
 
 	(void)suggested;
-	*ret_buf = uv_buf_init(c->loop->read_bytes, LOOP_READ_BYTES);
+	*ret_buf = uv_buf_init(loop_of(c)->read_bytes, LOOP_READ_BYTES);
 }
 
 static void end_of_input(struct conn *c, int status)
