@@ -22,8 +22,6 @@ struct shown {
 
 struct events {
 	const struct backend *backend;
-	struct loop *loop;
-	struct fleet *fleet;
 	char instance[SECRET_TEXT_BYTES];
 	struct fleet_listener listener;
 	struct feed feed;
@@ -86,7 +84,7 @@ void events_pulls(struct events *e)
 
 static void tell_of_host(struct events *e)
 {
-	e->host_told_ms = loop_now_ms(e->loop);
+	e->host_told_ms = loop_now_ms(e->backend->loop);
 	feed_put(&e->feed, RANK_HOST, &e->host);
 }
 
@@ -101,7 +99,8 @@ static void on_host(struct fleet_listener *l)
 	struct events *e = events_of(l);
 	uint64_t due_ms = e->host_told_ms + EVENTS_HOST_MS;
 
-	if (fleet_state(e->fleet).link != FLEET_UP || loop_now_ms(e->loop) >= due_ms) {
+	if (fleet_state(e->backend->fleet).link != FLEET_UP ||
+	    loop_now_ms(e->backend->loop) >= due_ms) {
 		tell_of_host(e);
 	} else if (!timer_is_on(&e->host_timer)) {
 		timer_start_at(&e->host_timer, due_ms);
@@ -159,7 +158,7 @@ static void on_traffic(struct timer *timer)
 	jsonw_object(w);
 	jsonw_member_i64(w, "at_unix_ms", loop_unix_ms());
 	jsonw_member_array(w, "models");
-	FLEET_EACH (m, e->fleet) {
+	FLEET_EACH (m, e->backend->fleet) {
 		bool is_busy = m->active + m->queued > 0 || m->tokens > 0;
 
 		if (is_busy || m->was_busy) {
@@ -184,7 +183,7 @@ static void note_traffic(struct events *e)
 
 static void add_tokens(struct events *e, const char *id, double tokens)
 {
-	FLEET_EACH (m, e->fleet) {
+	FLEET_EACH (m, e->backend->fleet) {
 		if (strcmp(m->server.id, id) == 0) {
 			m->tokens += tokens;
 			return;
@@ -267,17 +266,15 @@ struct events *events_create(const struct backend *b)
 	struct events *e = mem_alloc(sizeof(*e));
 
 	e->backend = b;
-	e->loop = b->loop;
-	e->fleet = b->fleet;
 	e->requests = mem_alloc(EVENTS_REQUESTS_MAX * sizeof(*e->requests));
 	secret_make(e->instance);
-	timer_init(&e->traffic, e->loop, on_traffic);
-	timer_init(&e->host_timer, e->loop, on_host_due);
-	feed_init(&e->feed, e->loop, &kind);
+	timer_init(&e->traffic, b->loop, on_traffic);
+	timer_init(&e->host_timer, b->loop, on_host_due);
+	feed_init(&e->feed, b->loop, &kind);
 	feed_put(&e->feed, RANK_HELLO, &e->hello);
 	feed_put(&e->feed, RANK_HOST, &e->host);
 	feed_put(&e->feed, RANK_PULLS, &e->pulls);
-	FLEET_EACH (m, e->fleet) {
+	FLEET_EACH (m, b->fleet) {
 		feed_put(&e->feed, RANK_SERVERS, &m->topic);
 	}
 	feed_put(&e->feed, RANK_SYNCED, &e->synced);
@@ -286,7 +283,7 @@ struct events *events_create(const struct backend *b)
 					       .on_progress = on_progress,
 					       .on_registry = on_registry,
 					       .on_host = on_host };
-	fleet_listen(e->fleet, &e->listener);
+	fleet_listen(b->fleet, &e->listener);
 	return e;
 }
 

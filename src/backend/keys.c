@@ -82,8 +82,7 @@ static int parse(struct keys *k, struct span text, struct err *err)
 {
 	struct keys fresh = { 0 };
 	struct json *doc = json_parse(text, err);
-	int status =
-		doc != NULL ? read_list(&fresh, json_get(json_root(doc), "keys")) : ERR_INVALID;
+	int status = read_list(&fresh, json_get(json_root(doc), "keys"));
 
 	json_destroy(doc);
 	if (status != 0) {

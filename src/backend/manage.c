@@ -303,7 +303,7 @@ void manage_write_error(const struct err *why, struct buf *out)
 	jsonw_init(&w, out);
 	jsonw_object(&w);
 	jsonw_member_object(&w, "error");
-	show_error(&w, "message", why->code, why->text);
+	show_error(&w, "message", why);
 	jsonw_member_text(&w, "code", err_name(why->code));
 	jsonw_member_i64(&w, "status", err_http_status(why->code));
 	jsonw_end_all(&w);

@@ -48,7 +48,7 @@ static void write_result(struct json_writer *w, const char *id, const struct ser
 		jsonw_member_text(w, "error", s->error);
 		jsonw_member_text(w, "next_step", s->next_step);
 	} else {
-		show_error(w, "error", why->code, why->code != 0 ? why->text : "");
+		show_error(w, "error", why);
 	}
 	jsonw_end(w);
 }

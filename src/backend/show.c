@@ -18,13 +18,13 @@ static const char *next_step(int code)
 	}
 }
 
-void show_error(struct json_writer *w, const char *error_key, int code, const char *text)
+void show_error(struct json_writer *w, const char *error_key, const struct err *why)
 {
-	struct span step = span_of(text);
+	struct span step = span_of(why->code != 0 ? why->text : "");
 	struct span sentence = span_split(&step, '\n');
 
 	jsonw_member_span(w, error_key, sentence);
-	jsonw_member_span(w, "next_step", step.ptr != NULL ? step : span_of(next_step(code)));
+	jsonw_member_span(w, "next_step", step.ptr != NULL ? step : span_of(next_step(why->code)));
 }
 
 void show_server(struct json_writer *w, const struct fleet_model *m)
@@ -85,7 +85,7 @@ void show_host(struct json_writer *w, const struct backend *b)
 	jsonw_member_object(w, "link");
 	jsonw_member_text(w, "state", links[state.link]);
 	jsonw_member_i64(w, "since_unix_ms", state.since_unix_ms);
-	show_error(w, "error", state.why->code, state.why->code != 0 ? state.why->text : "");
+	show_error(w, "error", state.why);
 	jsonw_end(w);
 	jsonw_member_bool(w, "fallback", state.is_fallback);
 	jsonw_member_i64(w, "lease_s", has_lease ? o->lease_ms / 1000 : 0);
