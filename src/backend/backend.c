@@ -91,40 +91,25 @@ void backend_leave(struct backend *b, void (*on_end)(void *user), void *user)
 
 static struct gateway *make_gateway(struct backend *b)
 {
-	const struct backend_options *o = &b->options;
+	struct gateway_options o = b->options.gateway;
 
 	b->sink = (struct account_sink){ on_account, on_gap, b };
-	return gateway_create(&(struct gateway_options){
-		.loop = b->loop,
-		.fleet = b->fleet,
-		.keys = &b->keys,
-		.sink = &b->sink,
-		.first_id = usage_next_id(b->usage),
-		.keys_always = o->keys_always,
-		.body_max_bytes = o->body_max_bytes,
-		.queue_max = o->queue_max,
-		.queue_ms = o->queue_ms,
-		.first_token_ms = o->first_token_ms,
-	});
+	o.loop = b->loop;
+	o.fleet = b->fleet;
+	o.keys = &b->keys;
+	o.sink = &b->sink;
+	o.first_id = usage_next_id(b->usage);
+	return gateway_create(&o);
 }
 
 static struct http_server *make_server(struct backend *b, struct err *err)
 {
-	const struct backend_options *o = &b->options;
+	struct http_server_options o = b->options.http;
 
-	return http_server_start(b->loop,
-				 &(struct http_server_options){
-					 .listener = { .address = o->address,
-						       .port = o->port,
-						       .conns_max = o->conns_max },
-					 .hosts = o->hosts,
-					 .origins = o->origins,
-					 .local_peer = o->local_peer,
-					 .on_request = on_request,
-					 .write_error = write_error,
-					 .user = b,
-				 },
-				 err);
+	o.on_request = on_request;
+	o.write_error = write_error;
+	o.user = b;
+	return http_server_start(b->loop, &o, err);
 }
 
 struct backend *backend_start(struct loop *loop, const struct backend_options *options,

@@ -16,18 +16,13 @@
 struct backend_options {
 	const char *version;
 	struct fleet_options fleet;
-	const char *address; /* numeric */
-	uint16_t port;
-	const char *const *hosts, *const *origins; /* http/server.h */
-	const char *local_peer;
-	const char *const *model_roots; /* NULL-terminated; the first stands for /models */
+	struct gateway_options gateway;	 /* its limits and who needs a key; the rest is ours */
+	struct http_server_options http; /* where to listen and who may call; the rest is ours */
+	const char *const *model_roots;	 /* NULL-terminated; the first stands for /models */
 	const char *keys_folder, *usage_path, *bench_path;
 	struct puller_place downloads;
 	const char *base_url; /* the gateway as containers reach it */
-	bool keys_always;     /* clients on this machine need a key too */
-	size_t body_max_bytes;
-	uint32_t queue_max, queue_ms, first_token_ms, cache_ram_mib;
-	int conns_max;
+	uint32_t cache_ram_mib;
 };
 
 struct backend;

@@ -135,7 +135,8 @@ static int run_backend(const struct cli *cli, const struct args *args,
 			       .on_end = on_agent_end };
 	run.backend = backend_start(run.daemon.loop, options, err);
 	if (run.backend != NULL) {
-		log_info("listening on %s:%u", options->address, backend_port(run.backend));
+		log_info("listening on %s:%u", options->http.listener.address,
+			 backend_port(run.backend));
 	}
 	if (run.backend != NULL && own_agent) {
 		kept_start(&run.agent);
@@ -159,24 +160,24 @@ static struct backend_options make_options(const struct cli *cli, enum fleet_mod
 			   .lease_ms = c->controller_lease_s * 1000,
 			   .drain_ms = c->drain_s * 1000,
 			   .stop_ms = c->stop_timeout_s * 1000 },
+		.gateway = { .keys_always = c->require_keys == KEYS_ON,
+			     .body_max_bytes = (size_t)c->body_max_mib << 20,
+			     .queue_max = c->queue_max,
+			     .queue_ms = c->queue_timeout_s * 1000,
+			     .first_token_ms = c->first_token_timeout_s * 1000 },
+		.http = { .listener = { .address = c->listen,
+					.port = (uint16_t)c->backend_port,
+					.conns_max = (int)c->conns_max },
+			  .hosts = p->hosts,
+			  .origins = p->origins,
+			  .local_peer = p->local_peer },
 		.version = RONZAL_VERSION,
-		.address = c->listen,
-		.port = (uint16_t)c->backend_port,
-		.hosts = p->hosts,
-		.origins = p->origins,
-		.local_peer = p->local_peer,
 		.model_roots = p->model_roots,
 		.keys_folder = cli->paths.state,
 		.usage_path = p->usage,
 		.bench_path = p->bench,
 		.downloads = cli->places.downloads,
-		.keys_always = c->require_keys == KEYS_ON,
-		.body_max_bytes = (size_t)c->body_max_mib << 20,
-		.queue_max = c->queue_max,
-		.queue_ms = c->queue_timeout_s * 1000,
-		.first_token_ms = c->first_token_timeout_s * 1000,
 		.cache_ram_mib = c->cache_ram_mib,
-		.conns_max = (int)c->conns_max,
 	};
 }
 
