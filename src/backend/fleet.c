@@ -98,6 +98,8 @@ static void arrange(struct fleet *f)
 {
 	for (size_t i = f->registry.count; i > 0; i--) {
 		const char *id = f->registry.models[i - 1].id;
+
+		ENSURE(id != NULL);
 		struct entry *e = fleet_entry(f, id);
 
 		e = e != NULL ? e : fleet_add_entry(f, id);
