@@ -46,7 +46,9 @@ struct places {
 	const char *ssh_config;		 /* of the Host API's ssh client */
 	const char *usage;		 /* the backend's database */
 	const char *agent_log;		 /* the agent's own */
-	const char *bench;		 /* what ronzal bench tells the page: beside the registry */
+	const char *systemd_unit; /* of the agent: where its managers' files lie; NULL: no home */
+	const char *launch_agent;
+	const char *bench; /* what ronzal bench tells the page: beside the registry */
 
 	void **kept; /* private: what all this is made of */
 	size_t kept_count;

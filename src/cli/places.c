@@ -6,6 +6,7 @@
 
 #include "base/fs.h"
 #include "base/mem.h"
+#include "cli/service_text.h"
 #include "os/net.h"
 #include "os/proc.h"
 #include "wire/constants.h"
@@ -102,6 +103,14 @@ static const struct below own_engine[] = { { "XDG_DATA_HOME", "/ronzal/engine/bi
 					   { "HOME",
 					     "/.local/share/ronzal/engine/bin/llama-server" },
 					   { NULL, NULL } };
+
+static const struct below systemd_unit[] = { { "XDG_CONFIG_HOME", "/systemd/user/" SERVICE_UNIT },
+					     { "HOME", "/.config/systemd/user/" SERVICE_UNIT },
+					     { NULL, NULL } };
+
+static const struct below launch_agent[] = {
+	{ "HOME", "/Library/LaunchAgents/" SERVICE_LABEL ".plist" }, { NULL, NULL }
+};
 
 /* By the first variable that holds a path; NULL: none does. */
 static const char *below_first(struct places *p, const struct below *rows)
@@ -206,6 +215,8 @@ int places_init(struct places *p, const struct cli *cli, struct err *err)
 	p->ssh_config = option_or(p, c->ssh_config, in->config, "ssh/config");
 	p->usage = join(p, in->state, "usage.db");
 	p->agent_log = join(p, in->logs, "agent.log");
+	p->systemd_unit = below_first(p, systemd_unit);
+	p->launch_agent = below_first(p, launch_agent);
 	p->web = c->web_root[0] != '\0' ? c->web_root : p->web;
 	const char *slash = strrchr(p->registry, '/');
 

@@ -157,23 +157,20 @@ int service_start_agent(const struct cli *cli, int *ret_keeper, struct err *err)
 	return status != 0 ? status : await_agent(cli, &agent, err);
 }
 
-/* Where the file of the manager lies; free() it. NULL for a background process. */
-static char *manager_file(enum service_manager manager)
+/* NULL for a background process. */
+static const char *manager_file(const struct cli *cli, enum service_manager manager)
 {
-	const char *home = getenv("HOME");
-	const char *config = getenv("XDG_CONFIG_HOME");
+	return manager == SERVICE_SYSTEMD   ? cli->places.systemd_unit
+	       : manager == SERVICE_LAUNCHD ? cli->places.launch_agent
+					    : NULL;
+}
 
-	switch (manager) {
-	case SERVICE_SYSTEMD:
-		return config != NULL && config[0] == '/'
-			       ? mem_printf("%s/systemd/user/" SERVICE_UNIT, config)
-			       : mem_printf("%s/.config/systemd/user/" SERVICE_UNIT, home);
-	case SERVICE_LAUNCHD:
-		return mem_printf("%s/Library/LaunchAgents/" SERVICE_LABEL ".plist", home);
-	case SERVICE_NONE:
-		break;
-	}
-	return NULL;
+static enum service_manager installed_manager(const struct cli *cli)
+{
+	enum service_manager manager = service_manager();
+	const char *file = manager_file(cli, manager);
+
+	return file != NULL && fs_is_file(file) ? manager : SERVICE_NONE;
 }
 
 static int write_file(const struct cli *cli, enum service_manager manager, const char *path,
@@ -263,18 +260,6 @@ static void stop_managed(enum service_manager manager)
 	free(target);
 }
 
-static enum service_manager installed_manager(char **ret_file)
-{
-	enum service_manager manager = service_manager();
-
-	*ret_file = manager_file(manager);
-	if (*ret_file != NULL && !fs_is_file(*ret_file)) {
-		free(*ret_file);
-		*ret_file = NULL;
-	}
-	return *ret_file != NULL ? manager : SERVICE_NONE;
-}
-
 /* An agent that runs already is ended only for one that can take its place. */
 static int make_way(const struct cli *cli, struct err *err)
 {
@@ -288,7 +273,7 @@ static int make_way(const struct cli *cli, struct err *err)
 static int install(const struct cli *cli, bool background, struct err *err)
 {
 	enum service_manager manager = background ? SERVICE_NONE : service_manager();
-	char *file = manager_file(manager);
+	const char *file = manager_file(cli, manager);
 	struct proc agent;
 	int status = 0;
 
@@ -311,15 +296,14 @@ static int install(const struct cli *cli, bool background, struct err *err)
 			puts("           nothing starts it again after a restart of this machine");
 		}
 	}
-	free(file);
 	return status;
 }
 
 /* Stops all models and the agent, and takes the agent out of the manager's hands. */
 static int uninstall(const struct cli *cli, struct err *err)
 {
-	char *file;
-	enum service_manager manager = installed_manager(&file);
+	enum service_manager manager = installed_manager(cli);
+	const char *file = manager_file(cli, manager);
 	struct proc agent = service_agent(cli);
 	struct visit visit;
 	int status = visit_open(&visit, cli, err);
@@ -333,7 +317,6 @@ static int uninstall(const struct cli *cli, struct err *err)
 		stop_managed(manager);
 		unlink(file);
 		printf("removed    %s\n", file);
-		free(file);
 	}
 	if (agent.pid == 0) {
 		puts("agent      does not run");
@@ -349,10 +332,8 @@ static int uninstall(const struct cli *cli, struct err *err)
 static int print_status(const struct cli *cli, struct err *err)
 {
 	struct proc agent = service_agent(cli);
-	char *file;
-	enum service_manager manager = installed_manager(&file);
+	enum service_manager manager = installed_manager(cli);
 
-	free(file);
 	if (agent.pid == 0 && manager == SERVICE_LAUNCHD && !service_has_session()) {
 		return service_launchd_explain(SERVICE_LAUNCHD_NO_DOMAIN, false, err);
 	}
