@@ -19,6 +19,7 @@
 #include "base/mem.h"
 #include "cli/daemon.h"
 #include "cli/service_text.h"
+#include "cli/term.h"
 #include "cli/visit.h"
 #include "io/errand.h"
 #include "os/peer.h"
@@ -209,28 +210,25 @@ static int launchctl(const char *verb, const char *target, const char *file, str
 	return run_tool(argv, err);
 }
 
-static char *launchd_target(void)
+static struct words launchd_target(void)
 {
-	return mem_printf("gui/%ld/" SERVICE_LABEL, (long)getuid());
+	return term_words("gui/%ld/" SERVICE_LABEL, (long)getuid());
 }
 
 /* A job that was just taken out may still be on its way out: bootstrap is then refused for a while.
  */
 static int bootstrap(const char *file, struct err *err)
 {
-	char *domain = mem_printf("gui/%ld", (long)getuid());
-	char *target = launchd_target();
-	int status = launchctl("enable", target, NULL, err);
+	struct words domain = term_words("gui/%ld", (long)getuid());
+	int status = launchctl("enable", launchd_target().text, NULL, err);
 
 	for (int i = 0; status >= 0 && i < BOOTSTRAP_TRIES; i++) {
-		status = launchctl("bootstrap", domain, file, err);
+		status = launchctl("bootstrap", domain.text, file, err);
 		if (!service_launchd_is_passing(status)) {
 			break;
 		}
 		nap(BOOTSTRAP_PAUSE_MS);
 	}
-	free(target);
-	free(domain);
 	return status > 0 ? service_launchd_explain(status, service_has_session(), err) : status;
 }
 
@@ -249,15 +247,12 @@ static int start_managed(enum service_manager manager, const char *file, struct 
 /* Takes it out of the manager's hands, which ends the agent that it started. */
 static void stop_managed(enum service_manager manager)
 {
-	char *target = launchd_target();
-
 	if (manager == SERVICE_SYSTEMD) {
 		systemctl("stop", SERVICE_UNIT, NULL);
 		systemctl("disable", SERVICE_UNIT, NULL);
 	} else if (manager == SERVICE_LAUNCHD) {
-		launchctl("bootout", target, NULL, NULL); /* it may not be loaded */
+		launchctl("bootout", launchd_target().text, NULL, NULL); /* it may not be loaded */
 	}
-	free(target);
 }
 
 /* An agent that runs already is ended only for one that can take its place. */
