@@ -105,7 +105,7 @@ static void make_room(struct settings *s, const struct gguf *g)
 /* The given one or two, else the seed's. */
 static int choose_modes(struct bench *b, const char *a_text, const char *b_text, struct err *err)
 {
-	char text[sizeof(b->modes[0].image)];
+	char image[sizeof(b->modes[0].image)];
 	int status = 0;
 
 	if (a_text != NULL || b_text != NULL) {
@@ -115,13 +115,12 @@ static int choose_modes(struct bench *b, const char *a_text, const char *b_text,
 			status = read_overrides(add_mode(b, b_text, false), b_text, err);
 		}
 	} else {
-		if (find_image(text, sizeof(text))) {
-			memcpy(add_mode(b, "cpu (docker)", true)->image, text, sizeof(text));
+		if (find_image(image, sizeof(image))) {
+			memcpy(add_mode(b, "cpu (docker)", true)->image, image, sizeof(image));
 		}
 		add_mode(b, "cpu", true);
 		if (b->abilities.device_count > 0) {
-			snprintf(text, sizeof(text), "gpu (%s)", b->abilities.devices[0].id);
-			add_mode(b, text, false);
+			add_mode(b, term_words("gpu (%s)", b->abilities.devices[0].id).text, false);
 		}
 	}
 	for (int i = 0; i < b->mode_count; i++) {

@@ -97,15 +97,15 @@ static void read_setup(struct doctor *d, struct span text)
 	while (text.ptr != NULL) {
 		struct span line = span_split(&text, '\n');
 		struct span next = text, fix = span_split(&next, '\n');
-		char name[SETUP_TEXT_AT];
 
 		if (span_has_prefix(line, "FAIL ") && line.len > SETUP_TEXT_AT) {
 			struct span what = { line.ptr + SETUP_NAME_AT,
 					     SETUP_TEXT_AT - SETUP_NAME_AT };
 
 			what = span_trim(what);
-			snprintf(name, sizeof(name), "ssh %.*s", SPAN_ARG(what));
-			d->name = name;
+			struct words name = term_words("ssh %.*s", SPAN_ARG(what));
+
+			d->name = name.text;
 			add(d, LEVEL_FAIL, span_from(line, SETUP_TEXT_AT),
 			    span_from(fix, span_find(fix, "fix: ") + 5));
 		}

@@ -344,11 +344,9 @@ static int print_status(const struct cli *cli, struct err *err)
 int command_service(struct cli *cli, struct args *args, struct err *err)
 {
 	bool background = args_flag(args, "--background") != NULL;
-	char runtime[64];
 
 	/* Where systemctl finds the user's manager; a login by key may not have it. */
-	snprintf(runtime, sizeof(runtime), "/run/user/%ld", (long)getuid());
-	setenv("XDG_RUNTIME_DIR", runtime, 0);
+	setenv("XDG_RUNTIME_DIR", term_words("/run/user/%ld", (long)getuid()).text, 0);
 	if (strcmp(args->items[0], "install") == 0) {
 		return install(cli, background, err);
 	}
