@@ -98,7 +98,7 @@ void agent_admit(const struct agent *a, const struct supervisor *who,
 void agent_on_request(struct agent *a, struct session *s, struct wire_request *r);
 /* The peer is gone, silent, or broke the protocol: closes the session. */
 void agent_on_session_end(struct agent *a, struct session *s);
-void agent_fill_host(const struct agent *a, struct host_info *ret_host);
+void agent_fill_host(const struct agent *a, struct host_info *h);
 
 void agent_lease_init(struct agent *a);
 /* The controller is away: its lease begins to run. */

@@ -407,7 +407,7 @@ static int event_read(const struct json_value *root, struct wire_event *e, struc
 
 int wire_event_decode(struct span line, struct wire_event *ret_event, struct err *err)
 {
-	struct json *doc;
+	struct json *doc = NULL;
 	size_t row = 0;
 	int status = line_parse(line, event_names, ARRAY_LEN(event_names), &doc, &row, err);
 
