@@ -480,6 +480,7 @@ static void a_model_taken_from_the_registry_leaves_once_it_is_stopped(struct wor
 	EXPECT(w, get(w, VERB_START, "m") == 0);
 	write_text(w, "registry.json", "{\"models\":{}}");
 	EXPECT(w, get(w, VERB_RELOAD, NULL) == 0);
+	EXPECT(w, get(w, VERB_RELOAD, "m") == 0); /* stops nothing, whatever it names */
 	watch(w, 100);
 	EXPECT(w, server(w, "m")->phase == SERVER_READY);
 	EXPECT(w, get(w, VERB_STOP, "m") == 0);
