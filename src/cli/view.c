@@ -66,6 +66,19 @@ static struct words context(const struct server *s)
 			: term_words("-");
 }
 
+static struct words speed(const struct server *s)
+{
+	return s->tokens_per_second > 0 ? term_words("%.1f", (double)s->tokens_per_second)
+					: term_words("-");
+}
+
+static struct words busy(const struct server *s)
+{
+	return s->phase == SERVER_READY || s->phase == SERVER_DRAINING
+		       ? term_words("%u/%u", s->busy_slots, s->receipt.slots)
+		       : term_words("-");
+}
+
 static struct words up(const struct server *s)
 {
 	int64_t ms = s->phase == SERVER_READY && s->ready_unix_ms > 0
@@ -79,10 +92,10 @@ static void add_row(struct table *t, const struct server *s)
 {
 	uint64_t memory = s->memory_bytes > 0 ? s->memory_bytes : s->estimate_bytes;
 
-	table_row(t, color_of(s), "%s\t%s\t%s\t%u\t%s\t%s%s\t%s\t%s", s->id, state(s).text,
+	table_row(t, color_of(s), "%s\t%s\t%s\t%u\t%s\t%s%s\t%s\t%s\t%s\t%s", s->id, state(s).text,
 		  device(s).text, s->port, context(s).text,
 		  s->memory_bytes == 0 && memory > 0 ? "about " : "", term_bytes(memory).text,
-		  up(s).text, s->enabled ? "" : "(not enabled)");
+		  speed(s).text, busy(s).text, up(s).text, s->enabled ? "" : "(not enabled)");
 }
 
 static void notes(const struct server *s, struct buf *out)
@@ -102,7 +115,7 @@ void view_status(const struct server *servers, size_t count, struct buf *out)
 {
 	struct table table;
 
-	table_init(&table, "MODEL\tSTATE\tDEVICE\tPORT\tCONTEXT\tMEMORY\tUP\t");
+	table_init(&table, "MODEL\tSTATE\tDEVICE\tPORT\tCONTEXT\tMEMORY\tTOK/S\tBUSY\tUP\t");
 	for (size_t i = 0; i < count; i++) {
 		add_row(&table, &servers[i]);
 	}

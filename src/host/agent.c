@@ -272,7 +272,7 @@ static void keep_awake(struct agent *a)
 	bool is_working = false;
 
 	for (size_t i = 0; i < a->server_count; i++) {
-		is_working = is_working || (a->servers[i]->log.is_working &&
+		is_working = is_working || (a->servers[i]->log.busy_slots > 0 &&
 					    server_phase_is_running(a->servers[i]->server.phase));
 	}
 	vigil_set(&a->vigil, is_working);

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "host/enginelog.h"
 
+#include <math.h>
+#include <stdlib.h>
+
 void enginelog_init(struct enginelog *l)
 {
 	buf_init(&l->tail, ENGINELOG_TAIL_MAX_BYTES);
@@ -17,18 +20,47 @@ void enginelog_restart(struct enginelog *l)
 	buf_finish(&l->tail);
 	receipt_parser_init(&l->receipt);
 	obituary_parser_init(&l->obituary);
-	l->is_working = false;
+	l->busy_slots = 0;
+	l->tokens_per_second = 0;
+}
+
+static bool has(struct span line, const char *words)
+{
+	return span_find(line, words) < line.len;
+}
+
+/* "... (   19.56 ms per token,    51.12 tokens per second)" */
+static void read_speed(struct enginelog *l, struct span line)
+{
+	char text[32];
+
+	span_copy(span_from(line, span_find(line, "per token,") + strlen("per token,")), text,
+		  sizeof(text));
+	float speed = strtof(text, NULL);
+
+	if (isfinite(speed) && speed > 0) {
+		l->tokens_per_second = speed;
+	}
+}
+
+static void watch_slots(struct enginelog *l, struct span line)
+{
+	if (has(line, "| processing task")) {
+		l->busy_slots++;
+	} else if (has(line, "| stop processing")) {
+		l->busy_slots -= l->busy_slots > 0;
+	} else if (has(line, "all slots are idle")) {
+		l->busy_slots = 0;
+	} else if (has(line, " eval time =") && !has(line, "prompt eval time")) {
+		read_speed(l, line);
+	}
 }
 
 void enginelog_feed(struct enginelog *l, struct span line)
 {
 	receipt_parser_feed(&l->receipt, line);
 	obituary_parser_feed(&l->obituary, line);
-	if (span_find(line, "| processing task") < line.len) {
-		l->is_working = true;
-	} else if (span_find(line, "all slots are idle") < line.len) {
-		l->is_working = false;
-	}
+	watch_slots(l, line);
 	if (line.len >= ENGINELOG_TAIL_MAX_BYTES) {
 		line.len = ENGINELOG_TAIL_MAX_BYTES - 1;
 	}

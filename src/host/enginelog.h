@@ -16,7 +16,8 @@ struct enginelog {
 	struct buf tail;
 	struct receipt_parser receipt;
 	struct obituary_parser obituary;
-	bool is_working; /* a slot was given a task, and not all are idle again */
+	uint32_t busy_slots;	 /* that were given a task and have not ended it */
+	float tokens_per_second; /* of the last answer; 0: none yet */
 };
 
 void enginelog_init(struct enginelog *l);

@@ -646,13 +646,27 @@ void supervisor_woke(struct supervisor *s)
 	feed(s, &(struct fsm_event){ .type = FSM_WOKE });
 }
 
+static void look_at_log(struct supervisor *s)
+{
+	bool has_engine = s->server.pid > 0;
+
+	s->server.busy_slots = has_engine ? s->log.busy_slots : 0;
+	s->server.tokens_per_second = has_engine ? s->log.tokens_per_second : 0;
+}
+
 void supervisor_measure(struct supervisor *s)
 {
+	struct server *server = &s->server, before = *server;
 	struct proc_usage usage;
 
-	if (s->server.pid > 0 && proc_usage(s->server.pid, &usage) == 0 &&
-	    usage.memory_bytes / MEMORY_STEP_BYTES != s->server.memory_bytes / MEMORY_STEP_BYTES) {
-		s->server.memory_bytes = usage.memory_bytes;
+	if (server->pid > 0 && proc_usage(server->pid, &usage) == 0 &&
+	    usage.memory_bytes / MEMORY_STEP_BYTES != server->memory_bytes / MEMORY_STEP_BYTES) {
+		server->memory_bytes = usage.memory_bytes;
+	}
+	look_at_log(s);
+	if (before.memory_bytes != server->memory_bytes ||
+	    before.busy_slots != server->busy_slots ||
+	    before.tokens_per_second != server->tokens_per_second) {
 		agent_on_change(s->agent, s);
 	}
 }
@@ -682,6 +696,7 @@ const struct server *supervisor_server(struct supervisor *s)
 			     : s->fsm.deadline_ms <= now_ms
 				     ? 0
 				     : (int32_t)(s->fsm.deadline_ms - now_ms);
+	look_at_log(s);
 	return &s->server;
 }
 

@@ -61,7 +61,7 @@ void supervisor_end(struct supervisor *s, enum fsm_event_type how, uint32_t drai
 void supervisor_adopt(struct supervisor *s, uint16_t port);
 void supervisor_engine_known(struct supervisor *s); /* the engine was asked for its abilities */
 void supervisor_woke(struct supervisor *s);	    /* the machine slept */
-void supervisor_measure(struct supervisor *s);	    /* its memory, now */
+void supervisor_measure(struct supervisor *s);	    /* memory, slots, speed, now */
 
 /* By plan.c: s->plan is made. */
 void supervisor_on_planned(struct supervisor *s);

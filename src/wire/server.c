@@ -29,6 +29,8 @@ static const struct member server_members[] = {
 	MEMBER(server, retry_ms, INT),
 	MEMBER(server, estimate_bytes, U64),
 	MEMBER(server, memory_bytes, U64),
+	MEMBER(server, busy_slots, U32),
+	MEMBER(server, tokens_per_second, FLOAT),
 	MEMBER(server, error_code, CODE),
 	MEMBER(server, error, TEXT),
 	MEMBER(server, next_step, TEXT),

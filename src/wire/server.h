@@ -93,6 +93,8 @@ struct server {
 	int32_t retry_ms;	 /* BACKOFF: until the next try, when this was said */
 	uint64_t estimate_bytes; /* memory ledger, before the start; 0: no estimate */
 	uint64_t memory_bytes;	 /* in use now, by the system's own count; 0: not running */
+	uint32_t busy_slots;	 /* of receipt.slots, that work now */
+	float tokens_per_second; /* of the last answer's generation; 0: none since the start */
 	struct receipt receipt;
 	int error_code;			       /* enum err_code or 0 */
 	char error[SERVER_TEXT_MAX_BYTES];     /* what went wrong, one sentence; "" when nothing */

@@ -107,24 +107,37 @@ static void without_a_tool_or_with_a_missing_one_nothing_is_started(void **state
 }
 
 /* Lines of build 11669 and of an older one. */
-static void a_log_says_when_its_engine_works(void **state)
+static void a_log_says_how_many_slots_work_and_how_fast(void **state)
 {
 	static const struct {
 		const char *line;
-		bool is_working;
+		uint32_t busy_slots;
+		float tokens_per_second;
 	} lines[] = {
-		{ "0.00.504.008 I srv  update_slots: all slots are idle", false },
-		{ "0.00.595.550 I slot launch_slot_: id  0 | task -1 | sampler chain: logits",
-		  false },
+		{ "0.00.504.008 I srv  update_slots: all slots are idle", 0, 0 },
+		{ "0.00.595.550 I slot launch_slot_: id  0 | task -1 | sampler chain: logits", 0,
+		  0 },
 		{ "0.00.595.559 I slot launch_slot_: id  0 | task 0 | processing task, is_child = "
 		  "0",
-		  true },
+		  1, 0 },
+		{ "0.00.596.000 I slot launch_slot_: id  1 | task 1 | processing task, is_child = "
+		  "0",
+		  2, 0 },
+		{ "0.03.843.936 I slot print_timing: id  0 | task 0 | prompt eval time =     "
+		  "763.76 ms /  1442 tokens (    0.53 ms per token,  1888.02 tokens per second)",
+		  2, 0 },
+		{ "0.03.843.994 I slot print_timing: id  0 | task 0 |        eval time =    "
+		  "2484.55 ms /   128 tokens (   19.50 ms per token,    51.25 tokens per second)",
+		  2, 51.25f },
 		{ "0.03.844.459 I slot      release: id  0 | task 0 | stop processing: n_tokens = "
 		  "1569",
-		  true },
-		{ "0.03.844.496 I srv  update_slots: all slots are idle", false },
-		{ "slot launch_slot_with_task: id  2 | task 4 | processing task", true },
-		{ "srv  update_slots: all slots are idle", false },
+		  1, 51.25f },
+		{ "0.03.844.460 I slot print_timing: id  1 | task 1 |        eval time =       "
+		  "0.00 ms /     1 tokens (    0.00 ms per token,      inf tokens per second)",
+		  1, 51.25f },
+		{ "0.03.844.496 I srv  update_slots: all slots are idle", 0, 51.25f },
+		{ "slot launch_slot_with_task: id  2 | task 4 | processing task", 1, 51.25f },
+		{ "srv  update_slots: all slots are idle", 0, 51.25f },
 	};
 	struct enginelog log;
 
@@ -132,11 +145,13 @@ static void a_log_says_when_its_engine_works(void **state)
 	enginelog_init(&log);
 	for (size_t i = 0; i < ARRAY_LEN(lines); i++) {
 		enginelog_feed(&log, span_of(lines[i].line));
-		assert_int_equal(log.is_working, lines[i].is_working);
+		assert_int_equal(log.busy_slots, lines[i].busy_slots);
+		assert_true(log.tokens_per_second == lines[i].tokens_per_second);
 	}
 	enginelog_feed(&log, span_of(lines[2].line));
 	enginelog_restart(&log);
-	assert_false(log.is_working);
+	assert_int_equal(log.busy_slots, 0);
+	assert_true(log.tokens_per_second == 0);
 	enginelog_finish(&log);
 }
 
@@ -146,7 +161,7 @@ int main(void)
 		cmocka_unit_test(the_tool_runs_while_an_engine_works_and_a_little_longer),
 		cmocka_unit_test(a_tool_that_ended_is_started_again_by_the_next_work),
 		cmocka_unit_test(without_a_tool_or_with_a_missing_one_nothing_is_started),
-		cmocka_unit_test(a_log_says_when_its_engine_works),
+		cmocka_unit_test(a_log_says_how_many_slots_work_and_how_fast),
 	};
 
 	return cmocka_run_group_tests_name("vigil", tests, NULL, NULL);

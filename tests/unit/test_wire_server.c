@@ -46,6 +46,8 @@ static struct server sample(void)
 		.retry_ms = 1500,
 		.estimate_bytes = 5471788236,
 		.memory_bytes = 5471788237,
+		.busy_slots = 3,
+		.tokens_per_second = 61.25f,
 		.error_code = ERR_NO_MEMORY,
 		.error = "needs 12.4 GiB, \"9.8\" are free\n",
 		.next_step = "ronzal set qwen3-4b ctx_size=8192",
@@ -92,6 +94,8 @@ static void assert_server_survives(const struct server *s)
 	assert_int_equal(got.error_code, s->error_code);
 	assert_true(got.phase_unix_ms == s->phase_unix_ms);
 	assert_true(got.memory_bytes == s->memory_bytes);
+	assert_int_equal(got.busy_slots, s->busy_slots);
+	assert_true(got.tokens_per_second == s->tokens_per_second);
 	assert_true(got.progress == s->progress);
 	assert_int_equal(got.receipt.verdict, s->receipt.verdict);
 	assert_int_equal(got.receipt.evidence_count, s->receipt.evidence_count);

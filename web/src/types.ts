@@ -50,6 +50,8 @@ export interface Server {
 	retry_ms: number;
 	estimate_bytes: number;
 	memory_bytes: number;
+	busy_slots: number;
+	tokens_per_second: number;
 	receipt: Receipt;
 	error_code: string | null;
 	error: string;

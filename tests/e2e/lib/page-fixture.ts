@@ -68,6 +68,8 @@ function server(id: string, port: number, change: Partial<Server> = {}): Server 
 		retry_ms: 0,
 		estimate_bytes: 5.0 * GIB,
 		memory_bytes: 5.1 * GIB,
+		busy_slots: 0,
+		tokens_per_second: 0,
 		receipt: receipt("gpu"),
 		error_code: null,
 		error: "",
