@@ -48,8 +48,8 @@ static void fake_init(struct fleet *f, const char *registry_text)
 
 static void fake_finish(struct fleet *f)
 {
-	LIST_FOR_EACH (it, following, &f->models) {
-		free(LIST_ITEM(it, struct fleet_model, link));
+	FLEET_EACH (m, f) {
+		free(m);
 	}
 	registry_finish(&f->registry);
 }
@@ -58,9 +58,7 @@ struct fleet_model *fleet_find(const struct fleet *f, struct span id_or_alias)
 {
 	const struct model *named = registry_find(&f->registry, id_or_alias);
 
-	LIST_FOR_EACH (it, following, &f->models) {
-		struct fleet_model *m = LIST_ITEM(it, struct fleet_model, link);
-
+	LIST_EACH (struct fleet_model, m, link, &f->models) {
 		if (named != NULL && strcmp(named->id, m->server.id) == 0) {
 			return m;
 		}
@@ -78,9 +76,7 @@ static void fake_set(struct fleet *f, const char *id, enum server_phase phase, u
 	m->port = port;
 	memcpy(m->address, "127.0.0.1", sizeof("127.0.0.1"));
 	memcpy(m->key, "engine-key", sizeof("engine-key"));
-	LIST_FOR_EACH (it, following, &f->listeners) {
-		struct fleet_listener *l = LIST_ITEM(it, struct fleet_listener, link);
-
+	LIST_EACH (struct fleet_listener, l, link, &f->listeners) {
 		l->on_model(l, m);
 	}
 }

@@ -392,9 +392,7 @@ static bool may_go(const struct fleet_model *m)
 
 static struct ask *first_on(const struct list *asks, enum ask_state state, const char *id)
 {
-	LIST_FOR_EACH (it, following, asks) {
-		struct ask *a = LIST_ITEM(it, struct ask, link);
-
+	LIST_EACH (struct ask, a, link, asks) {
 		if (a->state == state && strcmp(a->model, id) == 0) {
 			return a;
 		}
@@ -433,8 +431,8 @@ static void ask_start(struct gateway *g, const char *id)
 	struct wire_request request = { .verb = VERB_START, .ids = &id, .id_count = 1 };
 	struct start *start;
 
-	LIST_FOR_EACH (it, following, &g->starts) {
-		if (strcmp(LIST_ITEM(it, struct start, link)->id, id) == 0) {
+	LIST_EACH (struct start, begun, link, &g->starts) {
+		if (strcmp(begun->id, id) == 0) {
 			return;
 		}
 	}
@@ -571,9 +569,7 @@ static void on_removed(struct fleet_listener *l, const char *id)
 {
 	struct gateway *g = CONTAINER_OF(l, struct gateway, listener);
 
-	LIST_FOR_EACH (it, following, &g->waiting) {
-		struct ask *a = LIST_ITEM(it, struct ask, link);
-
+	LIST_EACH (struct ask, a, link, &g->waiting) {
 		if (strcmp(a->model, id) == 0) {
 			timer_start(&a->timer, 0);
 		}

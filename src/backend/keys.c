@@ -32,12 +32,10 @@ static void forget_all(struct keys *k)
 
 static int read_models(const struct json_value *list, struct key *key)
 {
-	struct json_iter it = json_iter(list);
-	const struct json_value *item;
-	struct span name, text;
+	struct span text;
 
-	while (json_next(&it, &name, &item)) {
-		if (key->model_count == KEY_MODELS_MAX || !json_to_span(item, &text)) {
+	JSON_EACH (it, list) {
+		if (key->model_count == KEY_MODELS_MAX || !json_to_span(it.value, &text)) {
 			return ERR_INVALID;
 		}
 		key->models[key->model_count++] = mem_spandup(text);
@@ -62,16 +60,13 @@ static int read_key(const struct json_value *v, struct key *key)
 static int read_list(struct keys *k, const struct json_value *list)
 {
 	size_t count = json_count(list);
-	struct json_iter it = json_iter(list);
-	const struct json_value *item;
-	struct span name;
 
 	if (json_type(list) != JSON_ARRAY || count > KEYS_MAX) {
 		return ERR_INVALID;
 	}
 	k->items = mem_alloc(count * sizeof(*k->items));
-	while (json_next(&it, &name, &item)) {
-		if (read_key(item, &k->items[k->count++]) != 0) {
+	JSON_EACH (it, list) {
+		if (read_key(it.value, &k->items[k->count++]) != 0) {
 			return ERR_INVALID;
 		}
 	}

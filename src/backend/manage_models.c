@@ -181,15 +181,11 @@ void handle_registry(struct call *c)
 /* A member that is not described is refused, so that a mistyped one is not taken for done. */
 static int check_members(const struct json_value *body, const char *only, struct err *err)
 {
-	struct json_iter it = json_iter(body);
-	const struct json_value *value;
-	struct span key;
-
-	while (json_next(&it, &key, &value)) {
-		if (!span_is(key, only)) {
+	JSON_EACH (it, body) {
+		if (!span_is(it.key, only)) {
 			return err_set(err, ERR_INVALID,
-				       "the body holds '%.*s'; it takes '%s' alone", SPAN_ARG(key),
-				       only);
+				       "the body holds '%.*s'; it takes '%s' alone",
+				       SPAN_ARG(it.key), only);
 		}
 	}
 	return 0;
@@ -218,19 +214,16 @@ static int change_port(struct call *c, struct registry *r, struct model *m, stru
 
 static int read_settings(const struct json_value *body, struct settings *s, struct err *err)
 {
-	struct json_iter it = json_iter(body);
-	const struct json_value *value;
-	struct span key;
 	int32_t number;
 
-	while (json_next(&it, &key, &value)) {
-		const struct setting_row *row = setting_find(key);
+	JSON_EACH (it, body) {
+		const struct setting_row *row = setting_find(it.key);
 
 		if (row == NULL) {
 			return err_set(err, ERR_INVALID, "there is no setting '%.*s'",
-				       SPAN_ARG(key));
+				       SPAN_ARG(it.key));
 		}
-		if (setting_read(row, value, &number, err) != 0) {
+		if (setting_read(row, it.value, &number, err) != 0) {
 			return err_prefix(err, "%s", row->name);
 		}
 		setting_put(s, row, number);

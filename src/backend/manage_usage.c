@@ -128,8 +128,6 @@ static void on_measurements(void *arg)
 {
 	struct measurements *f = arg;
 	struct json *json = f->err.code == 0 ? json_parse(buf_span(&f->text), &f->err) : NULL;
-	struct json_iter it = json_iter(json_get(json_root(json), "results"));
-	const struct json_value *result;
 	struct call *c = f->call;
 	char model[SERVER_ID_MAX_BYTES];
 	bool is_open = call_resume(c);
@@ -140,10 +138,10 @@ static void on_measurements(void *arg)
 		call_query(c, "model", model, sizeof(model));
 		jsonw_object(&c->w);
 		jsonw_member_array(&c->w, "results");
-		for (struct span key; json_next(&it, &key, &result);) {
+		JSON_EACH (it, json_get(json_root(json), "results")) {
 			if (model[0] == '\0' ||
-			    strcmp(json_text_at(result, "model_id", ""), model) == 0) {
-				jsonw_value(&c->w, result);
+			    strcmp(json_text_at(it.value, "model_id", ""), model) == 0) {
+				jsonw_value(&c->w, it.value);
 			}
 		}
 		call_reply(c, 200);
@@ -181,15 +179,14 @@ static int read_models(struct call *c, const struct json_value *list, const char
 		       int *ret_count, struct err *err)
 {
 	struct json_iter it = json_iter(list);
-	const struct json_value *item;
-	struct span key, id;
+	struct span id;
 
 	if (list != NULL && json_type(list) != JSON_ARRAY) {
 		return err_set(err, ERR_INVALID, "models: not an array of ids");
 	}
-	for (*ret_count = 0; json_next(&it, &key, &item); (*ret_count)++) {
+	for (*ret_count = 0; json_next(&it); (*ret_count)++) {
 		const struct fleet_model *m =
-			json_to_span(item, &id) ? fleet_find(c->backend->fleet, id) : NULL;
+			json_to_span(it.value, &id) ? fleet_find(c->backend->fleet, id) : NULL;
 
 		if (*ret_count == KEY_MODELS_MAX) {
 			return err_set(err, ERR_FULL, "models: more than %d", KEY_MODELS_MAX);

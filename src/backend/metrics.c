@@ -231,20 +231,15 @@ static void write_requests(const struct metrics *m, struct buf *out)
 
 static void write_gauges(const struct metrics *m, struct buf *out)
 {
-	const struct list *models = fleet_models(m->fleet);
-
 #define WRITE(series, help, value) \
 	head(out, series, "gauge", help); \
-	LIST_FOR_EACH (it, following, models) { \
-		const struct fleet_model *f = LIST_ITEM(it, struct fleet_model, link); \
+	FLEET_EACH (f, m->fleet) { \
 		buf_printf(out, series "{model=\"%s\"} %.17g\n", f->server.id, value); \
 	}
 	GAUGE_TABLE(WRITE)
 #undef WRITE
 	head(out, "ronzal_receipt", "gauge", "1 for the verdict that the receipt gives");
-	LIST_FOR_EACH (it, following, models) {
-		const struct fleet_model *f = LIST_ITEM(it, struct fleet_model, link);
-
+	FLEET_EACH (f, m->fleet) {
 		buf_printf(out, "ronzal_receipt{model=\"%s\",verdict=\"%s\"} 1\n", f->server.id,
 			   receipt_verdict_name(f->server.receipt.verdict));
 	}
@@ -427,9 +422,7 @@ void metrics_collect(struct metrics *m, metrics_text_fn *on_text, void *user)
 		return;
 	}
 	if (m->fetched_ms == 0 || loop_now_ms(m->loop) - m->fetched_ms >= METRICS_FRESH_MS) {
-		LIST_FOR_EACH (it, following, fleet_models(m->fleet)) {
-			const struct fleet_model *model = LIST_ITEM(it, struct fleet_model, link);
-
+		FLEET_EACH (model, m->fleet) {
 			struct model_metrics *mm = metrics_of(m, model->server.id);
 
 			if (mm != NULL) {

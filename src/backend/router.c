@@ -73,24 +73,22 @@ static int read_member(struct span key, const struct json_value *v, struct routi
 static int read_members(const struct json_value *object, struct routing *routing, struct err *err)
 {
 	struct json_iter it = json_iter(object);
-	const struct json_value *v;
 	bool has_model = false, has_stream = false;
-	struct span key;
 	int status = 0;
 
 	if (json_type(object) != JSON_OBJECT) {
 		return err_set(err, ERR_INVALID, "the body is not an object of JSON");
 	}
-	while (status == 0 && json_next(&it, &key, &v)) {
-		bool is_model = span_is(key, "model"), is_stream = span_is(key, "stream");
+	while (status == 0 && json_next(&it)) {
+		bool is_model = span_is(it.key, "model"), is_stream = span_is(it.key, "stream");
 
 		if ((is_model && has_model) || (is_stream && has_stream)) {
 			return err_set(err, ERR_INVALID, "'%.*s' stands twice in the body",
-				       SPAN_ARG(key));
+				       SPAN_ARG(it.key));
 		}
 		has_model |= is_model;
 		has_stream |= is_stream;
-		status = read_member(key, v, routing, err);
+		status = read_member(it.key, it.value, routing, err);
 	}
 	return status;
 }
@@ -183,12 +181,9 @@ int routing_read_form(struct span body, struct span content_type, struct routing
 static struct fleet_model *only_one(const struct fleet *f,
 				    bool (*is_meant)(const struct fleet_model *m))
 {
-	const struct list *models = fleet_models(f);
 	struct fleet_model *found = NULL;
 
-	LIST_FOR_EACH (it, following, models) {
-		struct fleet_model *m = LIST_ITEM(it, struct fleet_model, link);
-
+	FLEET_EACH (m, f) {
 		if (is_meant(m)) {
 			if (found != NULL) {
 				return NULL;
@@ -211,13 +206,11 @@ static bool is_enabled(const struct fleet_model *m)
 
 static int say_not_found(const struct fleet *f, const char *name, struct err *err)
 {
-	const struct list *models = fleet_models(f);
 	struct nearest nearest = { .word = span_of(name) };
 	struct buf names;
 
 	buf_init(&names, NAMES_MAX_BYTES);
-	LIST_FOR_EACH (it, following, models) {
-		const struct fleet_model *m = LIST_ITEM(it, struct fleet_model, link);
+	FLEET_EACH (m, f) {
 		buf_printf(&names, "%s%s", names.len > 0 ? ", " : "", m->server.id);
 		nearest_try(&nearest, m->server.id);
 	}

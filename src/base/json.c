@@ -207,23 +207,23 @@ struct json_iter json_iter(const struct json_value *array_or_object)
 	yyjson_val *v = val_of(array_or_object);
 	size_t left = json_count(array_or_object);
 
-	return (struct json_iter){ array_or_object,
-				   left > 0 ? of_val(unsafe_yyjson_get_first(v)) : NULL, left };
+	return (struct json_iter){ .next = left > 0 ? of_val(unsafe_yyjson_get_first(v)) : NULL,
+				   .left = left,
+				   .is_object = yyjson_is_obj(v) };
 }
 
-bool json_next(struct json_iter *it, struct span *ret_key, const struct json_value **ret_value)
+bool json_next(struct json_iter *it)
 {
 	yyjson_val *v = val_of(it->next);
 
 	if (it->left == 0) {
 		return false;
 	}
-	*ret_key = (struct span){ NULL, 0 };
-	if (yyjson_is_obj(val_of(it->container))) {
-		*ret_key = (struct span){ yyjson_get_str(v), yyjson_get_len(v) };
+	if (it->is_object) {
+		it->key = (struct span){ yyjson_get_str(v), yyjson_get_len(v) };
 		v++;
 	}
-	*ret_value = of_val(v);
+	it->value = of_val(v);
 	it->left--;
 	it->next = of_val(unsafe_yyjson_get_next(v));
 	return true;
@@ -427,15 +427,11 @@ void jsonw_text(struct json_writer *w, const char *text)
 
 static void put_container(struct json_writer *w, const struct json_value *v)
 {
-	struct json_iter it = json_iter(v);
-	const struct json_value *child;
-	struct span key;
-
-	while (json_next(&it, &key, &child)) {
-		if (key.ptr != NULL) {
-			jsonw_key_span(w, key);
+	JSON_EACH (it, v) {
+		if (it.key.ptr != NULL) {
+			jsonw_key_span(w, it.key);
 		}
-		jsonw_value(w, child);
+		jsonw_value(w, it.value);
 	}
 	jsonw_end(w);
 }

@@ -63,14 +63,20 @@ int64_t json_i64_at(const struct json_value *object, const char *key, int64_t fa
 double json_double_at(const struct json_value *object, const char *key, double fallback);
 const char *json_text_at(const struct json_value *object, const char *key, const char *fallback);
 
-/* Walks an array or object in order: `for (it = json_iter(v); json_next(&it, &key, &value);)`. */
+/*
+ * Walks an array or object in order. JSON_EACH (it, v) is the loop over all of v; where it may end
+ * early: `struct json_iter it = json_iter(v); while (has_room && json_next(&it))`.
+ */
 struct json_iter {
-	const struct json_value *container;
-	const struct json_value *next;
+	struct span key; /* of a member; ptr NULL in an array */
+	const struct json_value *value;
+	const struct json_value *next; /* private, as what follows */
 	size_t left;
+	bool is_object;
 };
 struct json_iter json_iter(const struct json_value *array_or_object);
-bool json_next(struct json_iter *it, struct span *ret_key, const struct json_value **ret_value);
+bool json_next(struct json_iter *it); /* false: there is no more */
+#define JSON_EACH(it, v) for (struct json_iter it = json_iter(v); json_next(&it);)
 
 /* Writing */
 

@@ -43,12 +43,10 @@ static inline void list_remove(struct list *item)
 
 #define LIST_ITEM(link, type, member) CONTAINER_OF(link, type, member)
 
-/* The body may remove `it`, nothing else: `next` is read before the body runs. */
-#define LIST_FOR_EACH(it, following, head) \
-	for (struct list *it = (head)->next, *following = it->next; it != (head); \
-	     it = following, following = it->next)
-
-/* The same of elements: `item` is each `type` whose `member` is in the list. */
+/*
+ * `item` is each `type` whose `member` is in the list. The body may remove it, nothing else: the
+ * next one is read before the body runs.
+ */
 #define LIST_EACH(type, item, member, head) \
 	for (type *item = LIST_ITEM((head)->next, type, member), \
 		  *item##_next = LIST_ITEM(item->member.next, type, member); \

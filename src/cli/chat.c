@@ -65,12 +65,11 @@ static void on_event(void *user, const struct sse_event *event)
 	struct chat *c = user;
 	struct json *doc = json_parse(event->data, NULL);
 	const struct json_value *root = json_root(doc);
-	struct json_iter choices = json_iter(json_get(root, "choices"));
-	const struct json_value *choice, *timings = json_get(root, "timings");
-	struct span key, text;
+	const struct json_value *timings = json_get(root, "timings");
+	struct span text;
 
-	while (json_next(&choices, &key, &choice)) {
-		if (json_to_span(json_get(json_get(choice, "delta"), "content"), &text)) {
+	JSON_EACH (it, json_get(root, "choices")) {
+		if (json_to_span(json_get(json_get(it.value, "delta"), "content"), &text)) {
 			c->first_us = c->first_us != 0 ? c->first_us : loop_now_us();
 			print_text(text);
 			buf_add_span(&c->answer, text);

@@ -54,15 +54,13 @@ int api_props_read(struct span body, struct api_props *ret_props, struct err *er
 int api_slots_read(struct span body, uint32_t *ret_busy, struct err *err)
 {
 	struct json *json = body_parse(body, "/slots", JSON_ARRAY, err);
-	struct json_iter it = json_iter(json_root(json));
-	const struct json_value *slot;
 
 	if (json == NULL) {
 		return ERR_PROTOCOL;
 	}
 	*ret_busy = 0;
-	for (struct span key; json_next(&it, &key, &slot);) {
-		*ret_busy += json_bool_at(slot, "is_processing", false);
+	JSON_EACH (it, json_root(json)) {
+		*ret_busy += json_bool_at(it.value, "is_processing", false);
 	}
 	json_destroy(json);
 	return 0;

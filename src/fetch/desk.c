@@ -20,11 +20,6 @@ struct job {
 	struct puller *puller;
 };
 
-static struct job *job_of(struct list *link)
-{
-	return LIST_ITEM(link, struct job, link);
-}
-
 static bool is_running(const struct job *j)
 {
 	return pull_phase_is_running(puller_pull(j->puller)->phase);
@@ -51,9 +46,7 @@ static int make_room(struct desk *d, struct err *err)
 	struct job *oldest = NULL;
 	size_t count = 0, running = 0;
 
-	LIST_FOR_EACH (it, next, &d->jobs) {
-		struct job *j = job_of(it);
-
+	LIST_EACH (struct job, j, link, &d->jobs) {
 		count++;
 		running += is_running(j);
 		oldest = oldest == NULL && !is_running(j) ? j : oldest;
@@ -101,10 +94,8 @@ int desk_ask(struct desk *d, const char *source, enum desk_wish wish, struct mem
 		return err_set(err, ERR_INVALID,
 			       "\"%.200s\" is neither ORG/REPO nor ORG/REPO:QUANT", source);
 	}
-	LIST_FOR_EACH (it, next, &d->jobs) {
-		bool is_it = strcmp(puller_pull(job_of(it)->puller)->source, source) == 0;
-
-		j = is_it ? job_of(it) : j;
+	LIST_EACH (struct job, each, link, &d->jobs) {
+		j = strcmp(puller_pull(each->puller)->source, source) == 0 ? each : j;
 	}
 	if (j != NULL && (wish == DESK_CANCEL || (wish == DESK_BEGIN && !is_running(j)))) {
 		drop(j);
@@ -140,8 +131,8 @@ void desk_close(struct desk *d)
 	if (d == NULL) {
 		return;
 	}
-	LIST_FOR_EACH (it, next, &d->jobs) {
-		drop(job_of(it));
+	LIST_EACH (struct job, j, link, &d->jobs) {
+		drop(j);
 	}
 	free(d);
 }

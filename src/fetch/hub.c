@@ -184,16 +184,12 @@ static int by_bytes(const void *a, const void *b)
 
 static int read_files(struct hub_repo *r, const struct json_value *list, struct err *err)
 {
-	struct json_iter it = json_iter(list);
-	const struct json_value *item;
-	struct span key;
-
 	if (json_type(list) != JSON_ARRAY || json_count(list) > HUB_FILES_MAX) {
 		return refuse(err, "the list of files");
 	}
 	r->files = mem_alloc((json_count(list) + 1) * sizeof(*r->files));
-	while (json_next(&it, &key, &item)) {
-		int status = read_file(item, &r->files[r->file_count], err);
+	JSON_EACH (it, list) {
+		int status = read_file(it.value, &r->files[r->file_count], err);
 
 		if (status < 0) {
 			return status;

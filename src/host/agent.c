@@ -251,8 +251,8 @@ static void open_sessions(struct agent *a)
 {
 	a->is_open = true;
 	timer_stop(&a->adopt_timer);
-	LIST_FOR_EACH (it, next, &a->sessions) {
-		session_open(LIST_ITEM(it, struct session, link));
+	LIST_EACH (struct session, s, link, &a->sessions) {
+		session_open(s);
 	}
 }
 
@@ -467,8 +467,8 @@ static void on_gap(void *arg, uint64_t gap_ms)
 	if (timer_is_on(&a->lease.timer)) {
 		timer_start(&a->lease.timer, (uint64_t)a->options.controller_lease_s * 1000);
 	}
-	LIST_FOR_EACH (it, next, &a->sessions) {
-		session_woke(LIST_ITEM(it, struct session, link));
+	LIST_EACH (struct session, s, link, &a->sessions) {
+		session_woke(s);
 	}
 	for (size_t i = 0; i < a->server_count; i++) {
 		supervisor_woke(a->servers[i]);
@@ -601,9 +601,7 @@ void agent_leave(struct agent *a, enum agent_leaving how)
 
 static void close_sessions(struct agent *a)
 {
-	LIST_FOR_EACH (it, next, &a->sessions) {
-		struct session *s = LIST_ITEM(it, struct session, link);
-
+	LIST_EACH (struct session, s, link, &a->sessions) {
 		session_bye(s, 0, NULL);
 		session_close(s);
 	}

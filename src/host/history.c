@@ -77,22 +77,18 @@ void history_write(struct json_writer *w, const struct history *h)
 
 void history_read(const struct json_value *v, struct history *ret_history)
 {
-	struct json_iter it = json_iter(v);
-	const struct json_value *entry;
-	struct span key;
-
 	*ret_history = (struct history){ 0 };
-	while (json_next(&it, &key, &entry)) {
-		const char *verdict = json_text_at(entry, "verdict", "");
-		int64_t load_ms = json_i64_at(entry, "load_ms", 0);
-		int64_t status = json_i64_at(entry, "exit", HISTORY_EXIT_NONE);
+	JSON_EACH (it, v) {
+		const char *verdict = json_text_at(it.value, "verdict", "");
+		int64_t load_ms = json_i64_at(it.value, "load_ms", 0);
+		int64_t status = json_i64_at(it.value, "exit", HISTORY_EXIT_NONE);
 		struct history_start *s;
 
 		if (load_ms < 0 || load_ms > UINT32_MAX || status < INT32_MIN ||
 		    status > INT32_MAX) {
 			continue;
 		}
-		s = history_begin(ret_history, json_i64_at(entry, "unix_ms", 0));
+		s = history_begin(ret_history, json_i64_at(it.value, "unix_ms", 0));
 		s->load_ms = (uint32_t)load_ms;
 		s->exit = (int32_t)status;
 		receipt_verdict_from_name(span_of(verdict), &s->verdict);

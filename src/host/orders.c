@@ -201,9 +201,7 @@ void order_take(struct agent *a, struct session *s, struct wire_request *r, bool
 
 void orders_grant(struct agent *a, uint64_t ticket)
 {
-	LIST_FOR_EACH (it, next, &a->orders) {
-		struct order *o = LIST_ITEM(it, struct order, link);
-
+	LIST_EACH (struct order, o, link, &a->orders) {
 		if (!o->is_open && o->ticket <= ticket) {
 			grant(a, o);
 		}
@@ -212,9 +210,7 @@ void orders_grant(struct agent *a, uint64_t ticket)
 
 void orders_judge(struct agent *a)
 {
-	LIST_FOR_EACH (it, next, &a->orders) {
-		struct order *o = LIST_ITEM(it, struct order, link);
-
+	LIST_EACH (struct order, o, link, &a->orders) {
 		if (o->is_open) {
 			finish_if_done(o);
 		}
@@ -223,9 +219,7 @@ void orders_judge(struct agent *a)
 
 void orders_forget_server(struct agent *a, const struct supervisor *server)
 {
-	LIST_FOR_EACH (it, next, &a->orders) {
-		struct order *o = LIST_ITEM(it, struct order, link);
-
+	LIST_EACH (struct order, o, link, &a->orders) {
 		for (size_t i = 0; i < o->count; i++) {
 			if (o->targets[i].server == server) {
 				o->targets[i].server = NULL;
@@ -238,9 +232,7 @@ void orders_forget_server(struct agent *a, const struct supervisor *server)
 
 void orders_forget_session(struct agent *a, const struct session *session)
 {
-	LIST_FOR_EACH (it, next, &a->orders) {
-		struct order *o = LIST_ITEM(it, struct order, link);
-
+	LIST_EACH (struct order, o, link, &a->orders) {
 		if (o->session == session) {
 			o->session = NULL;
 		}
@@ -249,7 +241,7 @@ void orders_forget_session(struct agent *a, const struct session *session)
 
 void orders_destroy(struct agent *a)
 {
-	LIST_FOR_EACH (it, next, &a->orders) {
-		order_free(LIST_ITEM(it, struct order, link));
+	LIST_EACH (struct order, o, link, &a->orders) {
+		order_free(o);
 	}
 }

@@ -201,9 +201,7 @@ void session_unfollow_all(struct session *s)
 
 void sessions_tell_host(struct agent *a)
 {
-	LIST_FOR_EACH (it, next, &a->sessions) {
-		struct session *s = LIST_ITEM(it, struct session, link);
-
+	LIST_EACH (struct session, s, link, &a->sessions) {
 		s->host_is_marked = true;
 		session_flush(s);
 	}
@@ -211,9 +209,7 @@ void sessions_tell_host(struct agent *a)
 
 void sessions_tell(struct agent *a, struct supervisor *server)
 {
-	LIST_FOR_EACH (it, next, &a->sessions) {
-		struct session *s = LIST_ITEM(it, struct session, link);
-
+	LIST_EACH (struct session, s, link, &a->sessions) {
 		if (s->state == SESSION_ATTACHED) {
 			interest_in(s, server)->is_marked = true;
 			session_flush(s);
@@ -226,8 +222,7 @@ void sessions_tell_removed(struct agent *a, struct supervisor *server)
 	struct wire_event e = { .type = EVENT_REMOVED };
 
 	span_copy(span_of(server->server.id), e.removed.id, sizeof(e.removed.id));
-	LIST_FOR_EACH (it, next, &a->sessions) {
-		struct session *s = LIST_ITEM(it, struct session, link);
+	LIST_EACH (struct session, s, link, &a->sessions) {
 		struct interest *gone = interest_in(s, server);
 
 		*gone = s->interests[--s->interest_count];
@@ -244,9 +239,7 @@ void sessions_tell_progress(struct agent *a, struct supervisor *server)
 					      .eta_ms = server->server.eta_ms } };
 
 	span_copy(span_of(server->server.id), e.progress.id, sizeof(e.progress.id));
-	LIST_FOR_EACH (it, next, &a->sessions) {
-		struct session *s = LIST_ITEM(it, struct session, link);
-
+	LIST_EACH (struct session, s, link, &a->sessions) {
 		if (s->state == SESSION_ATTACHED && !is_behind(s)) {
 			session_say(s, &e);
 		}
@@ -256,8 +249,8 @@ void sessions_tell_progress(struct agent *a, struct supervisor *server)
 void sessions_tell_log(struct agent *a, struct supervisor *server, struct span line,
 		       uint64_t dropped)
 {
-	LIST_FOR_EACH (it, next, &a->sessions) {
-		tell_log(LIST_ITEM(it, struct session, link), server, line, dropped);
+	LIST_EACH (struct session, s, link, &a->sessions) {
+		tell_log(s, server, line, dropped);
 	}
 }
 

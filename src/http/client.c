@@ -499,9 +499,7 @@ static bool is_at(const struct upstream *u, const struct client_address *to)
 
 static struct upstream *find_upstream(struct client *c, const struct client_address *to)
 {
-	LIST_FOR_EACH (it, following, &c->upstreams) {
-		struct upstream *u = LIST_ITEM(it, struct upstream, link);
-
+	LIST_EACH (struct upstream, u, link, &c->upstreams) {
 		if (is_at(u, to)) {
 			return u;
 		}
@@ -671,8 +669,8 @@ void client_close(struct client *c)
 	if (c == NULL) {
 		return;
 	}
-	LIST_FOR_EACH (it, following, &c->upstreams) {
-		free_upstream(LIST_ITEM(it, struct upstream, link));
+	LIST_EACH (struct upstream, u, link, &c->upstreams) {
+		free_upstream(u);
 	}
 	free(c->gather);
 	free(c);

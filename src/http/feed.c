@@ -174,8 +174,8 @@ void feed_finish(struct feed *f)
 {
 	feed_end(f);
 	for (int rank = 0; rank < FEED_RANKS; rank++) {
-		LIST_FOR_EACH (it, next, &f->ranks[rank]) {
-			list_remove(it);
+		LIST_EACH (struct topic, t, link, &f->ranks[rank]) {
+			list_remove(&t->link);
 		}
 	}
 	buf_finish(&f->text);

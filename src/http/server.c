@@ -642,9 +642,7 @@ void http_server_drain(struct http_server *s)
 	s->is_draining = true;
 	listener_close(s->listener);
 	s->listener = NULL;
-	LIST_FOR_EACH (it, following, &s->conns) {
-		struct server_conn *sc = LIST_ITEM(it, struct server_conn, link);
-
+	LIST_EACH (struct server_conn, sc, link, &s->conns) {
 		if (sc->x == NULL && sc->reader == NULL && conn_kept(sc->conn) == 0 &&
 		    !sc->is_lingering) {
 			server_conn_drop(sc, false);

@@ -232,8 +232,8 @@ static void hostapi_hang_up(struct link *l)
 
 	client_cancel(h->stream);
 	h->stream = NULL;
-	LIST_FOR_EACH (it, next, &h->asks) {
-		free_ask(LIST_ITEM(it, struct ask, link));
+	LIST_EACH (struct ask, a, link, &h->asks) {
+		free_ask(a);
 	}
 }
 

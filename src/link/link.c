@@ -53,9 +53,7 @@ static void refuse_asked(struct link *l, const struct err *why)
 
 void link_answer(struct link *l, const struct wire_reply *reply)
 {
-	LIST_FOR_EACH (it, next, &l->asked) {
-		struct waiting *w = LIST_ITEM(it, struct waiting, link);
-
+	LIST_EACH (struct waiting, w, link, &l->asked) {
 		if (w->seq == reply->seq) {
 			list_remove(&w->link);
 			l->asked_count--;

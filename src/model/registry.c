@@ -319,11 +319,9 @@ int registry_add(struct registry *r, const struct model *m, struct err *err)
 static int remove_refused(struct registry *r, const char *id)
 {
 	struct json_iter it = json_iter(json_get(json_root(r->doc), "models"));
-	const struct json_value *value;
-	struct span key;
 
-	for (size_t i = 0; json_next(&it, &key, &value); i++) {
-		if (r->refused[i] && span_is_nocase(key, id)) {
+	for (size_t i = 0; json_next(&it); i++) {
+		if (r->refused[i] && span_is_nocase(it.key, id)) {
 			r->refused[i] = false;
 			return 0;
 		}

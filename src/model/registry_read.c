@@ -158,9 +158,7 @@ static void read_port(struct reader *rd, const struct json_value *v, struct mode
 
 static void read_aliases(struct reader *rd, const struct json_value *v, struct model *m)
 {
-	struct json_iter it = json_iter(v);
-	const struct json_value *value;
-	struct span key, alias;
+	struct span alias;
 	size_t at;
 
 	if (json_type(v) != JSON_ARRAY || json_count(v) > REGISTRY_ALIASES_MAX) {
@@ -168,8 +166,8 @@ static void read_aliases(struct reader *rd, const struct json_value *v, struct m
 		     REGISTRY_ALIASES_MAX);
 		return;
 	}
-	while (json_next(&it, &key, &value)) {
-		if (!json_to_span(value, &alias) || !registry_id_is_valid(alias)) {
+	JSON_EACH (it, v) {
+		if (!json_to_span(it.value, &alias) || !registry_id_is_valid(alias)) {
 			note_member(rd, "aliases", "holds what is not a name");
 		} else if (names_find(rd, alias, &at)) {
 			note(rd, "%s.aliases: the name %.*s is taken", rd->where, SPAN_ARG(alias));
@@ -280,10 +278,7 @@ static bool check_model(struct reader *rd, size_t index, struct span key,
 
 static void read_model(struct reader *rd, size_t index, struct span key, const struct json_value *v)
 {
-	struct json_iter it = json_iter(v);
-	const struct json_value *value;
 	struct model m = { .entry = index + 1 };
-	struct span member;
 
 	begin_model(rd, index, key);
 	if (!check_model(rd, index, key, v)) {
@@ -292,8 +287,8 @@ static void read_model(struct reader *rd, size_t index, struct span key, const s
 	}
 	settings_init(&m.settings);
 	memcpy(m.id, rd->id, sizeof(m.id));
-	while (json_next(&it, &member, &value)) {
-		read_member(rd, member, value, &m);
+	JSON_EACH (it, v) {
+		read_member(rd, it.key, it.value, &m);
 	}
 	if (m.file_path == NULL && !rd->is_bad) {
 		note_member(rd, "file_path", "is missing");
@@ -344,15 +339,13 @@ static void read_port_range(struct reader *rd, const struct json_value *v)
 {
 	struct registry *r = rd->r;
 	struct json_iter it = json_iter(v);
-	const struct json_value *value;
-	struct span key;
 	int64_t bounds[2] = { -1, -1 };
 
 	if (json_type(v) == JSON_NONE || json_type(v) == JSON_NULL) {
 		return;
 	}
-	for (int i = 0; i < 2 && json_next(&it, &key, &value); i++) {
-		json_to_i64(value, &bounds[i]);
+	for (int i = 0; i < 2 && json_next(&it); i++) {
+		json_to_i64(it.value, &bounds[i]);
 	}
 	if (json_type(v) != JSON_ARRAY || json_count(v) != 2 || bounds[0] < 1 ||
 	    bounds[1] < bounds[0] || bounds[1] > UINT16_MAX) {
@@ -368,17 +361,14 @@ static void read_port_range(struct reader *rd, const struct json_value *v)
 
 static int check_root(const struct json_value *root, struct err *err)
 {
-	struct json_iter it = json_iter(root);
-	const struct json_value *value;
-	struct span key;
 	int models = 0;
 
 	if (json_type(root) != JSON_OBJECT) {
 		return err_set(err, ERR_INVALID, "the registry must be an object, is %s",
 			       json_type_name(json_type(root)));
 	}
-	while (json_next(&it, &key, &value)) {
-		models += span_is(key, "models");
+	JSON_EACH (it, root) {
+		models += span_is(it.key, "models");
 	}
 	if (models != 1) {
 		return err_set(err, ERR_INVALID,
@@ -397,8 +387,6 @@ int registry_parse(struct registry *r, struct span text, uint16_t port_min, uint
 {
 	struct reader rd = { .r = r };
 	struct json *doc;
-	const struct json_value *value;
-	struct span key;
 
 	if (text.len > REGISTRY_FILE_MAX_BYTES) {
 		return err_set(err, ERR_INVALID, "the registry is larger than %u bytes",
@@ -420,8 +408,8 @@ int registry_parse(struct registry *r, struct span text, uint16_t port_min, uint
 	r->refused = mem_alloc(json_count(models) * sizeof(r->refused[0]));
 	rd.names = mem_alloc(NAMES_MAX * sizeof(rd.names[0]));
 	read_port_range(&rd, json_get(json_root(doc), "port_range"));
-	for (size_t i = 0; json_next(&it, &key, &value); i++) {
-		read_model(&rd, i, key, value);
+	for (size_t i = 0; json_next(&it); i++) {
+		read_model(&rd, i, it.key, it.value);
 	}
 	assign_ports(&rd);
 	free(rd.names);

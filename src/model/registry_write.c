@@ -122,20 +122,16 @@ static void write_missing(struct json_writer *w, const struct model *m, const st
 
 static void write_model(struct json_writer *w, const struct model *m, const struct json_value *v)
 {
-	struct json_iter it = json_iter(v);
-	const struct json_value *value;
-	struct span key;
-
 	jsonw_key(w, m->id);
 	jsonw_object(w);
-	while (json_next(&it, &key, &value)) {
-		const struct field *f = field_find(key);
+	JSON_EACH (it, v) {
+		const struct field *f = field_find(it.key);
 
-		jsonw_key_span(w, key);
-		if (f != NULL && !field_equals(m, f, value)) {
+		jsonw_key_span(w, it.key);
+		if (f != NULL && !field_equals(m, f, it.value)) {
 			write_field(w, m, f);
 		} else {
-			jsonw_value(w, value); /* as it was */
+			jsonw_value(w, it.value); /* as it was */
 		}
 	}
 	write_missing(w, m, v);
@@ -146,17 +142,15 @@ static void write_model(struct json_writer *w, const struct model *m, const stru
 static void write_models(struct json_writer *w, const struct registry *r)
 {
 	struct json_iter it = json_iter(json_get(json_root(r->doc), "models"));
-	const struct json_value *value;
-	struct span key;
 	size_t next = 0; /* of r->models; both lists are in the file's order */
 
 	jsonw_object(w);
-	for (size_t i = 0; json_next(&it, &key, &value); i++) {
+	for (size_t i = 0; json_next(&it); i++) {
 		if (r->refused[i]) {
-			jsonw_key_span(w, key);
-			jsonw_value(w, value);
+			jsonw_key_span(w, it.key);
+			jsonw_value(w, it.value);
 		} else if (next < r->count && r->models[next].entry == i + 1) {
-			write_model(w, &r->models[next++], value);
+			write_model(w, &r->models[next++], it.value);
 		}
 	}
 	for (; next < r->count; next++) {
@@ -167,20 +161,17 @@ static void write_models(struct json_writer *w, const struct registry *r)
 
 int registry_write(const struct registry *r, struct buf *out)
 {
-	struct json_iter it = json_iter(json_root(r->doc));
-	const struct json_value *value;
 	struct json_writer w;
-	struct span key;
 
 	jsonw_init(&w, out);
 	w.pretty = true;
 	jsonw_object(&w);
-	while (json_next(&it, &key, &value)) {
-		jsonw_key_span(&w, key);
-		if (span_is(key, "models")) {
+	JSON_EACH (it, json_root(r->doc)) {
+		jsonw_key_span(&w, it.key);
+		if (span_is(it.key, "models")) {
 			write_models(&w, r);
 		} else {
-			jsonw_value(&w, value);
+			jsonw_value(&w, it.value);
 		}
 	}
 	if (r->doc == NULL) {

@@ -131,14 +131,10 @@ static int look_at(struct scan *s, const char *path, const char *name, const cha
 /* The path of the blob that a layer names, or NULL when it names none; free() it. */
 static char *blob_path(const char *store, const struct json_value *layers, const char *media_type)
 {
-	struct json_iter it = json_iter(layers);
-	const struct json_value *layer;
-	struct span key;
+	JSON_EACH (it, layers) {
+		struct span digest = span_of(json_text_at(it.value, "digest", ""));
 
-	while (json_next(&it, &key, &layer)) {
-		struct span digest = span_of(json_text_at(layer, "digest", ""));
-
-		if (strcmp(json_text_at(layer, "mediaType", ""), media_type) == 0 &&
+		if (strcmp(json_text_at(it.value, "mediaType", ""), media_type) == 0 &&
 		    digest.len == 71 && span_has_prefix(digest, "sha256:") &&
 		    strspn(digest.ptr + 7, "0123456789abcdef") == 64) {
 			return mem_printf("%s/blobs/sha256-%s", store, digest.ptr + 7);

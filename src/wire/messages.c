@@ -225,10 +225,8 @@ int wire_request_encode(const struct wire_request *r, struct buf *out)
 
 static int ids_read(const struct json_value *list, struct wire_request *r, struct err *err)
 {
-	struct json_iter it = json_iter(list);
-	const struct json_value *v;
 	const char **ids;
-	struct span key, id;
+	struct span id;
 
 	if (list == NULL) {
 		return 0;
@@ -241,8 +239,8 @@ static int ids_read(const struct json_value *list, struct wire_request *r, struc
 	}
 	ids = mem_alloc(json_count(list) * sizeof(*ids));
 	r->ids = ids;
-	while (json_next(&it, &key, &v)) {
-		if (!json_to_span(v, &id) || id.len == 0 || id.len >= SERVER_ID_MAX_BYTES ||
+	JSON_EACH (it, list) {
+		if (!json_to_span(it.value, &id) || id.len == 0 || id.len >= SERVER_ID_MAX_BYTES ||
 		    strlen(id.ptr) != id.len) {
 			return err_set(err, ERR_INVALID, "models: element %zu is not a model's id",
 				       r->id_count);
@@ -365,8 +363,6 @@ int wire_event_encode(const struct wire_event *e, struct buf *out)
 static int results_read(const struct json_value *list, struct wire_event *e, struct err *err)
 {
 	struct json_iter it = json_iter(list);
-	const struct json_value *v;
-	struct span key;
 	int status = 0;
 
 	if (list == NULL) {
@@ -378,10 +374,10 @@ static int results_read(const struct json_value *list, struct wire_event *e, str
 	}
 	e->results = mem_alloc((json_count(list) + 1) * sizeof(*e->results));
 	e->reply.results = e->results;
-	while (status == 0 && json_next(&it, &key, &v)) {
+	while (status == 0 && json_next(&it)) {
 		struct wire_result *r = &e->results[e->reply.count++];
 
-		status = members_read(v, result_members, ARRAY_LEN(result_members), r, err);
+		status = members_read(it.value, result_members, ARRAY_LEN(result_members), r, err);
 	}
 	return status;
 }

@@ -92,21 +92,19 @@ void pull_write(struct json_writer *w, const struct pull *p)
 static int read_choices(const struct json_value *v, struct pull *p, struct err *err)
 {
 	struct json_iter it = json_iter(v);
-	const struct json_value *item;
-	struct span key;
 	int status = 0;
 
 	p->choice_count = 0;
-	while (status == 0 && p->choice_count < PULL_CHOICES_MAX && json_next(&it, &key, &item)) {
+	while (status == 0 && p->choice_count < PULL_CHOICES_MAX && json_next(&it)) {
 		struct pull_choice *c = &p->choices[p->choice_count++];
-		size_t verdict = place_of(json_text_at(item, "verdict", ""), verdict_names,
+		size_t verdict = place_of(json_text_at(it.value, "verdict", ""), verdict_names,
 					  ARRAY_LEN(verdict_names));
 
 		*c = (struct pull_choice){ .verdict = PULL_UNKNOWN };
 		if (verdict < ARRAY_LEN(verdict_names)) {
 			c->verdict = (enum pull_verdict)verdict;
 		}
-		status = members_read(item, choice_members, ARRAY_LEN(choice_members), c, err);
+		status = members_read(it.value, choice_members, ARRAY_LEN(choice_members), c, err);
 	}
 	return status;
 }

@@ -171,11 +171,10 @@ void host_info_write(struct json_writer *w, const struct host_info *h)
 static void evidence_read(const struct json_value *list, struct receipt *r)
 {
 	struct json_iter it = json_iter(list);
-	const struct json_value *v;
-	struct span key, line;
+	struct span line;
 
-	while (r->evidence_count < RECEIPT_EVIDENCE_MAX && json_next(&it, &key, &v)) {
-		if (json_to_span(v, &line)) {
+	while (r->evidence_count < RECEIPT_EVIDENCE_MAX && json_next(&it)) {
+		if (json_to_span(it.value, &line)) {
 			span_copy(line, r->evidence[r->evidence_count++], RECEIPT_LINE_MAX_BYTES);
 		}
 	}
@@ -220,13 +219,11 @@ int server_read(const struct json_value *v, struct server *ret_server, struct er
 void host_info_read(const struct json_value *v, struct host_info *ret_host)
 {
 	struct json_iter it = json_iter(json_get(v, "devices"));
-	const struct json_value *device;
-	struct span key;
 
 	memset(ret_host, 0, sizeof(*ret_host));
 	members_read(v, host_members, ARRAY_LEN(host_members), ret_host, NULL);
-	while (ret_host->device_count < HOST_DEVICES_MAX && json_next(&it, &key, &device)) {
-		members_read(device, device_members, ARRAY_LEN(device_members),
+	while (ret_host->device_count < HOST_DEVICES_MAX && json_next(&it)) {
+		members_read(it.value, device_members, ARRAY_LEN(device_members),
 			     &ret_host->devices[ret_host->device_count++], NULL);
 	}
 }

@@ -129,24 +129,22 @@ static void a_text_of_nothing_but_values_is_refused_in_bounded_memory(void **sta
 static void iterating_visits_members_in_order(void **state)
 {
 	struct json *json = json_parse(SPAN_LIT("{\"a\":1,\"b\":[10,[11],12],\"c\":{}}"), NULL);
-	struct json_iter it = json_iter(json_root(json));
-	const struct json_value *value;
-	struct span key;
 	char keys[8] = "";
 	size_t count = 0;
 
 	(void)state;
-	while (json_next(&it, &key, &value)) {
-		keys[count++] = key.ptr[0];
+	JSON_EACH (it, json_root(json)) {
+		keys[count++] = it.key.ptr[0];
 	}
 	assert_string_equal(keys, "abc");
-	it = json_iter(json_get(json_root(json), "b"));
-	for (count = 0; json_next(&it, &key, &value); count++) {
-		assert_null(key.ptr);
+	struct json_iter it = json_iter(json_get(json_root(json), "b"));
+
+	for (count = 0; json_next(&it); count++) {
+		assert_null(it.key.ptr);
 	}
 	assert_int_equal(count, 3);
 	it = json_iter(NULL);
-	assert_false(json_next(&it, &key, &value));
+	assert_false(json_next(&it));
 	json_destroy(json);
 }
 

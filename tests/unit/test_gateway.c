@@ -272,9 +272,7 @@ static void finish_rig(struct rig *r)
 		r->fleet.due[r->fleet.due_count].on_reply(r->fleet.due[r->fleet.due_count].user,
 							  &(struct wire_reply){ .count = 0 });
 	}
-	LIST_FOR_EACH (it, following, &r->fleet.models) {
-		struct fleet_model *m = LIST_ITEM(it, struct fleet_model, link);
-
+	LIST_EACH (struct fleet_model, m, link, &r->fleet.models) {
 		assert_int_equal(m->active, 0);
 		assert_int_equal(m->queued, 0);
 	}

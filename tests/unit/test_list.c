@@ -13,8 +13,8 @@ static int digits(struct list *head)
 {
 	int number = 0;
 
-	LIST_FOR_EACH (it, following, head) {
-		number = number * 10 + LIST_ITEM(it, struct item, link)->value;
+	LIST_EACH (const struct item, item, link, head) {
+		number = number * 10 + item->value;
 	}
 	return number;
 }
@@ -69,8 +69,8 @@ static void a_walk_may_remove_what_it_stands_on(void **state)
 	for (size_t i = 0; i < 3; i++) {
 		list_append(&head, &items[i].link);
 	}
-	LIST_FOR_EACH (it, following, &head) {
-		list_remove(it);
+	LIST_EACH (struct item, item, link, &head) {
+		list_remove(&item->link);
 		visited++;
 	}
 	assert_int_equal(visited, 3);

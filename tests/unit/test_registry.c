@@ -57,15 +57,13 @@ static bool scalars_equal(const struct json_value *a, const struct json_value *b
 static bool values_equal(const struct json_value *a, const struct json_value *b)
 {
 	struct json_iter it_a = json_iter(a), it_b = json_iter(b);
-	const struct json_value *child_a, *child_b;
-	struct span key_a, key_b;
 
 	if (json_type(a) != json_type(b) || json_count(a) != json_count(b) ||
 	    !scalars_equal(a, b)) {
 		return false;
 	}
-	while (json_next(&it_a, &key_a, &child_a) && json_next(&it_b, &key_b, &child_b)) {
-		if (!span_equal(key_a, key_b) || !values_equal(child_a, child_b)) {
+	while (json_next(&it_a) && json_next(&it_b)) {
+		if (!span_equal(it_a.key, it_b.key) || !values_equal(it_a.value, it_b.value)) {
 			return false;
 		}
 	}
