@@ -23,12 +23,11 @@
 
 static const char schema[] =
 	"PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"
-	"CREATE TABLE IF NOT EXISTS request(id INTEGER PRIMARY KEY, at INTEGER, model TEXT, key "
-	"TEXT,"
-	" path TEXT, stream INTEGER, status INTEGER, prompt INTEGER, cached INTEGER,"
-	" generated INTEGER, queue_ms INTEGER, first_ms INTEGER, speed REAL, total_ms INTEGER,"
-	" error TEXT);"
-	"DROP INDEX IF EXISTS request_model;"
+	"DROP TABLE IF EXISTS request;" /* of an older form */
+	"CREATE TABLE IF NOT EXISTS recent(place INTEGER PRIMARY KEY, id INTEGER, at INTEGER,"
+	" model TEXT, key TEXT, path TEXT, stream INTEGER, status INTEGER, prompt INTEGER,"
+	" cached INTEGER, generated INTEGER, queue_ms INTEGER, first_ms INTEGER, speed REAL,"
+	" total_ms INTEGER, error TEXT);"
 	"CREATE TABLE IF NOT EXISTS bucket(step INTEGER, start INTEGER, model TEXT,"
 	" requests INTEGER, errors INTEGER, prompt INTEGER, generated INTEGER,"
 	" generating_ms INTEGER, first_ms INTEGER, firsts INTEGER,"
@@ -211,8 +210,11 @@ static int write_sums(sqlite3 *db, const struct job *j, struct err *err)
 
 static int write_account(sqlite3 *db, const struct account *a, struct err *err)
 {
-	return run(db, "INSERT OR REPLACE INTO request VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)", err,
-		   "iitttiinnnnndit", (int64_t)a->id, a->at_unix_ms, a->model, a->key, a->path,
+	/* One request takes the place of another that is USAGE_REQUESTS_KEPT older. */
+	int64_t id = (int64_t)a->id, place = id % USAGE_REQUESTS_KEPT;
+
+	return run(db, "INSERT OR REPLACE INTO recent VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)", err,
+		   "iiitttiinnnnndit", place, id, a->at_unix_ms, a->model, a->key, a->path,
 		   (int64_t)a->stream, (int64_t)a->status, a->prompt_tokens, a->cached_tokens,
 		   a->generated_tokens,
 		   ms_between(a->begin_us, a->routed_us != 0 ? a->routed_us : a->end_us),
@@ -238,13 +240,9 @@ static int write_start(sqlite3 *db, const struct start_row *s, struct err *err)
 /* Forgets what is older than it is worth. */
 static int prune(sqlite3 *db, struct err *err)
 {
-	int status = run(db, "DELETE FROM request WHERE id <= (SELECT max(id) FROM request) - ?",
-			 err, "i", (int64_t)USAGE_REQUESTS_KEPT);
+	int status = run(db, "DELETE FROM bucket WHERE step=? AND start<?", err, "ii",
+			 (int64_t)MINUTE_MS, loop_unix_ms() - DAY_MS);
 
-	if (status == 0) {
-		status = run(db, "DELETE FROM bucket WHERE step=? AND start<?", err, "ii",
-			     (int64_t)MINUTE_MS, loop_unix_ms() - DAY_MS);
-	}
 	if (status == 0) {
 		status = run(db, "DELETE FROM bucket WHERE step=? AND start<?", err, "ii",
 			     (int64_t)HOUR_MS, loop_unix_ms() - 31 * (int64_t)DAY_MS);
@@ -315,7 +313,7 @@ static const struct view views[] = {
 	[USAGE_REQUESTS] = { "requests",
 			     "SELECT id,at,model,key,path,stream,'done',status,prompt,cached,"
 			     "generated,queue_ms,first_ms,nullif(speed,0),total_ms,error FROM "
-			     "request WHERE (?1='' OR model=?1) AND (?2='' OR key=?2) AND (?3=0 OR "
+			     "recent WHERE (?1='' OR model=?1) AND (?2='' OR key=?2) AND (?3=0 OR "
 			     "status>=400) AND (?4=0 OR id<?4) ORDER BY id DESC LIMIT ?5",
 			     "iitttbtiiiiiidit",
 			     { "id", "at_unix_ms", "model_id", "key_name", "path", "stream",
@@ -571,7 +569,7 @@ static uint64_t read_next_id(sqlite3 *db)
 	sqlite3_stmt *statement = NULL;
 	uint64_t id = 1;
 
-	if (sqlite3_prepare_v2(db, "SELECT max(id) FROM request", -1, &statement, NULL) ==
+	if (sqlite3_prepare_v2(db, "SELECT max(id) FROM recent", -1, &statement, NULL) ==
 		    SQLITE_OK &&
 	    sqlite3_step(statement) == SQLITE_ROW) {
 		id = (uint64_t)sqlite3_column_int64(statement, 0) + 1;

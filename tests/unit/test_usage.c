@@ -119,6 +119,34 @@ static void requests_and_sums_come_back_after_a_restart(void **state)
 	remove_files(&s);
 }
 
+static void the_oldest_request_makes_room(void **state)
+{
+	struct scene s = { .answer = NULL };
+	struct account accounts[] = { account_of(7, "a", 200), account_of(10006, "a", 200),
+				      account_of(10007, "a", 200) };
+
+	(void)state;
+	assert_int_equal(USAGE_REQUESTS_KEPT, 10000);
+	open_scene(&s);
+	for (size_t i = 0; i < ARRAY_LEN(accounts); i++) {
+		usage_account(s.usage, &accounts[i]);
+	}
+	close_scene(&s);
+	open_scene(&s);
+	assert_int_equal(usage_next_id(s.usage), 10008);
+	ask(&s, &(struct usage_question){ .what = USAGE_REQUESTS, .limit = 10 });
+	const char *newest = strstr(s.answer, "\"id\":10007,");
+	const char *other = strstr(s.answer, "\"id\":10006,");
+
+	assert_true(newest != NULL && other != NULL && newest < other);
+	assert_null(strstr(s.answer, "\"id\":7,"));
+	ask(&s, &(struct usage_question){ .what = USAGE_REQUESTS, .before = 10007, .limit = 10 });
+	assert_null(strstr(s.answer, "\"id\":10007,"));
+	assert_non_null(strstr(s.answer, "\"id\":10006,"));
+	close_scene(&s);
+	remove_files(&s);
+}
+
 static void a_start_is_one_row_from_its_beginning_to_its_end(void **state)
 {
 	struct scene s = { .answer = NULL };
@@ -167,6 +195,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(requests_and_sums_come_back_after_a_restart),
+		cmocka_unit_test(the_oldest_request_makes_room),
 		cmocka_unit_test(a_start_is_one_row_from_its_beginning_to_its_end),
 		cmocka_unit_test(a_database_that_cannot_be_used_says_so_and_harms_nobody),
 	};
