@@ -14,7 +14,7 @@ set -u
 cd "$(dirname "$0")/.." || exit 1
 BUILD=${BUILD:-build}
 lines_aim=16000
-lines_max=44520 # the aim is missed (ARCHITECTURE.md, Size); this keeps it from growing further
+lines_max=43300 # the aim is missed (ARCHITECTURE.md, Size); this keeps it from growing further
 file_lines_max=800
 test_lines_max=1400 # three test programs are over 800; split them when they are next touched
 function_lines_max=100
