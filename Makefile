@@ -72,7 +72,7 @@ OPT_FLAGS := -O2 -g
 ifeq ($(OS),Darwin)
 HARDEN_LDFLAGS := -Wl,-dead_strip
 else
-OPT_FLAGS += -fno-plt
+OPT_FLAGS += -fno-plt # with -z now all is bound at the start
 HARDEN_LDFLAGS := -pie -Wl,-z,relro,-z,now -Wl,--gc-sections -Wl,--as-needed
 endif
 endif

@@ -217,7 +217,7 @@ static const struct exchange_callbacks exchange_calls = { on_exchange_close, NUL
 /* Usage and timings come with the last events; a look at each is cheap, reading them is not. */
 static bool may_tell_usage(struct span data)
 {
-	return span_find(data, "\"timings\"") < data.len || span_find(data, "\"usage\"") < data.len;
+	return span_has(data, "\"timings\"") || span_has(data, "\"usage\"");
 }
 
 static void on_event(void *user, const struct sse_event *event)

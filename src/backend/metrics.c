@@ -266,11 +266,6 @@ static struct line read_line(struct span text)
 	return line;
 }
 
-static bool ends_in(struct span text, const char *end)
-{
-	return span_find(text, end) + strlen(end) == text.len;
-}
-
 /* One line of an engine's text: a sample gets our label, one that has labels is left out. */
 static void relabel(struct span text, const char *id, struct buf *out)
 {
@@ -278,7 +273,7 @@ static void relabel(struct span text, const char *id, struct buf *out)
 	struct span value = span_from(text, series.len);
 	bool is_sample = series.ptr == text.ptr && series.len > 0 && span_has_prefix(value, " ");
 	bool is_type = span_has_prefix(text, "# TYPE ") &&
-		       (ends_in(text, " counter") || ends_in(text, " gauge"));
+		       (span_has_suffix(text, " counter") || span_has_suffix(text, " gauge"));
 
 	if (is_sample) {
 		buf_printf(out, "%.*s{model=\"%s\"}%.*s\n", SPAN_ARG(series), id, SPAN_ARG(value));

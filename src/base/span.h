@@ -60,6 +60,11 @@ bool span_has_suffix(struct span s, const char *suffix);
 size_t span_find(struct span s, const char *needle);
 size_t span_find_char(struct span s, char c);
 
+static inline bool span_has(struct span s, const char *needle)
+{
+	return span_find(s, needle) < s.len;
+}
+
 /* The bytes from `from` (clamped) to the end. */
 static inline struct span span_from(struct span s, size_t from)
 {

@@ -117,8 +117,7 @@ static void look_for_bye(struct relay *r, struct span data)
 		lines_init(&r->lines, WIRE_LINE_MAX_BYTES);
 	}
 	while (lines_next(&r->lines, &line)) {
-		if (span_find(line, "\"bye\"") < line.len &&
-		    wire_event_decode(line, &event, NULL) == 0) {
+		if (span_has(line, "\"bye\"") && wire_event_decode(line, &event, NULL) == 0) {
 			r->exit = event.type == EVENT_BYE ? event.bye.exit : r->exit;
 			wire_event_finish(&event);
 		}

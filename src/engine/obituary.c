@@ -101,15 +101,10 @@ void obituary_parser_init(struct obituary_parser *p)
 	*p = (struct obituary_parser){ .cause = -1 };
 }
 
-static bool has(struct span s, const char *words)
-{
-	return span_find(s, words) < s.len;
-}
-
 static int find_cause(struct span text)
 {
 	for (size_t i = 0; i < ARRAY_LEN(causes); i++) {
-		if (has(text, causes[i].words)) {
+		if (span_has(text, causes[i].words)) {
 			return (int)i;
 		}
 	}
@@ -126,8 +121,8 @@ void obituary_parser_feed(struct obituary_parser *p, struct span line)
 		p->is_ready = true;
 	}
 	int cause = p->cause < 0 ? find_cause(l.text) : -1;
-	bool is_error = l.level == 'E' || has(l.text, "GGML_ASSERT") || has(l.text, "error: ") ||
-			has(l.text, "terminate called");
+	bool is_error = l.level == 'E' || span_has(l.text, "GGML_ASSERT") ||
+			span_has(l.text, "error: ") || span_has(l.text, "terminate called");
 
 	if (cause >= 0 || (p->cause < 0 && is_error)) {
 		dialect_quote(span_trim(l.text), p->line, sizeof(p->line));

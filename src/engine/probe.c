@@ -75,7 +75,7 @@ static bool option_has_name(struct span option, const char *flag)
 		if (span_is(name, flag)) {
 			return true;
 		}
-		if (span_find(part, "  ") < part.len) {
+		if (span_has(part, "  ")) {
 			return false;
 		}
 	}
@@ -90,15 +90,15 @@ static void help_read(struct span help, struct engine_abilities *a)
 		help.len = PROBE_TEXT_MAX_BYTES;
 	}
 	while (option_next(&help, &option)) {
-		if (span_find(option, "argument has been removed") < option.len) {
+		if (span_has(option, "argument has been removed")) {
 			continue;
 		}
 		for (size_t i = 0; i < ABILITY_COUNT; i++) {
 			const struct ability_row *row = &ability_rows[i];
 
-			a->has[i] = a->has[i] || (option_has_name(option, row->flag) &&
-						  (row->words == NULL ||
-						   span_find(option, row->words) < option.len));
+			a->has[i] =
+				a->has[i] || (option_has_name(option, row->flag) &&
+					      (row->words == NULL || span_has(option, row->words)));
 		}
 	}
 }

@@ -42,11 +42,6 @@ static const struct {
 static const char *const settling_words[] = { "initializing, n_slots", "initializing slots",
 					      "chat template", "model loaded" };
 
-static bool has(struct span s, const char *words)
-{
-	return span_find(s, words) < s.len;
-}
-
 void receipt_parser_init(struct receipt_parser *p)
 {
 	*p = (struct receipt_parser){ .layers_offloaded = -1, .layers_total = -1 };
@@ -132,7 +127,7 @@ static bool read_device(struct receipt_parser *p, const struct dialect_line *l)
 		}
 		return true;
 	}
-	if (has(l->function, "ggml_metal") &&
+	if (span_has(l->function, "ggml_metal") &&
 	    (span_has_prefix(l->body, "GPU name:") || span_has_prefix(l->body, "found device:") ||
 	     span_has_prefix(l->body, "picking default device:"))) {
 		read_bare_name(p, l);
@@ -258,11 +253,11 @@ static void feed_message(struct receipt_parser *p, struct span line)
 	struct dialect_line l = dialect_read(line);
 
 	for (size_t i = 0; i < ARRAY_LEN(load_steps); i++) {
-		if (load_steps[i].progress > p->progress && has(l.body, load_steps[i].words)) {
+		if (load_steps[i].progress > p->progress && span_has(l.body, load_steps[i].words)) {
 			p->progress = load_steps[i].progress;
 		}
 	}
-	if (has(l.text, "no usable GPU found")) {
+	if (span_has(l.text, "no usable GPU found")) {
 		p->has_no_gpu_warning = true;
 		keep_evidence(p, EVIDENCE_NO_GPU, l.text, 1);
 	}
@@ -271,7 +266,7 @@ static void feed_message(struct receipt_parser *p, struct span line)
 		read_size(p, &l);
 	}
 	for (size_t i = 0; i < ARRAY_LEN(settling_words); i++) {
-		p->is_settled = p->is_settled || has(l.body, settling_words[i]);
+		p->is_settled = p->is_settled || span_has(l.body, settling_words[i]);
 	}
 }
 

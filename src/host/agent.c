@@ -29,7 +29,7 @@
 extern char **environ;
 
 #define AGENT_SESSIONS_MAX 64 /* on each socket */
-#define AGENT_MEASURE_MS 5000 /* memory of engines, while somebody looks */
+#define AGENT_MEASURE_MS 5000 /* engines' memory, slots and speed, while somebody looks */
 #define AGENT_MEASURE_FIRST_MS 500
 #define AGENT_HISTORY_MS 1000 /* changes within that time are written once */
 #define AGENT_HISTORY_MAX_BYTES (8u << 20)

@@ -24,11 +24,6 @@ void enginelog_restart(struct enginelog *l)
 	l->tokens_per_second = 0;
 }
 
-static bool has(struct span line, const char *words)
-{
-	return span_find(line, words) < line.len;
-}
-
 /* "... (   19.56 ms per token,    51.12 tokens per second)" */
 static void read_speed(struct enginelog *l, struct span line)
 {
@@ -45,13 +40,13 @@ static void read_speed(struct enginelog *l, struct span line)
 
 static void watch_slots(struct enginelog *l, struct span line)
 {
-	if (has(line, "| processing task")) {
+	if (span_has(line, "| processing task")) {
 		l->busy_slots++;
-	} else if (has(line, "| stop processing")) {
+	} else if (span_has(line, "| stop processing")) {
 		l->busy_slots -= l->busy_slots > 0;
-	} else if (has(line, "all slots are idle")) {
+	} else if (span_has(line, "all slots are idle")) {
 		l->busy_slots = 0;
-	} else if (has(line, " eval time =") && !has(line, "prompt eval time")) {
+	} else if (span_has(line, " eval time =") && !span_has(line, "prompt eval time")) {
 		read_speed(l, line);
 	}
 }

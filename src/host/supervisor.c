@@ -132,8 +132,16 @@ static void read_receipt(struct supervisor *s)
 
 static void on_log(struct supervisor *s, struct span line)
 {
+	struct server *server = &s->server;
+
 	enginelog_feed(&s->log, line);
 	s->has_logged = true;
+	if (server->busy_slots != s->log.busy_slots ||
+	    server->tokens_per_second != s->log.tokens_per_second) {
+		server->busy_slots = s->log.busy_slots;
+		server->tokens_per_second = s->log.tokens_per_second;
+		s->has_news = true;
+	}
 	if (!s->is_live) {
 		return;
 	}
@@ -277,6 +285,8 @@ static void forget_engine(struct supervisor *s)
 	server->pid = 0;
 	server->ready_unix_ms = 0;
 	server->memory_bytes = 0;
+	server->busy_slots = 0;
+	server->tokens_per_second = 0;
 	server->progress = -1;
 	server->eta_ms = -1;
 	s->key[0] = '\0';
@@ -646,27 +656,17 @@ void supervisor_woke(struct supervisor *s)
 	feed(s, &(struct fsm_event){ .type = FSM_WOKE });
 }
 
-static void look_at_log(struct supervisor *s)
-{
-	bool has_engine = s->server.pid > 0;
-
-	s->server.busy_slots = has_engine ? s->log.busy_slots : 0;
-	s->server.tokens_per_second = has_engine ? s->log.tokens_per_second : 0;
-}
-
 void supervisor_measure(struct supervisor *s)
 {
-	struct server *server = &s->server, before = *server;
 	struct proc_usage usage;
 
-	if (server->pid > 0 && proc_usage(server->pid, &usage) == 0 &&
-	    usage.memory_bytes / MEMORY_STEP_BYTES != server->memory_bytes / MEMORY_STEP_BYTES) {
-		server->memory_bytes = usage.memory_bytes;
+	if (s->server.pid > 0 && proc_usage(s->server.pid, &usage) == 0 &&
+	    usage.memory_bytes / MEMORY_STEP_BYTES != s->server.memory_bytes / MEMORY_STEP_BYTES) {
+		s->server.memory_bytes = usage.memory_bytes;
+		s->has_news = true;
 	}
-	look_at_log(s);
-	if (before.memory_bytes != server->memory_bytes ||
-	    before.busy_slots != server->busy_slots ||
-	    before.tokens_per_second != server->tokens_per_second) {
+	if (s->has_news) {
+		s->has_news = false;
 		agent_on_change(s->agent, s);
 	}
 }
@@ -696,7 +696,6 @@ const struct server *supervisor_server(struct supervisor *s)
 			     : s->fsm.deadline_ms <= now_ms
 				     ? 0
 				     : (int32_t)(s->fsm.deadline_ms - now_ms);
-	look_at_log(s);
 	return &s->server;
 }
 

@@ -41,6 +41,7 @@ struct supervisor {
 	struct keeper *keeper;
 	bool is_live;	       /* the shim tells news, not what it kept */
 	bool has_logged;       /* since it was seen alive */
+	bool has_news;	       /* of memory, slots or speed: told by supervisor_measure */
 	uint64_t alive_cpu_ms; /* of the engine, at that time */
 	struct prober *prober;
 	uint64_t spawned_us;
@@ -61,7 +62,7 @@ void supervisor_end(struct supervisor *s, enum fsm_event_type how, uint32_t drai
 void supervisor_adopt(struct supervisor *s, uint16_t port);
 void supervisor_engine_known(struct supervisor *s); /* the engine was asked for its abilities */
 void supervisor_woke(struct supervisor *s);	    /* the machine slept */
-void supervisor_measure(struct supervisor *s);	    /* memory, slots, speed, now */
+void supervisor_measure(struct supervisor *s); /* its memory, now; tells of slots and speed too */
 
 /* By plan.c: s->plan is made. */
 void supervisor_on_planned(struct supervisor *s);

@@ -47,7 +47,7 @@ static const struct {
 
 static bool holds(struct span said, const char *words)
 {
-	return words != NULL && span_find(said, words) < said.len;
+	return words != NULL && span_has(said, words);
 }
 
 /* The last line that is not empty, for a person. */
