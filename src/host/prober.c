@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Questions: HEALTH until 200 -> KEY -> WRONG_KEY -> proved. A 503 on the way leads back to HEALTH.
- * SLOTS are asked until all are idle, LIFE again and again. One question is on its way at a time.
+ * SLOTS are asked until all are idle twice in a row: a request may have left before its sender heard
+ * of the drain, and an answer may still be on its way. LIFE is asked again and again. One question is
+ * on its way at a time.
  */
 #include "host/prober.h"
 
@@ -35,6 +37,7 @@ struct prober {
 	struct supervisor *supervisor;
 	enum prober_aim aim;
 	enum question question;
+	bool was_idle; /* by the last SLOTS */
 	uint32_t life_ms;
 	uint64_t begun_ms;
 	struct client_fetch *fetch; /* the question on its way */
@@ -92,6 +95,16 @@ static void judge(struct prober *p, int status, struct span body)
 	ask(p);
 }
 
+static void judge_slots(struct prober *p, bool are_idle)
+{
+	if (are_idle && p->was_idle) {
+		supervisor_on_drained(p->supervisor);
+		return;
+	}
+	p->was_idle = are_idle;
+	ask_again(p, ASK_SLOTS);
+}
+
 static void on_answer(void *user, const struct client_reply *reply)
 {
 	struct prober *p = user;
@@ -105,10 +118,8 @@ static void on_answer(void *user, const struct client_reply *reply)
 	} else if (p->aim == PROBE_LIFE) {
 		ask_again(p, ASK_LIFE);
 		supervisor_on_alive(p->supervisor);
-	} else if (status == 200 && slots_are_idle(reply->body)) {
-		supervisor_on_drained(p->supervisor);
 	} else {
-		ask_again(p, ASK_SLOTS);
+		judge_slots(p, status == 200 && slots_are_idle(reply->body));
 	}
 }
 

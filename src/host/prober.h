@@ -20,7 +20,7 @@ struct supervisor;
 #define PROBER_SLOW_MS 35
 #define PROBER_SLOW_AFTER 50 /* asks every 1/50 of the load's time so far, between the two */
 #define PROBER_NUDGE_MS 2
-#define PROBER_DRAIN_MS 100
+#define PROBER_DRAIN_MS 100 /* between two looks at its slots: idle in both is drained */
 
 enum prober_aim {
 	PROBE_LOAD,  /* ends with proved or disproved */
