@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Questions: HEALTH until 200 -> KEY -> WRONG_KEY -> proved. A 503 on the way leads back to HEALTH.
- * SLOTS are asked until all are idle twice in a row: a request may have left before its sender heard
- * of the drain, and an answer may still be on its way. LIFE is asked again and again. One question is
- * on its way at a time.
+ * SLOTS are asked until all are idle twice in a row: a request may have left before its sender
+ * heard of the drain, and an answer may still be on its way. LIFE is asked again and again. One
+ * question is on its way at a time.
  */
 #include "host/prober.h"
 
