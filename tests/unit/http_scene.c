@@ -393,3 +393,11 @@ const char *peer_undated(struct peer *p)
 	}
 	return buf_text(&p->got);
 }
+
+int peer_ask(struct scene *s, struct peer *p, struct span bytes)
+{
+	peer_dial(s, p);
+	peer_send(s, p, bytes);
+	WAIT_FOR(s, peer_is_done(p));
+	return peer_status(p);
+}

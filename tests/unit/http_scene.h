@@ -21,6 +21,13 @@
 #define SCENE_WAIT_MS 5000
 #define SCENE_HELD_MAX 128
 
+#define END "Connection: close\r\n\r\n"
+#define HOST "Host: a\r\n"
+
+#define SHORT_MS 120 /* limits that a test waits for */
+#define CLOCK_MS 10  /* by which the loop's clock may be behind */
+#define SOON_MS 100  /* what must happen at once, on a busy machine */
+
 struct scene {
 	struct loop *loop;
 	struct http_server *server;
@@ -76,5 +83,7 @@ int peer_status(struct peer *p);		     /* of the first answer; 0: none yet */
 size_t peer_count(struct peer *p, const char *text); /* how often it stands in what came */
 /* Takes the Date fields out of what came, so that two runs compare. */
 const char *peer_undated(struct peer *p);
+/* Dials, sends all, waits for the end, and gives the status of the first answer. Close the peer. */
+int peer_ask(struct scene *s, struct peer *p, struct span bytes);
 
 #endif

@@ -9,16 +9,11 @@
 
 #include "base/mem.h"
 
-#define END "Connection: close\r\n\r\n"
-#define HOST "Host: a\r\n"
 #define GET_PROXY "GET /proxy/x HTTP/1.1\r\n" HOST "\r\n"
 #define OK "HTTP/1.1 200 OK\r\n"
 #define OK_2 OK "Content-Length: 2\r\n\r\nok"
 #define OK_CHUNKED OK "Transfer-Encoding: chunked\r\n\r\n"
-#define SOON_MS 100
 #define FLOOD_MAX_BYTES (64u << 20)
-#define SHORT_MS 120
-#define CLOCK_MS 10 /* by which the loop's clock may be behind */
 
 /* The chunked body of the one answer in what came, unframed. False: it is not complete. */
 static bool unframe(struct peer *p, struct buf *out)
