@@ -551,6 +551,11 @@ static void write_rescan(struct json_writer *w, const struct rescan *s)
 	write_ids(w, "added", &s->report, SCAN_ADDED);
 	jsonw_member_i64(w, "known", known);
 	write_ids(w, "missing", &s->report, SCAN_MISSING);
+	jsonw_member_array(w, "problems");
+	for (size_t i = 0; i < s->scan.problem_count && i < SCAN_PROBLEMS_MAX; i++) {
+		jsonw_text(w, s->scan.problems[i]);
+	}
+	jsonw_end(w);
 }
 
 static void on_merged(void *user, const struct err *err)

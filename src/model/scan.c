@@ -26,7 +26,7 @@ struct place {
 	const char *store; /* of Ollama, where the folder is within its manifests; else NULL */
 };
 
-static int walk(struct scan *s, const struct place *place);
+static int walk(struct scan *s, const struct place *place, struct err *err);
 
 static bool has_suffix(const char *name, const char *suffix)
 {
@@ -77,21 +77,25 @@ static bool is_there(const struct scan_model *list, size_t count, const struct s
 }
 
 /* Appends it to the models or projectors; takes it over. */
-static void keep(struct scan *s, struct scan_model *m)
+static int keep(struct scan *s, struct scan_model *m, struct err *err)
 {
 	bool is_projector = m->gguf.role == GGUF_PROJECTOR;
 	struct scan_model **list = is_projector ? &s->projectors : &s->models;
 	size_t *count = is_projector ? &s->projector_count : &s->count;
+	int status = 0;
 
 	scan_fingerprint(m->path, m->fingerprint);
-	if (*count >= SCAN_MODELS_MAX) {
-		s->is_cut = true;
-	} else if (m->gguf.role != GGUF_OTHER && !is_there(*list, *count, m)) {
-		*list = mem_resize(*list, *count + 1, sizeof((*list)[0]));
-		(*list)[(*count)++] = *m;
-		return;
+	if (m->gguf.role != GGUF_OTHER && !is_there(*list, *count, m)) {
+		if (*count < SCAN_MODELS_MAX) {
+			*list = mem_resize(*list, *count + 1, sizeof((*list)[0]));
+			(*list)[(*count)++] = *m;
+			return 0;
+		}
+		status = err_set(err, ERR_FULL, "the model %s is left out: %d are taken at most",
+				 m->path, SCAN_MODELS_MAX);
 	}
 	model_drop(m);
+	return status;
 }
 
 /*
@@ -117,7 +121,7 @@ static int look_at(struct scan *s, const char *path, const char *name, const cha
 			m.path = mem_strdup(path);
 			m.name = name != NULL ? mem_strdup(name) : model_made_name(path);
 			m.mmproj_path = mem_strdup(mmproj_path);
-			keep(s, &m);
+			status = keep(s, &m, err);
 		} else {
 			gguf_finish(&m.gguf);
 		}
@@ -207,21 +211,28 @@ static void visit(struct scan *s, const struct place *place, const char *name)
 	int status = 0;
 
 	if (++s->entries > SCAN_ENTRIES_MAX) {
-		s->is_cut = true;
+		status = err_set(&err, ERR_FULL,
+				 "%s and what follows is left out: %d files are looked at", path,
+				 SCAN_ENTRIES_MAX);
 	} else if (stat(path, &st) != 0) {
 		status = is_model ? err_set(&err, ERR_NOT_FOUND,
 					    "the model %s is a link to a file that is gone", path)
 				  : 0;
 	} else if (S_ISDIR(st.st_mode) && !is_circle(place, &st)) {
-		walk(s, &(struct place){ place, path, st.st_dev, st.st_ino, place->depth + 1,
-					 is_manifests ? place->path : place->store });
+		status = walk(s,
+			      &(struct place){ place, path, st.st_dev, st.st_ino, place->depth + 1,
+					       is_manifests ? place->path : place->store },
+			      &err);
 	} else if (S_ISREG(st.st_mode) && is_model) {
 		status = look_at(s, path, NULL, NULL, &err);
 	} else if (S_ISREG(st.st_mode) && place->store != NULL) {
 		status = look_at_manifest(s, place->store, path, &err);
 	}
-	if (status != 0 && s->problem_count++ < SCAN_PROBLEMS_MAX) {
-		span_copy(span_of(err.text), s->problems[s->problem_count - 1],
+	if (status != 0) {
+		size_t at = s->problem_count++;
+
+		span_copy(span_of(err.text),
+			  s->problems[at < SCAN_PROBLEMS_MAX ? at : SCAN_PROBLEMS_MAX - 1],
 			  sizeof(s->problems[0]));
 	}
 	free(path);
@@ -269,22 +280,21 @@ static void attach_projector(struct scan *s, struct scan_model *m)
 	}
 }
 
-/* The system's code when the folder cannot be read. */
-static int walk(struct scan *s, const struct place *place)
+static int walk(struct scan *s, const struct place *place, struct err *err)
 {
 	struct dirent **names;
 
 	if (place->depth > SCAN_DEPTH_MAX) {
-		s->is_cut = true;
-		return 0;
+		return err_set(err, ERR_FULL, "the folder %s lies too deep to be looked into",
+			       place->path);
 	}
 	int count = scandir(place->path, &names, NULL, alphasort);
 
 	if (count < 0) {
-		return -errno;
+		return err_set_os(err, -errno, "looking for models in %s", place->path);
 	}
 	for (int i = 0; i < count; i++) {
-		if (names[i]->d_name[0] != '.' && !s->is_cut) {
+		if (names[i]->d_name[0] != '.' && s->entries <= SCAN_ENTRIES_MAX) {
 			visit(s, place, names[i]->d_name);
 		}
 		free(names[i]);
@@ -300,16 +310,16 @@ void scan_init(struct scan *s)
 
 int scan_folder(struct scan *s, const char *folder, struct err *err)
 {
-	struct stat st;
+	struct stat st = { 0 }; /* where it is not there, walk says so */
 	size_t before = s->count;
-	int status = stat(folder, &st) == 0 ? 0 : -errno;
 
-	if (status == 0) {
-		status = walk(s, &(struct place){
-					 .path = folder, .device = st.st_dev, .inode = st.st_ino });
-	}
+	stat(folder, &st);
+	int status =
+		walk(s, &(struct place){ .path = folder, .device = st.st_dev, .inode = st.st_ino },
+		     err);
+
 	if (status != 0) {
-		return err_set_os(err, status, "looking for models in %s", folder);
+		return status;
 	}
 	for (size_t i = before; i < s->count; i++) {
 		if (!s->models[i].is_blob) {

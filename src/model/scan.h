@@ -6,8 +6,8 @@
  *
  * Depth and counts are bounded, links that lead in circles end. A file that is there twice (by
  * link, by inode, or as a copy) is one model; the parts of a split model are one; a projector
- * (mmproj) is attached to the model beside it. What looks like a model and cannot be used is told,
- * not fatal.
+ * (mmproj) is attached to the model beside it. What looks like a model and cannot be used, and what
+ * lies beyond a bound, is told, not fatal.
  */
 #ifndef MODEL_SCAN_H
 #define MODEL_SCAN_H
@@ -40,10 +40,9 @@ struct scan {
 	size_t count;
 	struct scan_model *projectors; /* likewise */
 	size_t projector_count;
-	size_t entries; /* files and folders looked at */
-	bool is_cut;	/* a bound was reached: there may be more */
-	char problems[SCAN_PROBLEMS_MAX][512];
-	size_t problem_count; /* may exceed SCAN_PROBLEMS_MAX */
+	size_t entries;			       /* files and folders looked at */
+	char problems[SCAN_PROBLEMS_MAX][512]; /* the first ones, and the last */
+	size_t problem_count;		       /* may exceed SCAN_PROBLEMS_MAX */
 };
 
 void scan_init(struct scan *s);

@@ -338,9 +338,24 @@ static void circles_copies_and_strange_files_do_no_harm(void **state)
 	assert_path(s.models[0].path, root, "a/model.gguf");
 	assert_int_equal(s.problem_count, 1);
 	assert_non_null(strstr(s.problems[0], "notes.gguf cannot be used: it is not a GGUF file"));
-	assert_false(s.is_cut);
 	scan_finish(&s);
 	free(fifo);
+}
+
+static void a_folder_that_lies_too_deep_is_told_and_the_rest_is_read(void **state)
+{
+	const char *root = *state;
+
+	put_gguf(root, "1/2/3/4/5/6/7/8/9/10/here.gguf", &qwen);
+	put_gguf(root, "1/2/3/4/5/6/7/8/9/10/11/deeper.gguf", &eyes);
+	put_gguf(root, "2/after.gguf", &llama);
+	struct scan s = scan(root);
+
+	assert_int_equal(s.count, 2);
+	assert_path(s.models[1].path, root, "2/after.gguf");
+	assert_int_equal(s.problem_count, 1);
+	assert_non_null(strstr(s.problems[0], "/10/11 lies too deep to be looked into"));
+	scan_finish(&s);
 }
 
 static void found_models_are_merged_and_nothing_is_renamed(void **state)
@@ -425,6 +440,7 @@ int main(void)
 		IN_ROOT(split_models_are_one_and_must_be_whole),
 		IN_ROOT(ollamas_store_is_read_by_its_manifests),
 		IN_ROOT(circles_copies_and_strange_files_do_no_harm),
+		IN_ROOT(a_folder_that_lies_too_deep_is_told_and_the_rest_is_read),
 		IN_ROOT(found_models_are_merged_and_nothing_is_renamed),
 		IN_ROOT(lm_studios_and_llama_cpps_folders_are_read),
 		IN_ROOT(single_models_are_added_once_and_enabled),

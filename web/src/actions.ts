@@ -68,10 +68,11 @@ export async function setEnabled(server: Server, enabled: boolean): Promise<void
 export async function rescan(): Promise<string> {
 	let said = "";
 	await attempt("Rescan", async () => {
-		const { added, known, missing } = await api.rescan();
+		const { added, known, missing, problems } = await api.rescan();
 		await refetchRegistry();
 		const gone = missing.length > 0 ? `, ${missing.length} missing: ${missing[0]}` : "";
-		said = `${added.length} new, ${known} known${gone}`;
+		const first = problems.length > 0 ? `. ${problems[0]}` : "";
+		said = `${added.length} new, ${known} known${gone}${first}`;
 	});
 	return said;
 }

@@ -107,7 +107,10 @@ export interface RequestFilter {
 export const api = {
 	registry: () => call<Registry>("GET", "/api/models/registry"),
 	rescan: () =>
-		call<{ added: string[]; known: number; missing: string[] }>("POST", "/api/models/rescan"),
+		call<{ added: string[]; known: number; missing: string[]; problems: string[] }>(
+			"POST",
+			"/api/models/rescan",
+		),
 	setEnabled: (id: string, enabled: boolean) =>
 		call<Changed>("PUT", `${model(id)}/enabled`, { enabled }),
 	setPort: (id: string, port: number) => call<Changed>("PUT", `${model(id)}/port`, { port }),
