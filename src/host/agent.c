@@ -32,7 +32,7 @@ extern char **environ;
 #define AGENT_MEASURE_MS 5000 /* engines' memory, slots and speed, while somebody looks */
 #define AGENT_MEASURE_FIRST_MS 500
 #define AGENT_HISTORY_MS 1000 /* changes within that time are written once */
-#define AGENT_HISTORY_MAX_BYTES (8u << 20)
+#define AGENT_HISTORY_MAX_BYTES (1u << 20)
 #define AGENT_ADOPT_MS 5000 /* sessions wait no longer for adoptions to be decided */
 
 const struct agent_options agent_defaults = {
@@ -52,7 +52,7 @@ const struct agent_options agent_defaults = {
 		    .quick_deaths_max = 5 },
 };
 
-/* What became of earlier starts */
+/* How long earlier loads took */
 
 static char *history_path(const struct agent *a)
 {

@@ -193,7 +193,6 @@ void supervisor_on_proved(struct supervisor *s, struct span props)
 {
 	struct receipt *r = &s->server.receipt;
 	bool require_gpu = s->model != NULL && s->model->settings.require_gpu == 1;
-	struct history_start *start = history_last(&s->history);
 	struct api_props read = { 0 };
 	struct err err = { 0 };
 	char line[256];
@@ -218,10 +217,7 @@ void supervisor_on_proved(struct supervisor *s, struct span props)
 	drop_key_file(s);
 	bool is_slow = history_is_slow(&s->history, s->server.load_ms, &err);
 
-	if (start != NULL) {
-		start->load_ms = s->server.load_ms;
-		start->verdict = r->verdict;
-	}
+	history_add(&s->history, s->server.load_ms);
 	s->server.ready_unix_ms = loop_unix_ms();
 	feed(s, &(struct fsm_event){ .type = FSM_PROVED });
 	if (is_slow) { /* no trouble of its own: it serves */
@@ -311,18 +307,13 @@ static bool explain_exit(struct supervisor *s, int status)
 
 static void on_engine_exit(struct supervisor *s, int status)
 {
-	struct history_start *start = history_last(&s->history);
 	bool hopeless;
 
 	log_info("%s: engine pid %d ended: %d", s->server.id, s->server.pid, status);
-	if (start != NULL && start->exit == HISTORY_EXIT_NONE) {
-		start->exit = status;
-	}
 	s->adopting = false;
 	hopeless = explain_exit(s, status);
 	forget_engine(s);
 	feed(s, &(struct fsm_event){ .type = FSM_EXITED, .hopeless = hopeless });
-	agent_on_history(s->agent);
 }
 
 void supervisor_on_lost(struct supervisor *s, const struct err *why)
@@ -382,7 +373,6 @@ static void spawn(struct supervisor *s)
 	memcpy(s->key, p->key, sizeof(s->key));
 	enginelog_restart(&s->log);
 	s->spawned_us = loop_now_us();
-	history_begin(&s->history, loop_unix_ms());
 	s->keeper = keeper_spawn(s);
 }
 

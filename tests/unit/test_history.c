@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The history of starts, and lines cut out of a stream.
+ * The history of loads, and lines cut out of a stream.
  */
 #include <string.h>
 
@@ -10,31 +10,26 @@
 #include "base/mem.h"
 #include "host/history.h"
 
-static void the_last_fifty_starts_are_kept_in_order(void **state)
+static void add_all(struct history *h, const uint32_t *loads_ms, size_t count)
 {
-	struct history h = { 0 };
-
-	(void)state;
-	assert_null(history_last(&h));
-	for (int64_t i = 1; i <= HISTORY_STARTS_MAX + 7; i++) {
-		history_begin(&h, i)->load_ms = (uint32_t)i;
+	*h = (struct history){ 0 };
+	for (size_t i = 0; i < count; i++) {
+		history_add(h, loads_ms[i]);
 	}
-	assert_int_equal(h.count, HISTORY_STARTS_MAX);
-	assert_int_equal(h.starts[0].unix_ms, 8);
-	assert_int_equal(history_last(&h)->unix_ms, HISTORY_STARTS_MAX + 7);
 }
 
-static void the_expected_load_is_the_median_of_those_that_came_to_an_end(void **state)
+static void the_expected_load_is_the_median_of_the_last_five(void **state)
 {
-	static const uint32_t loads[] = { 9000, 100, 0, 300, 0, 200, 5000, 250 };
-	struct history h = { 0 };
+	static const uint32_t loads_ms[] = { 9000, 9001, 100, 300, 200, 5000, 250 };
+	static const uint32_t expected_ms[] = { 0, 9000, 9001, 9000, 9000, 300, 300, 250 };
+	struct history h;
 
 	(void)state;
-	assert_int_equal(history_expected_load_ms(&h), 0);
-	for (size_t i = 0; i < ARRAY_LEN(loads); i++) {
-		history_begin(&h, 1)->load_ms = loads[i];
+	for (size_t count = 0; count <= ARRAY_LEN(loads_ms); count++) {
+		add_all(&h, loads_ms, count);
+		assert_int_equal(history_expected_load_ms(&h), expected_ms[count]);
 	}
-	assert_int_equal(history_expected_load_ms(&h), 250);
+	assert_int_equal(h.count, HISTORY_LOADS_MAX);
 }
 
 static void a_load_much_slower_than_those_before_is_told(void **state)
@@ -44,31 +39,24 @@ static void a_load_much_slower_than_those_before_is_told(void **state)
 
 	(void)state;
 	assert_false(history_is_slow(&h, 60000, &err)); /* nothing to hold it against */
-	for (int i = 0; i < 3; i++) {
-		history_begin(&h, 1)->load_ms = 4000;
-	}
-	history_begin(&h, 1); /* of this one */
+	add_all(&h, (const uint32_t[]){ 4000, 4000, 4000 }, 3);
 	assert_false(history_is_slow(&h, 11900, &err));
 	assert_int_equal(err.code, 0);
 	assert_true(history_is_slow(&h, 41000, &err));
 	assert_string_equal(err.text, "ready after 41.0 s, where the last starts took 4.0 s");
-	memset(&h, 0, sizeof(h));
-	history_begin(&h, 1)->load_ms = 100;
+	add_all(&h, (const uint32_t[]){ 100 }, 1);
 	assert_false(history_is_slow(&h, 1900, &err)); /* nobody minds */
 }
 
 static void it_comes_back_from_its_file_without_what_is_broken(void **state)
 {
-	struct history h = { 0 }, again;
+	struct history h, again;
 	struct json_writer w;
 	struct json *doc;
 	struct buf text;
 
 	(void)state;
-	*history_begin(&h, 1000) = (struct history_start){
-		.unix_ms = 1000, .load_ms = 250, .exit = -9, .verdict = RECEIPT_GPU
-	};
-	history_begin(&h, 2000);
+	add_all(&h, (const uint32_t[]){ 250, UINT32_MAX }, 2);
 	buf_init(&text, 65536);
 	jsonw_init(&w, &text);
 	history_write(&w, &h);
@@ -76,15 +64,12 @@ static void it_comes_back_from_its_file_without_what_is_broken(void **state)
 	doc = json_parse(buf_span(&text), NULL);
 	history_read(json_root(doc), &again);
 	json_destroy(doc);
-	assert_int_equal(again.count, 2);
-	assert_int_equal(again.starts[0].exit, -9);
-	assert_int_equal(again.starts[0].verdict, RECEIPT_GPU);
-	assert_int_equal(again.starts[1].exit, HISTORY_EXIT_NONE);
-	doc = json_parse(
-		SPAN_LIT("[7,{\"load_ms\":-1},{\"load_ms\":5,\"exit\":1e3,\"verdict\":9}]"), NULL);
+	assert_memory_equal(&again, &h, sizeof(h));
+	doc = json_parse(SPAN_LIT("[0,-1,1.5,4294967296,\"5\",{\"load_ms\":6},7]"), NULL);
 	history_read(json_root(doc), &again);
 	json_destroy(doc);
-	assert_int_equal(history_expected_load_ms(&again), 5);
+	assert_int_equal(again.count, 1);
+	assert_int_equal(again.loads_ms[0], 7);
 	history_read(NULL, &again);
 	assert_int_equal(again.count, 0);
 	buf_finish(&text);
@@ -136,8 +121,7 @@ static void a_line_without_end_is_refused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(the_last_fifty_starts_are_kept_in_order),
-		cmocka_unit_test(the_expected_load_is_the_median_of_those_that_came_to_an_end),
+		cmocka_unit_test(the_expected_load_is_the_median_of_the_last_five),
 		cmocka_unit_test(a_load_much_slower_than_those_before_is_told),
 		cmocka_unit_test(it_comes_back_from_its_file_without_what_is_broken),
 		cmocka_unit_test(lines_are_the_same_however_the_bytes_come),
