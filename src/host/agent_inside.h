@@ -62,7 +62,6 @@ struct agent {
 	struct engine engine;
 	struct lease lease;
 	struct desk *desk; /* downloads */
-	uint64_t generation;
 	struct awake_tool awake;
 	struct vigil vigil;
 	struct timer sweep, measure, history_timer, adopt_timer;

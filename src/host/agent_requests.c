@@ -91,7 +91,6 @@ static void greet(struct agent *a, struct session *s, const struct wire_request 
 	struct wire_event e = { .type = EVENT_HELLO,
 				.hello = { .version = WIRE_VERSION,
 					   .version_min = WIRE_VERSION_MIN,
-					   .generation = ++a->generation,
 					   .restricted = s->is_restricted } };
 	struct err err = { 0 };
 	char who[WIRE_CONTROLLER_MAX_BYTES + 8];

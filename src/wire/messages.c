@@ -50,7 +50,6 @@ static const struct member pull_members[] = {
 static const struct member agent_hello_members[] = {
 	MEMBER_AS(wire_event, "version", hello.version, U32),
 	MEMBER_AS(wire_event, "version_min", hello.version_min, U32),
-	MEMBER_AS(wire_event, "generation", hello.generation, U64),
 	MEMBER_AS(wire_event, "agent", hello.agent, TEXT),
 	MEMBER_AS(wire_event, "restricted", hello.restricted, BOOL),
 };

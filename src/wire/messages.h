@@ -122,9 +122,8 @@ struct wire_event {
 	union {
 		struct { /* the first line that the agent says */
 			uint32_t version, version_min;
-			uint64_t generation; /* grows with each controller that attaches */
-			char agent[64];	     /* the agent's version, for people */
-			bool restricted;     /* this is control.sock */
+			char agent[64];	 /* the agent's version, for people */
+			bool restricted; /* this is control.sock */
 		} hello;
 		struct host_info host;
 		struct server server;

@@ -34,7 +34,7 @@ static const char script[] =
 	"noisy) echo 'Welcome to this machine'; printf '$ ' ;;\n"
 	"esac\n"
 	"echo "
-	"'{\"type\":\"hello\",\"version\":1,\"version_min\":1,\"generation\":1,\"agent\":\"t\"}'\n"
+	"'{\"type\":\"hello\",\"version\":1,\"version_min\":1,\"agent\":\"t\"}'\n"
 	"echo '{\"type\":\"host\",\"host\":{\"name\":\"mini\",\"engine\":\"llama-server 1\"}}'\n"
 	"for id in one two; do\n"
 	"  echo "
