@@ -30,7 +30,7 @@ struct pulling {
 /* As the agent says, with its engines stopped; without an agent as this machine itself says. */
 static struct memory_machine look_at_machine(const struct cli *cli)
 {
-	struct engine_abilities abilities = { .build = 0 };
+	struct engine_abilities abilities = { .device_count = 0 };
 	char path[FS_PATH_MAX_BYTES];
 	uint64_t engines_bytes = 0;
 	struct visit s;

@@ -127,10 +127,8 @@ static void version_read(struct span text, struct engine_abilities *a)
 	} else if (span_to_u64(word, UINT32_MAX, &build) == 0) {
 		snprintf(a->version, sizeof(a->version), "llama-server build %u", (unsigned)build);
 	} else {
-		build = 0;
 		snprintf(a->version, sizeof(a->version), "llama-server %s", name);
 	}
-	a->build = (uint32_t)build;
 }
 
 static void devices_read(struct span text, struct engine_abilities *a)

@@ -62,7 +62,6 @@ enum ability { ABILITY_TABLE(ABILITY_ENUM) ABILITY_COUNT };
 
 struct engine_abilities {
 	char version[96]; /* "llama-server 0.7.0 (build 11669)"; "" when it does not say */
-	uint32_t build;	  /* 11669; 0 when it does not say */
 	bool has[ABILITY_COUNT];
 	int device_count; /* GPUs; processors and BLAS are left out */
 	struct host_device devices[HOST_DEVICES_MAX];
