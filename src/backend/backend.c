@@ -145,11 +145,6 @@ struct backend *backend_start(struct loop *loop, const struct backend_options *o
 	return b;
 }
 
-uint16_t backend_port(const struct backend *b)
-{
-	return http_server_port(b->server);
-}
-
 void backend_close(struct backend *b)
 {
 	if (b == NULL) {

@@ -29,7 +29,6 @@ struct backend;
 
 struct backend *backend_start(struct loop *loop, const struct backend_options *options,
 			      struct err *err);
-uint16_t backend_port(const struct backend *b);
 void backend_leave(struct backend *b, void (*on_end)(void *user), void *user);
 void backend_close(struct backend *b); /* NULL is fine; frees later */
 

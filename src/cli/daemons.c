@@ -136,7 +136,7 @@ static int run_backend(const struct cli *cli, const struct args *args,
 	run.backend = backend_start(run.daemon.loop, options, err);
 	if (run.backend != NULL) {
 		log_info("listening on %s:%u", options->http.listener.address,
-			 backend_port(run.backend));
+			 options->http.listener.port);
 	}
 	if (run.backend != NULL && own_agent) {
 		kept_start(&run.agent);
