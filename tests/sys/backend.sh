@@ -80,7 +80,7 @@ is_up_with_an_agent_of_its_own() {
 }
 
 answers_ready_only_when_a_model_could_serve() {
-	[ "$(code /ready)" = 503 ] && post /api/models/rescan | has '"added":\["' || return 1
+	[ "$(code /ready)" = 503 ] && post /api/models/rescan | has '"added":\[".*"problems":\[\]' || return 1
 	MODEL=$(get /api/models/registry | sed 's/^{"models":{"\([^"]*\)".*/\1/')
 	get /api/models/registry | has '"architecture":"llama"' || return 1
 	put "/api/models/$MODEL/enabled" '{"enabled":true}' | has '"enabled":true' || return 1
