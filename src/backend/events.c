@@ -27,6 +27,7 @@ struct events {
 	struct feed feed;
 	struct topic hello, host, pulls, synced;
 	struct shown *requests; /* EVENTS_REQUESTS_MAX, by id */
+	size_t request_count;	/* of them that are shown */
 	uint32_t new_requests;	/* in this second */
 	struct timer traffic, host_timer;
 	uint64_t host_told_ms;
@@ -207,21 +208,23 @@ static double last_second(const struct account *a)
 									 : tokens;
 }
 
-static void hide(struct shown *s)
+static void hide(struct events *e, struct shown *s)
 {
 	feed_drop(&s->topic);
 	s->account.id = 0;
+	e->request_count--;
 }
 
 void events_account(struct events *e, const struct account *a)
 {
 	struct shown *s = &e->requests[a->id % EVENTS_REQUESTS_MAX];
-	bool is_shown = s->account.id == a->id, is_done = a->phase == ACCOUNT_DONE;
+	bool is_read = e->feed.reader_count > 0, is_done = a->phase == ACCOUNT_DONE;
+	bool is_shown = e->request_count > 0 && s->account.id == a->id;
 
-	if (e->feed.reader_count == 0) {
-		if (is_shown && is_done) {
-			hide(s);
-		}
+	if (is_shown && is_done) {
+		hide(e, s);
+	}
+	if (!is_read) {
 		return;
 	}
 	note_traffic(e);
@@ -231,12 +234,12 @@ void events_account(struct events *e, const struct account *a)
 		}
 		e->new_requests++;
 	}
-	s->account = *a;
 	if (!is_done) {
+		e->request_count += !is_shown;
+		s->account = *a;
 		feed_put(&e->feed, RANK_REQUESTS, &s->topic);
 		return;
 	}
-	hide(s);
 	if (!a->stream) {
 		add_tokens(e, a->model, last_second(a));
 	}

@@ -114,9 +114,13 @@ static void tell(struct ask *a, enum account_phase phase, const char *error)
 	struct account account = {
 		.id = a->id,
 		.at_unix_ms = a->at_unix_ms,
+		.model = a->model != NULL ? a->model : "",
+		.key = a->key != NULL ? a->key : "",
+		.path = a->route->path,
 		.stream = a->is_stream,
 		.phase = phase,
 		.status = a->status,
+		.error = error,
 		.prompt_tokens = is_done ? u->prompt_tokens : -1,
 		.cached_tokens = is_done ? u->cached_tokens : -1,
 		.generated_tokens = is_done ? u->completion_tokens : -1,
@@ -132,10 +136,6 @@ static void tell(struct ask *a, enum account_phase phase, const char *error)
 	if (is_done && u->predicted_ms > 0 && u->predicted_n > 0) {
 		account.tokens_per_second = (double)u->predicted_n * 1000.0 / u->predicted_ms;
 	}
-	span_copy(span_of(a->model), account.model, sizeof(account.model));
-	span_copy(span_of(a->key), account.key, sizeof(account.key));
-	span_copy(span_of(a->route->path), account.path, sizeof(account.path));
-	span_copy(span_of(error), account.error, sizeof(account.error));
 	sink->on_account(sink->user, &account);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What was used: the last requests, sums per minute, hour and day, and the starts of each model, in
- * SQLite. This is the only user of sqlite3.h.
+ * SQLite.
  *
  * Nothing waits for the disk: accounts and starts go into a bounded queue that a thread empties in
  * batches (what does not fit is dropped, and said), questions are answered from that thread too.
@@ -16,7 +16,7 @@
 
 #define USAGE_REQUESTS_KEPT 10000
 #define USAGE_STARTS_KEPT 50 /* per model */
-#define USAGE_QUEUE_MAX 2048
+#define USAGE_QUEUE_MAX 4096
 #define USAGE_BUCKETS_MAX 1000
 
 struct usage;
@@ -50,8 +50,5 @@ struct usage_question {
 typedef void usage_answer_fn(void *user, const struct err *err, struct span json);
 void usage_ask(struct usage *u, const struct usage_question *q, usage_answer_fn *on_answer,
 	       void *user);
-
-/* One request as the API shows it; also for those in flight. */
-void account_write(struct json_writer *w, const struct account *a);
 
 #endif

@@ -52,7 +52,8 @@ struct rig {
 	struct exchange *held;
 	struct peer peers[CLIENTS_MAX];
 	int peer_count;
-	struct account accounts[CLIENTS_MAX]; /* done ones */
+	struct account accounts[CLIENTS_MAX]; /* done ones; their texts in `told` */
+	char *told[CLIENTS_MAX][3];
 	int done;
 	int gaps;
 	struct timer tick;
@@ -168,7 +169,13 @@ static void on_account(void *user, const struct account *a)
 	struct rig *r = user;
 
 	if (a->phase == ACCOUNT_DONE && r->done < CLIENTS_MAX) {
-		r->accounts[r->done++] = *a;
+		struct account *copy = &r->accounts[r->done];
+		char **told = r->told[r->done++];
+
+		*copy = *a;
+		copy->model = told[0] = mem_strdup(a->model);
+		copy->key = told[1] = mem_strdup(a->key);
+		copy->error = told[2] = mem_strdup(a->error);
 	}
 }
 
@@ -285,6 +292,9 @@ static void finish_rig(struct rig *r)
 	keys_close(&r->keys);
 	fake_finish(&r->fleet);
 	buf_finish(&r->asked);
+	for (int i = 0; i < 3 * r->done; i++) {
+		free(r->told[i / 3][i % 3]);
+	}
 	for (int i = 0; i < 2; i++) {
 		unlink(files[i]);
 		free(files[i]);

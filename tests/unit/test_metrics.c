@@ -134,7 +134,10 @@ static void bounds_the_number_of_models(void **state)
 
 	(void)state;
 	for (int i = 0; i < METRICS_MODELS_MAX + 50; i++) {
-		snprintf(a.model, sizeof(a.model), "m%d", i);
+		char model[16];
+
+		snprintf(model, sizeof(model), "m%d", i);
+		a.model = model;
 		metrics_account(s->metrics, &a);
 	}
 	const char *text = collect(s);

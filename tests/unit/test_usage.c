@@ -71,7 +71,11 @@ static struct account account_of(uint64_t id, const char *model, int status)
 	struct account a = { .id = id,
 			     .at_unix_ms = 1700000000000,
 			     .phase = ACCOUNT_DONE,
+			     .model = model,
+			     .key = "",
+			     .path = "/v1/chat/completions",
 			     .status = status,
+			     .error = status >= 400 ? "broken" : "",
 			     .prompt_tokens = 10,
 			     .cached_tokens = -1,
 			     .generated_tokens = 5,
@@ -81,8 +85,6 @@ static struct account account_of(uint64_t id, const char *model, int status)
 			     .end_us = 101000,
 			     .tokens_per_second = 62.5 };
 
-	snprintf(a.model, sizeof(a.model), "%s", model);
-	snprintf(a.error, sizeof(a.error), "%s", status >= 400 ? "broken" : "");
 	return a;
 }
 
