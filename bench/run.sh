@@ -4,7 +4,7 @@
 # Measures the gateway beside nginx and HAProxy, all in front of the same scripted engine, in turns.
 # The proxy has the first core, load and engine the last. Medians of ROUNDS (7).
 #
-#   cpu per request, cpu per event: the scheduler's own count (/proc/PID/task/*/schedstat)
+#   cpu per request, cpu per event: the scheduler's own count, of all threads that ever ran
 #   latency: of a request, or from an event's stamp in the engine to its arrival; less that without
 #   a proxy. With 16 at once the proxy is the bottleneck, so that is its CPU once more; 200 streams
 #   come in bursts of up to 100 events, so that is how load and engine share their core. 20 streams
@@ -80,7 +80,7 @@ wait_port $haproxy_port
 nginx_pid=$(pgrep -P "$nginx_master")
 
 cpu_us() { # PID
-	cat /proc/"$1"/task/*/schedstat | awk '{ s += $1 } END { printf "%d\n", s / 1000 }'
+	"$build/bench/cputime" "$1"
 }
 
 # A run and what it cost: appends to the results of NAME.

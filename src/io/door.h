@@ -31,6 +31,9 @@ struct loop {
 	struct timer_place *heap;
 	size_t timer_count, timer_room;
 
+	uv_prepare_t prepare; /* ends a turn */
+	uint64_t turn_us;     /* 0: not read in this turn */
+
 	uv_idle_t idle; /* on while something is deferred */
 	struct loop_deferred *deferred;
 	size_t deferred_count, deferred_room;

@@ -15,7 +15,9 @@ struct loop_signal {
 };
 
 struct job {
-	uv_work_t uv;
+	uv_thread_t thread;
+	uv_async_t ended;
+	bool has_thread;
 	void (*work)(void *arg);
 	void (*done)(void *arg);
 	void *arg;
@@ -33,6 +35,11 @@ void loop_on_alarm(uv_timer_t *alarm)
 	timer_heap_ring(loop);
 }
 
+static void on_turn_end(uv_prepare_t *prepare)
+{
+	((struct loop *)prepare->data)->turn_us = 0;
+}
+
 struct loop *loop_create(void)
 {
 	struct loop *loop = mem_alloc(sizeof(*loop));
@@ -42,7 +49,11 @@ struct loop *loop_create(void)
 	uv_timer_init(&loop->uv, &loop->alarm);
 	uv_idle_init(&loop->uv, &loop->idle);
 	loop->alarm.data = loop;
+	uv_prepare_init(&loop->uv, &loop->prepare);
 	loop->idle.data = loop;
+	loop->prepare.data = loop;
+	uv_prepare_start(&loop->prepare, on_turn_end);
+	uv_unref((uv_handle_t *)&loop->prepare);
 	return loop;
 }
 
@@ -92,6 +103,7 @@ void loop_destroy(struct loop *loop)
 	ENSURE(loop->timer_count == 0);
 	uv_close((uv_handle_t *)&loop->alarm, NULL);
 	uv_close((uv_handle_t *)&loop->idle, NULL);
+	uv_close((uv_handle_t *)&loop->prepare, NULL);
 	uv_walk(&loop->uv, close_forgotten, NULL);
 	uv_run(&loop->uv, UV_RUN_DEFAULT);
 	ENSURE(uv_loop_close(&loop->uv) == 0);
@@ -108,6 +120,12 @@ uint64_t loop_now_ms(const struct loop *loop)
 uint64_t loop_now_us(void)
 {
 	return uv_hrtime() / 1000;
+}
+
+uint64_t loop_turn_us(struct loop *loop)
+{
+	loop->turn_us = loop->turn_us != 0 ? loop->turn_us : loop_now_us();
+	return loop->turn_us;
 }
 
 int64_t loop_unix_ms(void)
@@ -135,22 +153,34 @@ void loop_on_gap(struct loop *loop, loop_gap_fn *fn, void *arg)
 	loop->gap_arg = arg;
 }
 
-static void on_job_work(uv_work_t *uv)
+static void job_thread(void *arg)
 {
-	struct job *job = CONTAINER_OF(uv, struct job, uv);
+	struct job *job = arg;
 
 	job->work(job->arg);
+	uv_async_send(&job->ended);
 }
 
-static void on_job_done(uv_work_t *uv, int status)
+static void on_job_closed(uv_handle_t *ended)
 {
-	struct job job = *CONTAINER_OF(uv, struct job, uv);
-
-	(void)status; /* jobs are never canceled */
-	free(CONTAINER_OF(uv, struct job, uv));
-	job.done(job.arg);
+	free(CONTAINER_OF(ended, struct job, ended));
 }
 
+static void on_job_ended(uv_async_t *ended)
+{
+	struct job *job = CONTAINER_OF(ended, struct job, ended);
+
+	if (job->has_thread) {
+		uv_thread_join(&job->thread);
+	}
+	uv_close((uv_handle_t *)ended, on_job_closed);
+	job->done(job->arg);
+}
+
+/*
+ * A thread that ends with its job: system calls cost less in a process of one thread.
+ * Where it has no thread left the work is done at once, late rather than not.
+ */
 void loop_work(struct loop *loop, void (*work)(void *arg), void (*done)(void *arg), void *arg)
 {
 	struct job *job = mem_alloc(sizeof(*job));
@@ -158,7 +188,11 @@ void loop_work(struct loop *loop, void (*work)(void *arg), void (*done)(void *ar
 	job->work = work;
 	job->done = done;
 	job->arg = arg;
-	ENSURE(uv_queue_work(&loop->uv, &job->uv, on_job_work, on_job_done) == 0);
+	ENSURE(uv_async_init(&loop->uv, &job->ended, on_job_ended) == 0);
+	job->has_thread = uv_thread_create(&job->thread, job_thread, job) == 0;
+	if (!job->has_thread) {
+		job_thread(job);
+	}
 }
 
 static void on_signal(uv_signal_t *uv, int signum)

@@ -27,8 +27,9 @@ void loop_destroy(struct loop *loop); /* runs what is deferred and close callbac
  */
 uint64_t loop_now_ms(const struct loop *loop);
 
-/* The same clock read afresh, in microseconds: for measuring. */
+/* The same clock in microseconds, for measuring: read afresh; and once per loop turn. */
 uint64_t loop_now_us(void);
+uint64_t loop_turn_us(struct loop *loop);
 
 /* Wall clock: milliseconds since 1970. */
 int64_t loop_unix_ms(void);
