@@ -25,7 +25,7 @@ struct account {
 	int status;	   /* HTTP; 0: not answered yet; 499: the client left */
 	const char *error; /* one sentence; "" */
 	int64_t prompt_tokens, cached_tokens, generated_tokens; /* -1: not said */
-	uint64_t begin_us, routed_us, first_us, end_us;		/* loop_now_us; 0: not yet */
+	uint64_t begin_us, routed_us, first_us, end_us;		/* loop_turn_us; 0: not yet */
 	double tokens_per_second;				/* of generation; 0: not said */
 };
 

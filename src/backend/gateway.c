@@ -75,8 +75,9 @@ struct ask {
 	union {
 		struct sse_parser events; /* is_events */
 		struct {
-			struct buf head, tail;
-		} plain; /* its ends */
+			struct buf head, tail; /* its ends */
+			uint64_t length;       /* 0: not known */
+		} plain;
 	} answer;
 };
 
@@ -127,7 +128,7 @@ static void tell(struct ask *a, enum account_phase phase, const char *error)
 		.begin_us = a->begin_us,
 		.routed_us = a->routed_us,
 		.first_us = a->first_us,
-		.end_us = is_done ? loop_now_us() : 0,
+		.end_us = is_done ? loop_turn_us(a->gateway->options.loop) : 0,
 	};
 
 	if (sink == NULL) {
@@ -140,12 +141,14 @@ static void tell(struct ask *a, enum account_phase phase, const char *error)
 }
 
 /* The first and the last bytes of a plain answer: usage stands in either. */
-static void read_ends(struct ask *a)
+static void read_ends(struct ask *a, struct span head, struct span tail)
 {
-	struct span head = buf_span(&a->answer.plain.head), tail = buf_span(&a->answer.plain.tail);
-
-	api_usage_scan(&a->usage, head);
-	api_usage_scan(&a->usage, tail);
+	if (head.len > 0) {
+		api_usage_scan(&a->usage, head);
+	}
+	if (tail.len > 0) {
+		api_usage_scan(&a->usage, tail);
+	}
 }
 
 /* Into a state, its list and its model's count. */
@@ -183,7 +186,7 @@ static void ask_done(struct ask *a, int status, const char *error)
 	if (a->is_events) {
 		sse_parser_finish(&a->answer.events);
 	} else {
-		read_ends(a);
+		read_ends(a, buf_span(&a->answer.plain.head), buf_span(&a->answer.plain.tail));
 		buf_finish(&a->answer.plain.head);
 		buf_finish(&a->answer.plain.tail);
 	}
@@ -224,7 +227,7 @@ static void on_event(void *user, const struct sse_event *event)
 {
 	struct ask *a = user;
 	const struct account_sink *sink = a->gateway->options.sink;
-	uint64_t now_us = loop_now_us();
+	uint64_t now_us = loop_turn_us(a->gateway->options.loop);
 
 	if (a->first_us == 0) {
 		a->first_us = now_us;
@@ -249,12 +252,19 @@ static void on_head(void *user, const struct h1_head *head)
 	} else {
 		buf_init(&a->answer.plain.head, GATEWAY_HEAD_BYTES);
 		buf_init(&a->answer.plain.tail, GATEWAY_TAIL_BYTES);
+		a->answer.plain.length = head->content_length;
 	}
 }
 
 static void add_some(struct buf *b, struct span bytes)
 {
 	buf_add(b, bytes.ptr, buf_room(b) < bytes.len ? buf_room(b) : bytes.len);
+}
+
+static struct span last_bytes(struct span piece)
+{
+	return span_from(piece,
+			 piece.len > GATEWAY_TAIL_BYTES ? piece.len - GATEWAY_TAIL_BYTES : 0);
 }
 
 /* The head is needed only of what the tail cannot hold. */
@@ -266,8 +276,7 @@ static void keep_ends(struct ask *a, struct span piece)
 		add_some(head, buf_span(tail));
 		add_some(head, piece);
 	}
-	piece = span_from(piece,
-			  piece.len > GATEWAY_TAIL_BYTES ? piece.len - GATEWAY_TAIL_BYTES : 0);
+	piece = last_bytes(piece);
 	if (piece.len > buf_room(tail)) {
 		buf_consume(tail, piece.len - buf_room(tail));
 	}
@@ -282,8 +291,15 @@ static void on_body(void *user, struct span piece)
 		sse_parse(&a->answer.events, piece);
 		return;
 	}
-	a->first_us = a->first_us != 0 ? a->first_us : loop_now_us();
-	keep_ends(a, piece);
+	a->first_us = a->first_us != 0 ? a->first_us : loop_turn_us(a->gateway->options.loop);
+	if (piece.len == a->answer.plain.length) {
+		struct span head = { piece.ptr,
+				     piece.len > GATEWAY_TAIL_BYTES ? GATEWAY_HEAD_BYTES : 0 };
+
+		read_ends(a, head, last_bytes(piece));
+	} else {
+		keep_ends(a, piece);
+	}
 }
 
 static void wait_for(struct ask *a, struct fleet_model *m, uint64_t again_ms);
@@ -326,13 +342,14 @@ static void on_broken(void *user, const struct err *why, struct buf *last)
 
 static void on_done(void *user, const struct proxy_result *result)
 {
-	const struct err *err = &result->err;
+	const struct err *why = result->why;
 
-	if (err->code == ERR_CANCELED) {
+	if (why == NULL) {
+		ask_done(user, result->status, "");
+	} else if (why->code == ERR_CANCELED) {
 		ask_done(user, 499, "the client left");
 	} else {
-		ask_done(user, err->code != 0 ? err_http_status(err->code) : result->status,
-			 err->code != 0 ? err->text : "");
+		ask_done(user, err_http_status(why->code), why->text);
 	}
 }
 
@@ -340,8 +357,9 @@ static const struct proxy_hooks hooks = { on_head, on_body, on_relay_fail, on_br
 
 static void relay(struct ask *a, struct fleet_model *m)
 {
-	static const char *const pass[] = { "Content-Type", "Accept", "anthropic-version",
-					    "anthropic-beta", NULL };
+	static const struct span pass[] = { SPAN_INIT("Content-Type"), SPAN_INIT("Accept"),
+					    SPAN_INIT("anthropic-version"),
+					    SPAN_INIT("anthropic-beta") };
 	struct exchange *x = a->exchange;
 	char authorization[WIRE_KEY_MAX_BYTES + sizeof(BEARER)];
 
@@ -354,6 +372,7 @@ static void relay(struct ask *a, struct fleet_model *m)
 		.method = H1_POST,
 		.target = exchange_request(x)->target,
 		.pass = pass,
+		.pass_count = ARRAY_LEN(pass),
 		.fields = &field,
 		.field_count = 1,
 		.body = a->body,
@@ -366,7 +385,7 @@ static void relay(struct ask *a, struct fleet_model *m)
 	timer_stop(&a->timer);
 	set_state(a, ASK_RELAYING, m);
 	a->tries++;
-	a->routed_us = loop_now_us();
+	a->routed_us = loop_turn_us(a->gateway->options.loop);
 	tell(a, ACCOUNT_PROMPT, "");
 	a->proxy = proxy_start(x, &options);
 }
@@ -501,15 +520,9 @@ static void wait_for(struct ask *a, struct fleet_model *m, uint64_t again_ms)
 }
 
 /* To the engine if it can go there, else into the queue, else an error. */
-static void dispatch(struct ask *a)
+static void dispatch(struct ask *a, struct fleet_model *m)
 {
-	struct fleet_model *m = fleet_find(a->gateway->options.fleet, span_of(a->model));
-	struct err err;
-
-	if (m == NULL) {
-		err_set(&err, ERR_NOT_FOUND, "model '%s' was removed", a->model);
-		ask_fail(a, &err);
-	} else if (may_go(m)) {
+	if (may_go(m)) {
 		relay(a, m);
 	} else {
 		wait_for(a, m, 0);
@@ -520,6 +533,7 @@ static void on_timer(struct timer *t)
 {
 	struct ask *a = CONTAINER_OF(t, struct ask, timer);
 	const struct gateway_options *o = &a->gateway->options;
+	struct fleet_model *m;
 	struct err err;
 
 	uncount(a);
@@ -527,8 +541,11 @@ static void on_timer(struct timer *t)
 		err_set(&err, ERR_UNAVAILABLE, "model '%s' did not become ready within %u s",
 			a->model, o->queue_ms / 1000);
 		ask_fail(a, &err);
+	} else if ((m = fleet_find(o->fleet, span_of(a->model))) == NULL) {
+		err_set(&err, ERR_NOT_FOUND, "model '%s' was removed", a->model);
+		ask_fail(a, &err);
 	} else {
-		dispatch(a);
+		dispatch(a, m);
 	}
 }
 
@@ -617,7 +634,7 @@ static void on_request_body(void *user, struct exchange *x, struct span body)
 		return;
 	}
 	a->model = mem_strdup(m->server.id);
-	dispatch(a);
+	dispatch(a, m);
 }
 
 static void begin_ask(struct gateway *g, struct exchange *x, const struct route *route,
@@ -635,7 +652,7 @@ static void begin_ask(struct gateway *g, struct exchange *x, const struct route 
 	api_usage_init(&a->usage);
 	a->id = g->next_id++;
 	a->at_unix_ms = loop_unix_ms();
-	a->begin_us = loop_now_us();
+	a->begin_us = loop_turn_us(g->options.loop);
 	a->key = key_name[0] != '\0' ? mem_strdup(key_name) : NULL;
 	g->count++;
 	exchange_watch(x, &exchange_calls, a);

@@ -214,12 +214,13 @@ static int find_route(const struct request *r, const struct manage_route **ret_r
 static int authorize(const struct manage *m, const struct exchange *x, struct err *err)
 {
 	const struct h1_head *head = exchange_request(x)->head;
-	struct span value = h1_get(head, "Authorization");
+	struct span value;
+	size_t count = h1_count(head, "Authorization", &value);
 
-	if (value.ptr == NULL && exchange_peer_is_local(x)) {
+	if (count == 0 && exchange_peer_is_local(x)) {
 		return 0;
 	}
-	if (span_has_prefix(value, "Bearer ") && h1_count(head, "Authorization") == 1 &&
+	if (count == 1 && span_has_prefix(value, "Bearer ") &&
 	    keys_is_token(&m->backend->keys, span_from(value, sizeof("Bearer ") - 1))) {
 		return 0;
 	}
@@ -274,8 +275,10 @@ static void begin_call(struct manage *m, struct exchange *x, const struct manage
 
 bool manage_has_path(const char *path)
 {
-	return strncmp(path, "/api/", 5) == 0 || strcmp(path, "/health") == 0 ||
-	       strcmp(path, "/ready") == 0 || strcmp(path, "/metrics") == 0;
+	struct span s = span_of(path);
+
+	return span_has_prefix(s, "/api/") || span_is(s, "/health") || span_is(s, "/ready") ||
+	       span_is(s, "/metrics");
 }
 
 void manage_handle(struct manage *m, struct exchange *x)

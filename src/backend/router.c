@@ -95,7 +95,8 @@ static int read_members(const struct json_value *object, struct routing *routing
 
 int routing_read_json(struct span body, struct routing *ret_routing, struct err *err)
 {
-	struct json *json = json_parse(body, err);
+	struct json_room room;
+	struct json *json = json_parse_in(&room, body, false, err);
 	struct routing routing = { .stream = false };
 	int status = json != NULL ? read_members(json_root(json), &routing, err) : ERR_INVALID;
 

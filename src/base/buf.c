@@ -66,33 +66,13 @@ static void make_room(struct buf *b, size_t len)
 	b->data = b->block;
 }
 
-char *buf_reserve(struct buf *b, size_t len)
+char *buf_reserve_more(struct buf *b, size_t len)
 {
 	if (len > buf_room(b)) {
 		return NULL;
 	}
 	make_room(b, len);
 	return b->data + b->len;
-}
-
-void buf_added(struct buf *b, size_t len)
-{
-	b->len += len;
-	b->data[b->len] = '\0';
-}
-
-int buf_add(struct buf *b, const void *bytes, size_t len)
-{
-	char *room = buf_reserve(b, len);
-
-	if (room == NULL) {
-		return ERR_FULL;
-	}
-	if (len > 0) {
-		memcpy(room, bytes, len);
-	}
-	buf_added(b, len);
-	return 0;
 }
 
 int buf_add_u64(struct buf *b, uint64_t value)

@@ -13,6 +13,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 
+#include "base/err.h"
 #include "base/span.h"
 
 struct buf {
@@ -28,8 +29,37 @@ void buf_init(struct buf *b, size_t max_bytes);
 void buf_finish(struct buf *b);	 /* frees; the limit stays, so the buffer can be used again */
 char *buf_detach(struct buf *b); /* hands over the NUL-terminated bytes (free() them); empties b */
 
-/* Use: 0 or ERR_FULL */
-int buf_add(struct buf *b, const void *bytes, size_t len);
+/* Room for `len` more bytes at data + len, or NULL when full; then count them with buf_added. */
+char *buf_reserve_more(struct buf *b, size_t len); /* buf_reserve alone calls it */
+static inline char *buf_reserve(struct buf *b, size_t len)
+{
+	size_t spare = b->block_len - (size_t)(b->data - b->block) - b->len;
+
+	return len < spare && len <= b->max_bytes - b->len ? b->data + b->len
+							   : buf_reserve_more(b, len);
+}
+
+static inline void buf_added(struct buf *b, size_t len)
+{
+	b->len += len;
+	b->data[b->len] = '\0';
+}
+
+/* 0 or ERR_FULL, as all that follow. */
+static inline int buf_add(struct buf *b, const void *bytes, size_t len)
+{
+	char *room = buf_reserve(b, len);
+
+	if (room == NULL) {
+		return ERR_FULL;
+	}
+	if (len > 0) {
+		memcpy(room, bytes, len);
+	}
+	buf_added(b, len);
+	return 0;
+}
+
 static inline int buf_add_span(struct buf *b, struct span s)
 {
 	return buf_add(b, s.ptr, s.len);
@@ -49,10 +79,6 @@ int buf_add_u64(struct buf *b, uint64_t value); /* in decimal */
 int buf_printf(struct buf *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
 int buf_vprintf(struct buf *b, const char *format, va_list args)
 	__attribute__((format(printf, 2, 0)));
-
-/* Room for `len` more bytes at data + len, or NULL when full; then count them with buf_added. */
-char *buf_reserve(struct buf *b, size_t len);
-void buf_added(struct buf *b, size_t len);
 
 void buf_consume(struct buf *b, size_t len);  /* drops from the front; len <= b->len */
 void buf_truncate(struct buf *b, size_t len); /* keeps the first len bytes */

@@ -26,8 +26,14 @@ static bool is_too_deep(yyjson_val *root)
 {
 	yyjson_val *ends[JSON_DEPTH_MAX];
 	yyjson_val *end = unsafe_yyjson_get_next(root);
-	size_t depth = 0;
+	size_t containers = 0, depth = 0;
 
+	for (yyjson_val *v = root; v < end; v++) {
+		containers += yyjson_is_ctn(v);
+	}
+	if (containers <= JSON_DEPTH_MAX) {
+		return false;
+	}
 	for (yyjson_val *v = root; v < end; v++) {
 		while (depth > 0 && v >= ends[depth - 1]) {
 			depth--;
@@ -46,31 +52,57 @@ static bool is_too_deep(yyjson_val *root)
  * yyjson first asks for 16 bytes of tree a 6 bytes of text, and for more when values are shorter
  * still. More than TREE_MAX_BYTES is given to the first guess only, most of which stays untouched.
  */
-static void *tree_alloc(void *unused, size_t bytes)
+static void *tree_alloc(void *arg, size_t bytes)
 {
-	(void)unused;
-	return malloc(bytes);
+	struct json_room *room = arg;
+	size_t rounded = (bytes + 15) / 16 * 16;
+
+	if (room == NULL || rounded > sizeof(room->bytes) - room->used) {
+		return malloc(bytes);
+	}
+	room->used += rounded;
+	return room->bytes + room->used - rounded;
 }
 
-static void *tree_resize(void *unused, void *old, size_t old_bytes, size_t bytes)
+static bool is_in(const struct json_room *room, const void *memory)
 {
-	(void)unused;
-	return bytes <= JSON_TREE_MAX_BYTES || bytes <= old_bytes ? realloc(old, bytes) : NULL;
+	return room != NULL && (const char *)memory >= room->bytes &&
+	       (const char *)memory < room->bytes + sizeof(room->bytes);
 }
 
-static void tree_free(void *unused, void *old)
+static void *tree_resize(void *arg, void *old, size_t old_bytes, size_t bytes)
 {
-	(void)unused;
-	free(old);
+	void *fresh;
+
+	if (bytes > JSON_TREE_MAX_BYTES && bytes > old_bytes) {
+		return NULL;
+	}
+	if (!is_in(arg, old)) {
+		return realloc(old, bytes);
+	}
+	fresh = malloc(bytes);
+	return fresh != NULL ? memcpy(fresh, old, old_bytes < bytes ? old_bytes : bytes) : NULL;
 }
 
-struct json *json_parse(struct span text, struct err *err)
+static void tree_free(void *arg, void *old)
 {
-	static const yyjson_alc allocator = { tree_alloc, tree_resize, tree_free, NULL };
+	if (!is_in(arg, old)) {
+		free(old);
+	}
+}
+
+struct json *json_parse_in(struct json_room *room, struct span text, bool only_first,
+			   struct err *err)
+{
+	yyjson_alc allocator = { tree_alloc, tree_resize, tree_free, room };
 	yyjson_read_err why;
 
-	yyjson_doc *doc = yyjson_read_opts((char *)(uintptr_t)text.ptr, text.len,
-					   YYJSON_READ_NOFLAG, &allocator, &why);
+	if (room != NULL) {
+		room->used = 0;
+	}
+	yyjson_doc *doc =
+		yyjson_read_opts((char *)(uintptr_t)text.ptr, text.len,
+				 only_first ? YYJSON_READ_STOP_WHEN_DONE : 0, &allocator, &why);
 	if (doc == NULL) {
 		err_set(err, ERR_INVALID, "not JSON at byte %zu: %s", why.pos, why.msg);
 	} else if (is_too_deep(yyjson_doc_get_root(doc))) {
@@ -79,6 +111,11 @@ struct json *json_parse(struct span text, struct err *err)
 		doc = NULL;
 	}
 	return (struct json *)doc;
+}
+
+struct json *json_parse(struct span text, struct err *err)
+{
+	return json_parse_in(NULL, text, false, err);
 }
 
 void json_destroy(struct json *json)
@@ -119,9 +156,9 @@ const char *json_type_name(enum json_type type)
 	return names[type];
 }
 
-const struct json_value *json_get(const struct json_value *object, const char *key)
+const struct json_value *json_member(const struct json_value *object, struct span key)
 {
-	return of_val(yyjson_obj_get(val_of(object), key));
+	return of_val(yyjson_obj_getn(val_of(object), key.ptr, key.len));
 }
 
 size_t json_count(const struct json_value *array_or_object)
@@ -175,24 +212,6 @@ bool json_to_span(const struct json_value *v, struct span *ret)
 	}
 	*ret = (struct span){ yyjson_get_str(val_of(v)), yyjson_get_len(val_of(v)) };
 	return true;
-}
-
-bool json_bool_at(const struct json_value *object, const char *key, bool fallback)
-{
-	json_to_bool(json_get(object, key), &fallback);
-	return fallback;
-}
-
-int64_t json_i64_at(const struct json_value *object, const char *key, int64_t fallback)
-{
-	json_to_i64(json_get(object, key), &fallback);
-	return fallback;
-}
-
-double json_double_at(const struct json_value *object, const char *key, double fallback)
-{
-	json_to_double(json_get(object, key), &fallback);
-	return fallback;
 }
 
 const char *json_text_at(const struct json_value *object, const char *key, const char *fallback)

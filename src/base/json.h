@@ -40,12 +40,28 @@ enum json_type {
  * most JSON_TREE_MAX_BYTES for its tree, or 3 bytes a byte of a text so long that this is more.
  */
 struct json *json_parse(struct span text, struct err *err);
+
+/*
+ * For short texts that are read often: the tree is made in `room`, which must outlive it, as far as
+ * it fits there. With `only_first` what follows the first value is not read.
+ */
+struct json_room { /* for one tree; need not be initialised */
+	_Alignas(16) char bytes[4096];
+	size_t used;
+};
+struct json *json_parse_in(struct json_room *room, struct span text, bool only_first,
+			   struct err *err);
 void json_destroy(struct json *json);
 const struct json_value *json_root(const struct json *json);
 
 enum json_type json_type(const struct json_value *v);
 const char *json_type_name(enum json_type type);
-const struct json_value *json_get(const struct json_value *object, const char *key);
+const struct json_value *json_member(const struct json_value *object, struct span key);
+static inline const struct json_value *json_get(const struct json_value *object, const char *key)
+{
+	return json_member(object, span_of(key));
+}
+
 size_t json_count(const struct json_value *array_or_object);
 
 /* false when v is absent or of another type; *ret is untouched then. */
@@ -58,9 +74,26 @@ bool json_to_span(const struct json_value *v, struct span *ret);
  * Shortcuts for members: the value or the fallback. Strings are NUL-terminated, owned by the
  * json.
  */
-bool json_bool_at(const struct json_value *object, const char *key, bool fallback);
-int64_t json_i64_at(const struct json_value *object, const char *key, int64_t fallback);
-double json_double_at(const struct json_value *object, const char *key, double fallback);
+static inline bool json_bool_at(const struct json_value *object, const char *key, bool fallback)
+{
+	json_to_bool(json_get(object, key), &fallback);
+	return fallback;
+}
+
+static inline int64_t json_i64_at(const struct json_value *object, const char *key,
+				  int64_t fallback)
+{
+	json_to_i64(json_get(object, key), &fallback);
+	return fallback;
+}
+
+static inline double json_double_at(const struct json_value *object, const char *key,
+				    double fallback)
+{
+	json_to_double(json_get(object, key), &fallback);
+	return fallback;
+}
+
 const char *json_text_at(const struct json_value *object, const char *key, const char *fallback);
 
 /*

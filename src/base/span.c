@@ -8,46 +8,28 @@
 #define SLIPS_MAX_BYTES 128 /* of a word are compared */
 #define PART_MIN_BYTES 4    /* a part of a name this long is taken for it */
 
-bool span_has_prefix(struct span s, const char *prefix)
-{
-	return s.len >= strlen(prefix) && memcmp(s.ptr, prefix, strlen(prefix)) == 0;
-}
-
-bool span_has_suffix(struct span s, const char *suffix)
-{
-	size_t len = strlen(suffix);
-
-	return s.len >= len && memcmp(s.ptr + s.len - len, suffix, len) == 0;
-}
-
 /* Looked for by its second byte: the first is often a quote or a CR, of which there are many. */
-size_t span_find(struct span s, const char *needle)
+size_t span_find_span(struct span s, struct span needle)
 {
-	size_t len = strlen(needle);
+	size_t len = needle.len;
 	size_t second = len > 1;
 
 	if (len == 0 || s.len == 0) {
 		return 0;
 	}
 	for (size_t i = 0; i + len <= s.len; i++) {
-		const char *next = memchr(s.ptr + i + second, needle[second], s.len - len - i + 1);
+		const char *next =
+			memchr(s.ptr + i + second, needle.ptr[second], s.len - len - i + 1);
 
 		if (next == NULL) {
 			break;
 		}
 		i = (size_t)(next - s.ptr) - second;
-		if (memcmp(s.ptr + i, needle, len) == 0) {
+		if (memcmp(s.ptr + i, needle.ptr, len) == 0) {
 			return i;
 		}
 	}
 	return s.len;
-}
-
-size_t span_find_char(struct span s, char c)
-{
-	const char *found = s.len > 0 ? memchr(s.ptr, c, s.len) : NULL;
-
-	return found != NULL ? (size_t)(found - s.ptr) : s.len;
 }
 
 static bool is_blank(char c)
@@ -116,15 +98,13 @@ int span_to_u64(struct span s, uint64_t max, uint64_t *ret_value)
 	return 0;
 }
 
-/* Length of the well-formed sequence at p, or 0. */
+/* Length of the well-formed sequence of several bytes at p, or 0. */
 static size_t utf8_sequence(const unsigned char *p, size_t left)
 {
 	unsigned char low = 0x80, high = 0xbf;
 	size_t len;
 
-	if (p[0] < 0x80) {
-		return 1;
-	} else if (p[0] >= 0xc2 && p[0] <= 0xdf) {
+	if (p[0] >= 0xc2 && p[0] <= 0xdf) {
 		len = 2;
 	} else if (p[0] >= 0xe0 && p[0] <= 0xef) {
 		len = 3;
@@ -153,7 +133,9 @@ bool span_is_utf8(struct span s)
 	size_t at = 0;
 
 	while (at < s.len) {
-		size_t len = utf8_sequence((const unsigned char *)s.ptr + at, s.len - at);
+		const unsigned char *p = (const unsigned char *)s.ptr + at;
+		size_t len = *p < 0x80 ? 1 : utf8_sequence(p, s.len - at);
+
 		if (len == 0) {
 			return false;
 		}

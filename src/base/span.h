@@ -53,12 +53,33 @@ static inline bool span_is_nocase(struct span s, const char *text)
 	return span_equal_nocase(s, span_of(text));
 }
 
-bool span_has_prefix(struct span s, const char *prefix);
-bool span_has_suffix(struct span s, const char *suffix);
+static inline bool span_has_prefix(struct span s, const char *prefix)
+{
+	size_t len = strlen(prefix);
+
+	return s.len >= len && memcmp(s.ptr, prefix, len) == 0;
+}
+
+static inline bool span_has_suffix(struct span s, const char *suffix)
+{
+	size_t len = strlen(suffix);
+
+	return s.len >= len && memcmp(s.ptr + s.len - len, suffix, len) == 0;
+}
 
 /* Index of the first occurrence, or s.len when there is none. */
-size_t span_find(struct span s, const char *needle);
-size_t span_find_char(struct span s, char c);
+size_t span_find_span(struct span s, struct span needle);
+static inline size_t span_find(struct span s, const char *needle)
+{
+	return span_find_span(s, span_of(needle));
+}
+
+static inline size_t span_find_char(struct span s, char c)
+{
+	const char *found = s.len > 0 ? memchr(s.ptr, c, s.len) : NULL;
+
+	return found != NULL ? (size_t)(found - s.ptr) : s.len;
+}
 
 static inline bool span_has(struct span s, const char *needle)
 {

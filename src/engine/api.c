@@ -79,29 +79,6 @@ void api_usage_init(struct api_usage *u)
 				 .predicted_n = -1 };
 }
 
-/* The object that text begins with, as written; empty when it is cut off or too long. */
-static struct span object_at(struct span text)
-{
-	size_t depth = 0;
-	bool in_string = false;
-
-	for (size_t i = 0; i < text.len && i < API_USAGE_MAX_BYTES; i++) {
-		char c = text.ptr[i];
-
-		if (in_string) {
-			i += c == '\\';
-			in_string = c != '"';
-		} else if (c == '"') {
-			in_string = true;
-		} else if (c == '{') {
-			depth++;
-		} else if (c == '}' && --depth == 0) {
-			return (struct span){ text.ptr, i + 1 };
-		}
-	}
-	return (struct span){ NULL, 0 };
-}
-
 static void count_at(const struct json_value *object, const char *key, int64_t *count)
 {
 	int64_t value = json_i64_at(object, key, -1);
@@ -147,11 +124,13 @@ static void timings_read(struct api_usage *u, const struct json_value *v)
 	}
 }
 
-static void scan_for(struct api_usage *u, struct span text, const char *key,
+static void scan_for(struct api_usage *u, struct span text, struct span key,
 		     void (*read)(struct api_usage *u, const struct json_value *v))
 {
-	for (size_t at; (at = span_find(text, key)) < text.len;) {
-		text = span_from(text, at + strlen(key));
+	struct json_room room;
+
+	for (size_t at; (at = span_find_span(text, key)) < text.len;) {
+		text = span_from(text, at + key.len);
 		struct span object = span_trim(text);
 
 		if (!span_has_prefix(object, ":")) {
@@ -161,7 +140,8 @@ static void scan_for(struct api_usage *u, struct span text, const char *key,
 		if (!span_has_prefix(object, "{")) {
 			continue;
 		}
-		struct json *json = json_parse(object_at(object), NULL);
+		object.len = object.len < API_USAGE_MAX_BYTES ? object.len : API_USAGE_MAX_BYTES;
+		struct json *json = json_parse_in(&room, object, true, NULL);
 
 		if (json != NULL) {
 			read(u, json_root(json));
@@ -172,6 +152,6 @@ static void scan_for(struct api_usage *u, struct span text, const char *key,
 
 void api_usage_scan(struct api_usage *u, struct span text)
 {
-	scan_for(u, text, "\"usage\"", usage_read);
-	scan_for(u, text, "\"timings\"", timings_read);
+	scan_for(u, text, SPAN_LIT("\"usage\""), usage_read);
+	scan_for(u, text, SPAN_LIT("\"timings\""), timings_read);
 }

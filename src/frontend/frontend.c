@@ -39,8 +39,9 @@ static bool is_for_backend(const char *path)
 
 static void pass_on(struct frontend *f, struct exchange *x)
 {
-	static const char *const pass[] = { "Accept", "Content-Type", "User-Agent",
-					    "anthropic-version", NULL };
+	static const struct span pass[] = { SPAN_INIT("Accept"), SPAN_INIT("Content-Type"),
+					    SPAN_INIT("User-Agent"),
+					    SPAN_INIT("anthropic-version") };
 	const struct request *request = exchange_request(x);
 	struct h1_field fields[] = { { SPAN_LIT("Authorization"), span_of(f->authorization) } };
 	struct proxy_options options = {
@@ -49,6 +50,7 @@ static void pass_on(struct frontend *f, struct exchange *x)
 		.method = request->method,
 		.target = request->target,
 		.pass = pass,
+		.pass_count = ARRAY_LEN(pass),
 		.fields = fields,
 		.field_count = ARRAY_LEN(fields),
 		.stream_body = request->has_body,

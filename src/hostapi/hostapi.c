@@ -404,9 +404,10 @@ static const struct route *route_of(const struct exchange *x)
 
 static bool has_secret(const struct hostapi *h, const struct request *r)
 {
-	struct span value = h1_get(r->head, "Authorization");
+	struct span value;
 
-	return span_has_prefix(value, "Bearer ") && h1_count(r->head, "Authorization") == 1 &&
+	return h1_count(r->head, "Authorization", &value) == 1 &&
+	       span_has_prefix(value, "Bearer ") &&
 	       secret_equal(span_of(h->secret), span_from(value, sizeof("Bearer ") - 1));
 }
 

@@ -203,7 +203,8 @@ static const struct file *choose(const struct files *f, const struct file *plain
 	for (size_t i = 0; i < ARRAY_LEN(forms); i++) {
 		const struct file *file = find(f, path, forms[i][1]);
 
-		if (file != NULL && h1_lists(head, "accept-encoding", forms[i][0])) {
+		if (file != NULL &&
+		    h1_lists(head, SPAN_LIT("accept-encoding"), span_of(forms[i][0]))) {
 			*ret_encoding = forms[i][0];
 			return file;
 		}
@@ -255,7 +256,7 @@ void files_serve(const struct files *f, struct exchange *x)
 		fields[reply.field_count++] = f->options.fields[i];
 	}
 	reply.content_type = content_type(path);
-	if (h1_lists(request->head, "if-none-match", file->etag)) {
+	if (h1_lists(request->head, SPAN_LIT("if-none-match"), span_of(file->etag))) {
 		reply.status = 304;
 		exchange_reply(x, &reply, SPAN_LIT(""));
 	} else {

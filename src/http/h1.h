@@ -51,7 +51,7 @@ struct h1_head {
 	bool wants_upgrade;	 /* Connection: upgrade, or an Upgrade field */
 	enum h1_framing framing; /* a response's as if to GET: see h1_has_no_body */
 	uint64_t content_length; /* the field's value, 0 without */
-	uint32_t name_lengths;	 /* private: bit N % 32 for a field whose name has N bytes */
+	uint64_t names;		 /* private: the h1_name_bit of each field */
 	size_t field_count;
 	const struct h1_field *fields;
 	struct span text; /* the whole head as received */
@@ -72,15 +72,20 @@ int h1_read_response(struct h1_reader **reader, struct span *input, struct h1_he
 		     struct err *err);
 void h1_reader_free(struct h1_reader *reader); /* NULL is fine */
 
+/* Few names share one: by length and first letter, whose case is not in its low bits. */
+static inline uint64_t h1_name_bit(struct span name)
+{
+	return UINT64_C(1) << ((name.len % 8) << 3 | (name.len > 0 ? name.ptr[0] & 7 : 0));
+}
+
 /*
  * The next field of that name at or behind `from`, or field_count; h1_search is for h1_find alone.
- * Names match without regard to case. Most heads have no field with a name that long.
+ * Names match without regard to case.
  */
 size_t h1_search(const struct h1_head *head, struct span name, size_t from);
 static inline size_t h1_find(const struct h1_head *head, struct span name, size_t from)
 {
-	return head->name_lengths >> name.len % 32 & 1 ? h1_search(head, name, from)
-						       : head->field_count;
+	return head->names & h1_name_bit(name) ? h1_search(head, name, from) : head->field_count;
 }
 
 /* The first field of that name, or ptr NULL. */
@@ -91,9 +96,20 @@ static inline struct span h1_get(const struct h1_head *head, const char *name)
 	return at < head->field_count ? head->fields[at].value : (struct span){ NULL, 0 };
 }
 
-size_t h1_count(const struct h1_head *head, const char *name);
+/* How many there are of that name; *ret_first is the first one's value, or ptr NULL. */
+static inline size_t h1_count(const struct h1_head *head, const char *name, struct span *ret_first)
+{
+	size_t count = 0;
+
+	*ret_first = (struct span){ NULL, 0 };
+	for (size_t at = 0; (at = h1_find(head, span_of(name), at)) < head->field_count; at++) {
+		*ret_first = count++ == 0 ? head->fields[at].value : *ret_first;
+	}
+	return count;
+}
+
 /* Whether a comma-separated field (all of that name) has the element, without regard to case. */
-bool h1_lists(const struct h1_head *head, const char *name, const char *element);
+bool h1_lists(const struct h1_head *head, struct span name, struct span element);
 /* Fields that concern one connection (RFC 9110 7.6.1) and are never forwarded. */
 bool h1_is_hop_by_hop(const struct h1_head *head, struct span name);
 

@@ -16,9 +16,9 @@ static struct span host_name(struct span host)
 	}
 	name.len += is_v6;
 	for (size_t i = is_v6; i + is_v6 < name.len; i++) {
-		char c = name.ptr[i];
+		char c = name.ptr[i], letter = c | 0x20;
 
-		if (!(c >= '0' && c <= '9') && !(c >= 'a' && c <= 'z') && !(c >= 'A' && c <= 'Z') &&
+		if (!(c >= '0' && c <= '9') && !(letter >= 'a' && letter <= 'z') &&
 		    (c == '\0' || strchr(extra, c) == NULL)) {
 			return (struct span){ host.ptr, 0 };
 		}
@@ -32,19 +32,18 @@ static struct span host_name(struct span host)
 	return name;
 }
 
-int policy_host(const struct h1_head *head, struct span *ret_host, struct err *err)
+int policy_host(const struct h1_head *head, struct policy_host *ret, struct err *err)
 {
-	size_t count = h1_count(head, "host");
-	struct span host = h1_get(head, "host");
+	size_t count = h1_count(head, "host", &ret->host);
 
 	if (count == 0 && head->minor == 0) {
-		*ret_host = SPAN_LIT("");
+		*ret = (struct policy_host){ SPAN_LIT(""), SPAN_LIT("") };
 		return 0;
 	}
-	if (count != 1 || host_name(host).len == 0) {
+	ret->name = count == 1 ? host_name(ret->host) : SPAN_LIT("");
+	if (ret->name.len == 0) {
 		return err_set(err, ERR_INVALID, "the request needs one well-formed Host field");
 	}
-	*ret_host = host;
 	return 0;
 }
 
@@ -91,34 +90,45 @@ static bool is_plain(struct span path)
 	return true;
 }
 
+/* What may stand in a path as it is. */
+static bool is_plain_char(char c)
+{
+	return (unsigned char)c >= 0x20 && c != 0x7f && c != '\\';
+}
+
+/* The byte that the escape at `at` stands for, or -1. */
+static int escaped(struct span raw, size_t at)
+{
+	int high = at + 2 < raw.len ? h1_hex_digit(raw.ptr[at + 1]) : -1;
+	int low = high >= 0 ? h1_hex_digit(raw.ptr[at + 2]) : -1;
+
+	return low >= 0 ? high << 4 | low : -1;
+}
+
 int policy_path(struct span raw, char *ret_path, struct err *err)
 {
-	size_t len = 0;
+	struct span path = { ret_path, 0 };
 
 	for (size_t i = 0; i < raw.len; i++) {
 		char c = raw.ptr[i];
-		bool is_encoded = c == '%';
 
-		if (is_encoded) {
-			int high = i + 2 < raw.len ? h1_hex_digit(raw.ptr[i + 1]) : -1;
-			int low = high >= 0 ? h1_hex_digit(raw.ptr[i + 2]) : -1;
+		if (c == '%') {
+			int byte = escaped(raw, i);
 
-			if (low < 0) {
+			if (byte < 0) {
 				return err_set(err, ERR_INVALID, "the path has a broken %%-escape");
 			}
-			c = (char)(high << 4 | low);
+			c = byte != '/' ? (char)byte : '\\';
 			i += 2;
 		}
-		if ((unsigned char)c < 0x20 || c == 0x7f || c == '\\' || (is_encoded && c == '/')) {
+		if (!is_plain_char(c)) {
 			return err_set(
 				err, ERR_INVALID,
 				"the path holds a control byte, a backslash or an encoded slash");
 		}
-		ret_path[len++] = c;
+		ret_path[path.len++] = c;
 	}
-	ret_path[len] = '\0';
-	struct span path = { ret_path, len };
-
+	ret_path[path.len] = '\0';
 	if (!is_plain(path) || !span_is_utf8(path)) {
 		return err_set(err, ERR_INVALID,
 			       "the path has an empty, '.' or '..' segment or is not UTF-8");
@@ -126,10 +136,8 @@ int policy_path(struct span raw, char *ret_path, struct err *err)
 	return 0;
 }
 
-bool policy_host_is_allowed(struct span host, const char *const *hosts)
+bool policy_host_is_allowed(struct span name, const char *const *hosts)
 {
-	struct span name = host_name(host);
-
 	for (size_t i = 0; hosts != NULL && hosts[i] != NULL; i++) {
 		if (span_is_nocase(name, hosts[i])) {
 			return true;

@@ -9,9 +9,12 @@
 
 /*
  * Checks the one Host field (RFC 9112 3.2): name or [address], perhaps a port. Absent only in
- * HTTP/1.0, *ret_host is empty then.
+ * HTTP/1.0, both are empty then.
  */
-int policy_host(const struct h1_head *head, struct span *ret_host, struct err *err);
+struct policy_host {
+	struct span host, name; /* as received; without the port */
+};
+int policy_host(const struct h1_head *head, struct policy_host *ret, struct err *err);
 
 /*
  * Splits a target into path and query, both raw. Absolute form ("http://host/path") must name the
@@ -28,8 +31,8 @@ int policy_target(struct span target, struct span host, struct policy_target *re
  */
 int policy_path(struct span raw, char *ret_path, struct err *err);
 
-/* Whether the host, its port aside, is in the list. NULL list: any. */
-bool policy_host_is_allowed(struct span host, const char *const *hosts);
+/* Whether the host's name is in the list. NULL list: any. */
+bool policy_host_is_allowed(struct span name, const char *const *hosts);
 /* No Origin, our own (same authority as Host), or one in the list (NULL: none). */
 bool policy_origin_is_allowed(struct span origin, struct span host, const char *const *origins);
 

@@ -26,11 +26,8 @@ struct proxy {
 
 static void finish(struct proxy *p, const struct err *why)
 {
-	struct proxy_result result = { .status = p->status, .bytes = p->bytes };
+	struct proxy_result result = { why, p->status, p->bytes };
 
-	if (why != NULL) {
-		result.err = *why;
-	}
 	if (p->hooks->on_done != NULL) {
 		p->hooks->on_done(p->user, &result);
 	}
@@ -197,12 +194,12 @@ static size_t copy_fields(const struct proxy_options *o, const struct h1_head *h
 	size_t count = 0;
 
 	ENSURE(o->field_count <= PROXY_FIELDS_MAX);
-	for (size_t i = 0; o->pass != NULL && o->pass[i] != NULL; i++) {
-		struct span value = h1_get(head, o->pass[i]);
+	ENSURE(o->pass_count <= PROXY_FIELDS_MAX);
+	for (size_t i = 0; i < o->pass_count; i++) {
+		size_t at = h1_find(head, o->pass[i], 0);
 
-		if (value.ptr != NULL) {
-			ENSURE(count < PROXY_FIELDS_MAX);
-			fields[count++] = (struct h1_field){ span_of(o->pass[i]), value };
+		if (at < head->field_count) {
+			fields[count++] = (struct h1_field){ o->pass[i], head->fields[at].value };
 		}
 	}
 	for (size_t i = 0; i < o->field_count; i++) {

@@ -19,8 +19,8 @@
 #include "http/server.h"
 
 struct proxy_result {
-	/* Code 0: complete. ERR_CANCELED: the client left. Else the upstream's fault. */
-	struct err err;
+	/* NULL: complete. ERR_CANCELED: the client left. Else the upstream's fault. */
+	const struct err *why;
 	int status;	/* relayed, or 0 when no answer of the upstream was */
 	uint64_t bytes; /* of body relayed */
 };
@@ -48,7 +48,8 @@ struct proxy_options {
 	struct client_address to;
 	enum h1_method method;
 	struct span target;
-	const char *const *pass;       /* names of request fields that go along, NULL-terminated */
+	const struct span *pass; /* names of request fields that go along */
+	size_t pass_count;
 	const struct h1_field *fields; /* and these in addition */
 	size_t field_count;
 	/* The body: this (living as long as the request), or streamed from the exchange. */

@@ -369,21 +369,23 @@ static int judge(struct exchange *x, struct err *err)
 	const struct http_server_options *o = &x->sc->server->options;
 	struct request *request = &x->asked->request;
 	const struct h1_head *head = request->head;
-	struct span origin = h1_get(head, "origin");
+	struct span origin;
+	struct policy_host host;
 	struct policy_target target;
 
-	if (policy_host(head, &request->host, err) != 0 ||
-	    policy_target(head->target, request->host, &target, err) != 0 ||
+	if (policy_host(head, &host, err) != 0 ||
+	    policy_target(head->target, host.host, &target, err) != 0 ||
 	    policy_path(target.path, x->asked->path, err) != 0) {
 		return 400;
 	}
+	request->host = host.host;
 	request->target = target.target;
 	request->query = target.query;
-	if (!policy_host_is_allowed(request->host, o->hosts)) {
+	if (!policy_host_is_allowed(host.name, o->hosts)) {
 		err_set(err, ERR_DENIED, "this server does not answer to that Host");
 		return 403;
 	}
-	if (h1_count(head, "origin") > 1 ||
+	if (h1_count(head, "origin", &origin) > 1 ||
 	    !policy_origin_is_allowed(origin, request->host, o->origins)) {
 		err_set(err, ERR_DENIED, "pages of that Origin may not call this server");
 		return 403;

@@ -61,12 +61,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (whole != NULL) {
 		char path[H1_LINE_MAX_BYTES + 1];
 		struct policy_target target;
-		struct span host;
+		struct policy_host host;
 
 		ENSURE(whole->text.len == cut->text.len && whole->framing == cut->framing);
 		check_rewritten(whole);
 		if (policy_host(whole, &host, NULL) == 0 &&
-		    policy_target(whole->target, host, &target, NULL) == 0 &&
+		    policy_target(whole->target, host.host, &target, NULL) == 0 &&
 		    policy_path(target.path, path, NULL) == 0) {
 			ENSURE(path[0] == '/' && strstr(path, "//") == NULL &&
 			       strstr(path, "/../") == NULL);

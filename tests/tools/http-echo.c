@@ -146,7 +146,7 @@ static void send_size(struct exchange *x, uint64_t size)
 
 static void relay(struct echo *e, struct exchange *x)
 {
-	static const char *const pass[] = { "Accept", "Content-Type", NULL };
+	static const struct span pass[] = { SPAN_INIT("Accept"), SPAN_INIT("Content-Type") };
 	const struct request *request = exchange_request(x);
 
 	proxy_start(x, &(struct proxy_options){
@@ -155,6 +155,7 @@ static void relay(struct echo *e, struct exchange *x)
 			       .method = request->method,
 			       .target = span_from(request->target, strlen("/proxy")),
 			       .pass = pass,
+			       .pass_count = ARRAY_LEN(pass),
 			       .stream_body = true,
 			       .body_max_bytes = BODY_MAX_BYTES,
 		       });

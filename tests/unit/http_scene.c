@@ -123,13 +123,14 @@ static void on_done(void *user, const struct proxy_result *result)
 	struct exchange **place = user;
 
 	now->result = *result;
+	now->why = result->why != NULL ? *result->why : (struct err){ .code = 0 };
 	now->results++;
 	*place = NULL;
 }
 
 static void relay(struct scene *s, struct exchange *x)
 {
-	static const char *const pass[] = { "Accept", "Content-Type", NULL };
+	static const struct span pass[] = { SPAN_INIT("Accept"), SPAN_INIT("Content-Type") };
 	const struct request *request = exchange_request(x);
 
 	proxy_start(x, &(struct proxy_options){
@@ -138,6 +139,7 @@ static void relay(struct scene *s, struct exchange *x)
 			       .method = request->method,
 			       .target = span_from(request->target, strlen("/proxy")),
 			       .pass = pass,
+			       .pass_count = ARRAY_LEN(pass),
 			       .stream_body = true,
 			       .body_max_bytes = SCENE_BODY_MAX_BYTES,
 			       .first_byte_ms = s->first_byte_ms,

@@ -258,14 +258,13 @@ static void a_wrong_answer_is_never_passed_off_as_whole_nor_its_connection_used_
 		if (rows[i].fate == BROKEN) {
 			WAIT_FOR(&s, peer_is_done(&client));
 		}
-		bool is_whole = s.result.err.code == 0;
+		bool is_whole = s.why.code == 0;
 
 		if (is_whole != (rows[i].fate == WHOLE) ||
 		    (peer_status(&client) == 502) != (rows[i].fate == BAD) ||
 		    (rows[i].fate == BROKEN &&
 		     (peer_count(&client, "0\r\n\r\n") > 0 || !peer_has(&client, "ok")))) {
-			fail_msg("%s: %s: %s", rows[i].name, s.result.err.text,
-				 buf_text(&client.got));
+			fail_msg("%s: %s: %s", rows[i].name, s.why.text, buf_text(&client.got));
 		}
 		if (closed_us > SOON_MS * 1000) {
 			fail_msg("%s: the connection was kept", rows[i].name);
@@ -416,7 +415,7 @@ static void a_client_that_leaves_closes_the_upstream_at_once(void **state)
 		}
 		WAIT_FOR(&s, peer_is_done(&up));
 		assert_true(loop_now_us() - start_us < SOON_MS * 1000);
-		assert_int_equal(s.result.err.code, ERR_CANCELED);
+		assert_int_equal(s.why.code, ERR_CANCELED);
 		peer_close(&up);
 	}
 	scene_close(&s);
@@ -512,7 +511,7 @@ static void a_long_head_and_a_full_read_behind_it_lose_nothing(void **state)
 		peer_send(&s, &up, buf_span(&head));
 		WAIT_FOR(&s, s.results == (size_t)is_chunked + 1);
 		WAIT_FOR(&s, peer_has_bytes(&client, 80 * 300 + len));
-		assert_int_equal(s.result.err.code, 0);
+		assert_int_equal(s.why.code, 0);
 		assert_int_equal(s.result.bytes, len);
 		buf_finish(&head);
 		end(&client, &up);

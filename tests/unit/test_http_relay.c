@@ -20,6 +20,7 @@ struct relay {
 	int heads, dones, fails;
 	uint64_t seen_bytes;
 	struct proxy_result result;
+	struct err why;
 	bool takes_back;
 };
 
@@ -57,6 +58,7 @@ static void on_done(void *user, const struct proxy_result *result)
 
 	r->dones++;
 	r->result = *result;
+	r->why = result->why != NULL ? *result->why : (struct err){ .code = 0 };
 }
 
 static void relay_request(struct rig *rig, struct exchange *x)
@@ -71,7 +73,7 @@ static void relay_request(struct rig *rig, struct exchange *x)
 
 static void relay_start(struct relay *r, const char *answer)
 {
-	static const char *const pass[] = { "Accept", NULL };
+	static const struct span pass[] = { SPAN_INIT("Accept") };
 	static const struct h1_field added[] = { { SPAN_INIT("X-Key"), SPAN_INIT("secret") } };
 	static const struct h1_field marks[] = { { SPAN_INIT("X-Mark"), SPAN_INIT("us") } };
 	static const struct proxy_hooks hooks = { on_head, on_body, on_fail, NULL, on_done };
@@ -84,6 +86,7 @@ static void relay_start(struct relay *r, const char *answer)
 		.client = r->client,
 		.to = { .host = "127.0.0.1", .port = r->up.port },
 		.pass = pass,
+		.pass_count = ARRAY_LEN(pass),
 		.fields = added,
 		.field_count = 1,
 		.reply_fields = marks,
@@ -133,7 +136,7 @@ static void the_request_is_rebuilt_and_the_answer_stripped(void **state)
 	assert_string_equal(buf_text(&r.up.got), expected);
 	assert_int_equal(r.heads, 1);
 	assert_int_equal(r.dones, 1);
-	assert_int_equal(r.result.err.code, 0);
+	assert_int_equal(r.why.code, 0);
 	assert_int_equal(r.result.status, 200);
 	assert_int_equal(r.result.bytes, 5);
 	assert_int_equal(r.seen_bytes, 5);
@@ -151,7 +154,7 @@ static void a_length_cut_short_shows(void **state)
 
 	assert_non_null(strstr(got, "Content-Length: 10\r\n"));
 	assert_true(span_has_suffix(span_of(got), "\r\n\r\nhello"));
-	assert_int_equal(r.result.err.code, ERR_CLOSED);
+	assert_int_equal(r.why.code, ERR_CLOSED);
 	free(got);
 	relay_finish(&r);
 }
