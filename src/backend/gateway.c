@@ -376,6 +376,7 @@ static void relay(struct ask *a, struct fleet_model *m)
 		.fields = &field,
 		.field_count = 1,
 		.body = a->body,
+		.is_idempotent = true, /* an engine keeps nothing of a request */
 		.first_byte_ms = a->gateway->options.first_token_ms,
 		.idle_ms = a->gateway->options.first_token_ms,
 		.hooks = &hooks,

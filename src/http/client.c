@@ -71,6 +71,7 @@ struct client_request {
 	struct span body;      /* whole */
 	struct span body_left; /* of it, not yet handed to the conn */
 	bool is_streamed, is_chunked, body_is_sent;
+	bool is_idempotent, is_repeated;
 	bool has_sent;	/* bytes may have left */
 	bool has_heard; /* a byte of an answer came */
 	bool is_paused;
@@ -82,6 +83,7 @@ struct client_request {
 };
 
 static const struct conn_callbacks conn_callbacks;
+static const char unanswered[] = "the connection was closed before an answer came";
 
 /* Connections */
 
@@ -212,7 +214,9 @@ static void on_connect(void *user, int status)
 		conn_start(cc->conn, &conn_callbacks, cc);
 		status = send_request(r);
 	}
-	if (status != 0) {
+	if (status != 0 && r->is_repeated) {
+		fail(r, ERR_CLOSED, unanswered);
+	} else if (status != 0) {
 		snprintf(what, sizeof(what), "no connection: %s", err_sentence(status));
 		fail(r, ERR_UNAVAILABLE, what);
 	} else if (r->is_streamed) {
@@ -251,7 +255,7 @@ static bool is_stale(const struct client_conn *cc)
 /* Sends by a kept connection; false: it is of no use and no byte has left. */
 static bool send_by_kept(struct client_request *r, struct client_conn *cc)
 {
-	if (is_stale(cc)) {
+	if (!r->is_idempotent && is_stale(cc)) {
 		return false;
 	}
 	cc->is_reused = true;
@@ -436,11 +440,9 @@ static void on_data(void *user, struct span data)
 	}
 }
 
-/* Whether the request may be sent anew: nothing of it can have had an effect. */
-static bool may_retry(const struct client_request *r)
+static bool may_repeat(const struct client_request *r)
 {
-	return r->cc->is_reused && !r->has_heard && !r->is_streamed &&
-	       (r->method == H1_GET || r->method == H1_HEAD);
+	return r->cc->is_reused && !r->has_heard && r->is_idempotent;
 }
 
 static void on_end(void *user, int status)
@@ -455,13 +457,13 @@ static void on_end(void *user, int status)
 
 		settle_conn(r, false);
 		tell(r, &piece);
-	} else if (may_retry(r)) {
+	} else if (may_repeat(r)) {
 		close_conn(cc);
+		r->is_repeated = true;
 		dial(r);
 	} else {
 		fail(r, ERR_CLOSED,
-		     r->phase == PHASE_ANSWER ? "the answer was broken off"
-					      : "the connection was closed before an answer came");
+		     r->phase == PHASE_ANSWER ? "the answer was broken off" : unanswered);
 	}
 }
 
@@ -561,6 +563,8 @@ struct client_request *client_send(struct client *c, const struct client_options
 	r->idle_ms = limit_of(o->idle_ms, CLIENT_IDLE_MS);
 	r->body = o->is_streamed ? SPAN_LIT("") : o->body;
 	r->is_streamed = o->is_streamed;
+	r->is_idempotent = !o->is_streamed &&
+			   (o->is_idempotent || o->method == H1_GET || o->method == H1_HEAD);
 	r->is_chunked = o->is_streamed && o->streamed_bytes == CLIENT_BODY_STREAMED_CHUNKED;
 	add_head(r, o);
 	connect_request(r);

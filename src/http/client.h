@@ -7,9 +7,10 @@
  * and closes its connection. No callback comes from inside client_send.
  *
  * A connection goes back to the pool only when both messages were exact and complete. An idle one
- * is watched, and asked once more before it is used again. A request is tried a second time, on a
- * fresh connection, only if no byte of it had left; or if it is GET or HEAD and the reused
- * connection brought no byte of an answer.
+ * is watched; its peer may have closed it nevertheless, unseen yet. So an idempotent request is
+ * repeated, once and on a fresh connection, if a reused one brought no byte of an answer; for any
+ * other the connection is asked once more before it is used, and it is tried a second time only if
+ * no byte of it had left.
  */
 #ifndef HTTP_CLIENT_H
 #define HTTP_CLIENT_H
@@ -65,8 +66,9 @@ struct client_options {
 	/* Host (unless given here), framing and Connection are added. Copied. */
 	const struct h1_field *fields;
 	size_t field_count;
-	struct span body; /* whole; borrowed until client_has_sent_body */
-	bool is_streamed; /* body comes by client_send_body instead, streamed_bytes long */
+	struct span body;   /* whole; borrowed until an answer comes and client_has_sent_body */
+	bool is_idempotent; /* whatever its method; GET and HEAD always are (RFC 9110 9.2.2) */
+	bool is_streamed;   /* body comes by client_send_body instead, streamed_bytes long */
 	uint64_t streamed_bytes;
 	uint64_t connect_ms, first_byte_ms, idle_ms; /* 0: the default */
 };

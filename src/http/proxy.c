@@ -234,6 +234,7 @@ struct proxy *proxy_start(struct exchange *x, const struct proxy_options *o)
 		.fields = fields,
 		.field_count = copy_fields(o, head, fields),
 		.body = o->body,
+		.is_idempotent = o->is_idempotent,
 		.is_streamed = o->stream_body && exchange_request(x)->has_body,
 		.streamed_bytes = head->framing == H1_LENGTH ? head->content_length
 							     : CLIENT_BODY_STREAMED_CHUNKED,

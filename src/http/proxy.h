@@ -55,6 +55,7 @@ struct proxy_options {
 	/* The body: this (living as long as the request), or streamed from the exchange. */
 	struct span body;
 	bool stream_body;
+	bool is_idempotent;	 /* see struct client_options */
 	uint64_t body_max_bytes; /* of a streamed one; above: 413 */
 	const struct h1_field
 		*reply_fields; /* added to the answer; copied when it begins: must live */
