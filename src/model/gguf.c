@@ -21,12 +21,7 @@
 #define MAGIC 0x46554747  /* "GGUF" */
 #define ALIGNMENT_DEFAULT 32
 #define ALIGNMENT_MAX 65536
-#define TENSOR_TYPES_MAX 64
 #define PART_NOUN "the download is not complete or damaged; get the file again"
-
-#define VALUE_ENUM(name, number, bytes) VALUE_##name = (number),
-enum value_type { GGUF_VALUE_TABLE(VALUE_ENUM) };
-#undef VALUE_ENUM
 
 /* One number, or the first ones of an array: what is given for each layer. */
 struct numbers {
@@ -44,8 +39,8 @@ struct reader {
 	bool is_later_part; /* of a split model: only its tensors count */
 	uint32_t alignment;
 	uint64_t data_bytes; /* the tensors reach so far behind the header */
-	uint64_t type_bytes[TENSOR_TYPES_MAX];
-	int64_t file_type; /* -1: not said */
+	uint64_t type_bytes[GGUF_TENSOR_TYPES_MAX];
+	uint32_t file_type; /* of gguf_file_types, or more: not said */
 
 	/* The value read last */
 	char text[TEXT_MAX_BYTES];
@@ -59,9 +54,7 @@ struct reader {
 
 /* Bytes */
 
-static void broken(struct reader *rd, const char *format, ...)
-	__attribute__((format(printf, 2, 3)));
-static void broken(struct reader *rd, const char *format, ...)
+__attribute__((format(printf, 2, 3))) static void broken(struct reader *rd, const char *format, ...)
 {
 	va_list args;
 
@@ -177,11 +170,7 @@ static void get_text(struct reader *rd, char *text, size_t room)
 /* 0: strings, arrays and what is no type */
 static size_t value_bytes(uint32_t type)
 {
-#define VALUE_BYTES(name, number, bytes) [number] = (bytes),
-	static const unsigned char sizes[] = { GGUF_VALUE_TABLE(VALUE_BYTES) };
-#undef VALUE_BYTES
-
-	return type < ARRAY_LEN(sizes) ? sizes[type] : 0;
+	return type < ARRAY_LEN(gguf_value_bytes) ? gguf_value_bytes[type] : 0;
 }
 
 static uint32_t get_clamped(struct reader *rd, uint32_t type)
@@ -393,20 +382,6 @@ static void take_key(struct reader *rd, struct span key)
 
 /* Tensors */
 
-struct tensor_row {
-	const char *name;
-	uint32_t block, bytes;
-};
-
-static const struct tensor_row *tensor_row(uint32_t type)
-{
-#define TENSOR_ROW(number, name, block, bytes) [number] = { name, block, bytes },
-	static const struct tensor_row rows[TENSOR_TYPES_MAX] = { GGUF_TENSOR_TABLE(TENSOR_ROW) };
-#undef TENSOR_ROW
-
-	return type < TENSOR_TYPES_MAX && rows[type].name != NULL ? &rows[type] : NULL;
-}
-
 static uint64_t get_elements(struct reader *rd)
 {
 	uint32_t dimensions = get_u32(rd);
@@ -456,18 +431,18 @@ static void read_tensor(struct reader *rd)
 	uint64_t elements = get_elements(rd);
 	uint32_t type = get_u32(rd);
 	uint64_t offset = get_u64(rd);
-	const struct tensor_row *row = tensor_row(type);
 
 	if (rd->status != 0) {
 		return;
 	}
-	if (row == NULL) {
+	if (type >= GGUF_TENSOR_TYPES_MAX || gguf_tensor_types[type].name == NULL) {
 		broken(rd,
 		       "it holds tensors of type %u, which this ronzal does not know: it is "
 		       "damaged, or newer than ronzal",
 		       type);
 		return;
 	}
+	const struct gguf_tensor_type *row = &gguf_tensor_types[type];
 	uint64_t blocks = elements / row->block + (elements % row->block != 0);
 
 	if (blocks > rd->source->bytes / row->bytes || offset > rd->source->bytes) {
@@ -507,21 +482,14 @@ static void read_magic(struct reader *rd)
 /* Which layers slide, where the file does not say it for each. */
 static void set_sliding(struct reader *rd)
 {
-#define SLIDING_ROW(name, period, first) { name, period, first },
-	static const struct {
-		const char *architecture;
-		uint32_t period;
-		bool is_first_full;
-	} rows[] = { GGUF_SLIDING_TABLE(SLIDING_ROW) };
-#undef SLIDING_ROW
 	struct gguf *g = rd->g;
 	uint32_t period = rd->sliding.count == 1 ? rd->sliding.of[0] : 0;
 	bool is_first_full = false;
 
-	for (size_t i = 0; i < ARRAY_LEN(rows) && rd->sliding.count <= 1; i++) {
-		if (strcmp(rows[i].architecture, g->architecture) == 0) {
-			period = period > 0 ? period : rows[i].period;
-			is_first_full = rows[i].is_first_full;
+	for (size_t i = 0; i < ARRAY_LEN(gguf_sliding) && rd->sliding.count <= 1; i++) {
+		if (strcmp(gguf_sliding[i].architecture, g->architecture) == 0) {
+			period = period > 0 ? period : gguf_sliding[i].period;
+			is_first_full = gguf_sliding[i].is_first_full;
 		}
 	}
 	for (uint32_t i = 0; i < g->layer_count && g->sliding_window > 0; i++) {
@@ -562,30 +530,20 @@ static void make_layers(struct reader *rd)
 	set_sliding(rd);
 }
 
-static const char *file_type_name(int64_t number)
-{
-#define FILE_TYPE_ROW(number, name) [number] = (name),
-	static const char *const names[] = { GGUF_FILE_TYPE_TABLE(FILE_TYPE_ROW) };
-#undef FILE_TYPE_ROW
-
-	return number >= 0 && number < (int64_t)ARRAY_LEN(names) ? names[number] : NULL;
-}
-
 /* By general.file_type, else the type that most bytes are of. */
 static void name_quantization(struct reader *rd)
 {
-	const char *name = file_type_name(rd->file_type);
-	uint64_t most = 0;
+	bool is_said = rd->file_type < ARRAY_LEN(gguf_file_types);
+	const char *name = is_said ? gguf_file_types[rd->file_type] : NULL;
+	size_t most = 0;
 
-	for (uint32_t i = 0; i < TENSOR_TYPES_MAX && file_type_name(rd->file_type) == NULL; i++) {
-		if (rd->type_bytes[i] > most) {
-			most = rd->type_bytes[i];
-			name = tensor_row(i)->name;
-		}
+	for (size_t i = 1; i < GGUF_TENSOR_TYPES_MAX; i++) {
+		most = rd->type_bytes[i] > rd->type_bytes[most] ? i : most;
 	}
-	if (name != NULL) {
-		span_copy(span_of(name), rd->g->quantization, sizeof(rd->g->quantization));
+	if (name == NULL && rd->type_bytes[most] > 0) {
+		name = gguf_tensor_types[most].name;
 	}
+	span_copy(span_of(name), rd->g->quantization, sizeof(rd->g->quantization));
 }
 
 static void check_length(struct reader *rd, uint64_t tensors)
@@ -639,7 +597,7 @@ int gguf_read(struct gguf *g, const struct gguf_source *source, struct err *err)
 	rd->err = err;
 	rd->g = g;
 	rd->alignment = ALIGNMENT_DEFAULT;
-	rd->file_type = -1;
+	rd->file_type = UINT32_MAX;
 	rd->is_later_part = g->parts_read > 0;
 	read_header(rd);
 	int status = rd->status;
