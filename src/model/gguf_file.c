@@ -17,40 +17,36 @@
 
 static ssize_t read_fd(void *context, uint64_t offset, void *to, size_t len)
 {
-	int fd = *(int *)context;
+	ssize_t got;
 
-	for (;;) {
-		ssize_t got = pread(fd, to, len, (off_t)offset);
-
-		if (got >= 0 || errno != EINTR) {
-			return got >= 0 ? got : -errno;
-		}
-	}
+	do {
+		got = pread(*(int *)context, to, len, (off_t)offset);
+	} while (got < 0 && errno == EINTR);
+	return got >= 0 ? got : -errno;
 }
 
 /* O_NONBLOCK: a FIFO in a hostile folder must not make us wait. */
 static int read_file(struct gguf *g, const char *path, struct err *err)
 {
 	struct stat st;
-	struct gguf_source source;
 	int status;
 	int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 
-	if (fd < 0) {
-		return err_set_os(err, -errno, "opening the model %s", path);
-	}
-	if (fstat(fd, &st) != 0) {
+	if (fd < 0 || fstat(fd, &st) != 0) {
 		status = err_set_os(err, -errno, "opening the model %s", path);
 	} else if (!S_ISREG(st.st_mode)) {
 		status = err_set(err, ERR_INVALID, "the model %s is not a regular file", path);
 	} else {
-		source = (struct gguf_source){ &fd, (uint64_t)st.st_size, read_fd };
+		struct gguf_source source = { &fd, (uint64_t)st.st_size, read_fd };
+
 		status = gguf_read(g, &source, err);
 		if (status != 0) {
 			err_prefix(err, "the model %s cannot be used", path);
 		}
 	}
-	close(fd);
+	if (fd >= 0) {
+		close(fd);
+	}
 	return status;
 }
 
@@ -77,22 +73,21 @@ static int read_part(struct gguf *g, const char *first, uint32_t part, struct er
 {
 	uint32_t own, count;
 	char *path = gguf_part_path(first, part, &own, &count);
-	int status;
 
 	if (path == NULL || own != 0 || count != g->part_count) {
-		status = err_set(err, ERR_INVALID,
-				 "the model %s is one of %u parts; name the first, ending in "
-				 "-00001-of-%05u.gguf",
-				 first, g->part_count, g->part_count);
-	} else {
-		status = read_file(g, path, err);
-		if (status == -ENOENT) {
-			status = err_set(
-				err, ERR_NOT_FOUND,
-				"the model %s is not complete: its part %s is not there; get "
-				"it again",
-				first, path);
-		}
+		free(path);
+		return err_set(err, ERR_INVALID,
+			       "the model %s is one of %u parts; name the first, ending in "
+			       "-00001-of-%05u.gguf",
+			       first, g->part_count, g->part_count);
+	}
+	int status = read_file(g, path, err);
+
+	if (status == -ENOENT) {
+		status = err_set(err, ERR_NOT_FOUND,
+				 "the model %s is not complete: its part %s is not there; get it "
+				 "again",
+				 first, path);
 	}
 	free(path);
 	return status;

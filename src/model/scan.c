@@ -28,13 +28,6 @@ struct place {
 
 static int walk(struct scan *s, const struct place *place, struct err *err);
 
-static bool has_suffix(const char *name, const char *suffix)
-{
-	size_t len = strlen(name), end = strlen(suffix);
-
-	return len > end && strcasecmp(name + len - end, suffix) == 0;
-}
-
 void scan_fingerprint(const char *path, char ret_fingerprint[DIGEST_HEX_BYTES])
 {
 	uint64_t bytes;
@@ -205,7 +198,8 @@ static bool is_circle(const struct place *place, const struct stat *st)
 static void visit(struct scan *s, const struct place *place, const char *name)
 {
 	char *path = fs_join(place->path, name);
-	bool is_model = has_suffix(name, ".gguf"), is_manifests = strcmp(name, "manifests") == 0;
+	size_t len = strlen(name);
+	bool is_model = len > 5 && strcasecmp(name + len - 5, ".gguf") == 0;
 	struct stat st;
 	struct err err;
 	int status = 0;
@@ -221,7 +215,8 @@ static void visit(struct scan *s, const struct place *place, const char *name)
 	} else if (S_ISDIR(st.st_mode) && !is_circle(place, &st)) {
 		status = walk(s,
 			      &(struct place){ place, path, st.st_dev, st.st_ino, place->depth + 1,
-					       is_manifests ? place->path : place->store },
+					       strcmp(name, "manifests") == 0 ? place->path
+									      : place->store },
 			      &err);
 	} else if (S_ISREG(st.st_mode) && is_model) {
 		status = look_at(s, path, NULL, NULL, &err);
