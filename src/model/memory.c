@@ -89,10 +89,8 @@ static uint64_t layer_kv_bytes(const struct gguf *g, const struct layout *l, uin
 	if (g->is_encoder || i + g->shared_kv_layers >= g->layer_count) {
 		return state;
 	}
-	if (g->key_length_mla >
-	    0) { /* one compressed row stands for all heads, V is a view of it */
-		key = g->kv_lora_rank + g->rope_dimensions;
-		return state + cells * key * l->block_k / 32;
+	if (g->key_length_mla > 0) { /* one compressed row for all heads, V is a view of it */
+		return state + cells * (g->kv_lora_rank + g->rope_dimensions) * l->block_k / 32;
 	}
 	return state + cells * layer->kv_heads * (key * l->block_k + value * l->block_v) / 32;
 }
@@ -191,9 +189,7 @@ void memory_correct(struct memory_model *m, bool has_device, const struct memory
 
 	m->correction = (struct memory_correction){ 0 };
 	memory_estimate_make(m, has_device, &e);
-	uint32_t batch = or_default(m->settings.batch_size, BATCH_DEFAULT);
-	uint64_t logits =
-		4 * (uint64_t)(batch < BATCH_DEFAULT ? batch : BATCH_DEFAULT) * m->gguf->vocabulary;
+	uint64_t logits = 4 * (uint64_t)layout_make(m, e.context).batch * m->gguf->vocabulary;
 	uint64_t kv = e.host.kv + e.device.kv, compute = e.host.compute + e.device.compute;
 	uint64_t bounded = compute > said->compute	      ? said->compute
 			   : compute + logits < said->compute ? said->compute - logits
@@ -304,9 +300,8 @@ static bool shrink(const struct memory_model *wish, const struct memory_machine 
 	return false;
 }
 
-static void suggest(struct memory_decision *d, const char *format, ...)
-	__attribute__((format(printf, 2, 3)));
-static void suggest(struct memory_decision *d, const char *format, ...)
+__attribute__((format(printf, 2, 3))) static void suggest(struct memory_decision *d,
+							  const char *format, ...)
 {
 	va_list args;
 

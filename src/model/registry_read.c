@@ -27,8 +27,7 @@ struct reader {
 	size_t name_count;
 };
 
-static void note(struct reader *rd, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static void note(struct reader *rd, const char *format, ...)
+__attribute__((format(printf, 2, 3))) static void note(struct reader *rd, const char *format, ...)
 {
 	struct registry *r = rd->r;
 	va_list args;
@@ -73,20 +72,15 @@ static bool names_find(const struct reader *rd, struct span name, size_t *ret_at
 
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
-		int order = compare_names(name, rd->names[middle]);
 
-		if (order == 0) {
-			*ret_at = middle;
-			return true;
-		}
-		if (order < 0) {
-			high = middle;
-		} else {
+		if (compare_names(rd->names[middle], name) < 0) {
 			low = middle + 1;
+		} else {
+			high = middle;
 		}
 	}
 	*ret_at = low;
-	return false;
+	return low < rd->name_count && compare_names(rd->names[low], name) == 0;
 }
 
 static void names_add(struct reader *rd, struct span name)
