@@ -6,11 +6,13 @@
 
 #include "base/mem.h"
 
-/* Texts gathered one behind the other; they become a vector once all are there. */
-struct vector {
+/* A vector in the making: texts one behind the other. */
+struct launch {
 	struct buf text; /* each with its terminator */
 	size_t count;
 	int status; /* 0, or the first error */
+	const struct engine_abilities *abilities;
+	struct err *err;
 };
 
 /* Given to an engine as they are. A name that ends with '_' stands for all that begin so. */
@@ -37,64 +39,52 @@ static const char *const environment_names[] = {
 	"VK_ICD_FILENAMES",
 };
 
-static void vector_init(struct vector *v)
+static void add(struct launch *l, const char *text)
 {
-	*v = (struct vector){ 0 };
-	buf_init(&v->text, LAUNCH_TEXT_MAX_BYTES);
-}
-
-static void vector_add(struct vector *v, const char *text)
-{
-	if (v->status == 0) {
-		v->status = buf_add(&v->text, text, strlen(text) + 1);
-		v->count++;
+	if (l->status == 0) {
+		l->status = buf_add(&l->text, text, strlen(text) + 1);
+		l->count++;
 	}
 }
 
-static char **vector_finish(struct vector *v, const char *what, struct err *err)
+static char **finish(struct launch *l, const char *what)
 {
 	char **block = NULL;
 
-	if (v->status == 0) {
-		block = mem_alloc((v->count + 1) * sizeof(*block) + v->text.len);
-		char *text = (char *)(block + v->count + 1);
+	if (l->status == 0) {
+		block = mem_alloc((l->count + 1) * sizeof(*block) + l->text.len);
+		char *text = (char *)(block + l->count + 1);
 
-		memcpy(text, buf_text(&v->text), v->text.len);
-		for (size_t i = 0; i < v->count; i++) {
+		memcpy(text, buf_text(&l->text), l->text.len);
+		for (size_t i = 0; i < l->count; i++) {
 			block[i] = text;
 			text += strlen(text) + 1;
 		}
-	} else if (v->status == ERR_FULL) {
-		err_set(err, ERR_FULL, "the engine's %s: longer than %d bytes; shorten host.conf's",
-			what, LAUNCH_TEXT_MAX_BYTES);
+	} else if (l->status == ERR_FULL) {
+		err_set(l->err, ERR_FULL,
+			"the engine's %s: longer than %d bytes; shorten host.conf's", what,
+			LAUNCH_TEXT_MAX_BYTES);
 	}
-	buf_finish(&v->text);
+	buf_finish(&l->text);
 	return block;
 }
-
-/* One start in the making. */
-struct launch {
-	struct vector args;
-	const struct engine_abilities *abilities;
-	struct err *err;
-};
 
 /* The flag, or a refusal when this engine has none. */
 static void add_flag(struct launch *l, enum ability ability)
 {
-	if (!l->abilities->has[ability] && l->args.status == 0) {
-		l->args.status = err_set(l->err, ERR_NO_ENGINE,
-					 "%s has no %s, which the model asks for; install a newer "
-					 "one or unset it",
-					 l->abilities->version, ability_flag(ability));
+	if (!l->abilities->has[ability] && l->status == 0) {
+		l->status = err_set(l->err, ERR_NO_ENGINE,
+				    "%s has no %s, which the model asks for; install a newer "
+				    "one or unset it",
+				    l->abilities->version, ability_flag(ability));
 	}
-	vector_add(&l->args, ability_flag(ability));
+	add(l, ability_flag(ability));
 }
 
 static void add_text(struct launch *l, enum ability ability, const char *text)
 {
 	add_flag(l, ability);
-	vector_add(&l->args, text);
+	add(l, text);
 }
 
 static void add_number(struct launch *l, enum ability ability, int32_t number)
@@ -142,11 +132,10 @@ static void add_layers_and_context(struct launch *l, const struct settings *s)
 	} else if (!has[ABILITY_FIT]) {
 		add_number(l, ABILITY_GPU_LAYERS, setting_find(SPAN_LIT("n_gpu_layers"))->max);
 	}
-	if (s->ctx_size != SETTING_UNSET) {
-		add_number(l, ABILITY_CTX_SIZE, s->ctx_size);
-	} else {
-		add_number(l, ABILITY_CTX_SIZE, has[ABILITY_FIT] ? 0 : LAUNCH_CTX_WITHOUT_FIT);
-	}
+	add_number(l, ABILITY_CTX_SIZE,
+		   s->ctx_size != SETTING_UNSET ? s->ctx_size
+		   : has[ABILITY_FIT]		? 0
+						: LAUNCH_CTX_WITHOUT_FIT);
 }
 
 static void add_flash_attention(struct launch *l, const struct settings *s)
@@ -196,9 +185,8 @@ static void add_settings(struct launch *l, const struct settings *s, int32_t cac
 	add_sizes(l, s);
 	add_setting(l, s, "n_threads", ABILITY_THREADS);
 	if (l->abilities->has[ABILITY_CACHE_RAM]) {
-		bool is_set = s->cache_ram_mib != SETTING_UNSET;
-
-		add_number(l, ABILITY_CACHE_RAM, is_set ? s->cache_ram_mib : cache_ram_mib);
+		add_number(l, ABILITY_CACHE_RAM,
+			   s->cache_ram_mib != SETTING_UNSET ? s->cache_ram_mib : cache_ram_mib);
 	}
 	add_load_mode(l, s);
 	add_setting(l, s, "embeddings", ABILITY_EMBEDDING);
@@ -232,8 +220,8 @@ char **launch_argv(const struct launch_options *o, struct err *err)
 	if (check_texts(o, err) != 0) {
 		return NULL;
 	}
-	vector_init(&l.args);
-	vector_add(&l.args, o->engine_path);
+	buf_init(&l.text, LAUNCH_TEXT_MAX_BYTES);
+	add(&l, o->engine_path);
 	add_text(&l, ABILITY_HOST, o->hosts);
 	add_number(&l, ABILITY_PORT, o->port);
 	add_text(&l, ABILITY_API_KEY_FILE, o->api_key_file);
@@ -252,24 +240,23 @@ char **launch_argv(const struct launch_options *o, struct err *err)
 	add_flag_if_offered(&l,
 			    o->abilities->has[ABILITY_NO_UI] ? ABILITY_NO_UI : ABILITY_NO_WEBUI);
 	for (size_t i = 0; o->extra_arguments != NULL && o->extra_arguments[i] != NULL; i++) {
-		vector_add(&l.args, o->extra_arguments[i]);
+		add(&l, o->extra_arguments[i]);
 	}
-	return vector_finish(&l.args, "arguments", err);
+	return finish(&l, "arguments");
 }
 
 char **launch_fit_argv(const struct launch_options *o, const char *fit_path)
 {
-	struct err ignored;
-	struct launch l = { .abilities = o->abilities, .err = &ignored };
+	struct launch l = { .abilities = o->abilities };
 
-	vector_init(&l.args);
-	vector_add(&l.args, fit_path);
+	buf_init(&l.text, LAUNCH_TEXT_MAX_BYTES);
+	add(&l, fit_path);
 	add_text(&l, ABILITY_FIT, "off");
-	vector_add(&l.args, "--fit-print");
-	vector_add(&l.args, "on");
+	add(&l, "--fit-print");
+	add(&l, "on");
 	add_text(&l, ABILITY_MODEL, o->model_path);
 	add_sizes(&l, &o->model->settings);
-	return vector_finish(&l.args, "arguments", &ignored);
+	return finish(&l, "arguments");
 }
 
 static bool is_environment_allowed(struct span entry)
@@ -289,21 +276,21 @@ static bool is_environment_allowed(struct span entry)
 
 char **launch_environment(const char *const *from, const char *library_path, struct err *err)
 {
-	struct vector entries;
+	struct launch l = { .err = err };
 
-	vector_init(&entries);
+	buf_init(&l.text, LAUNCH_TEXT_MAX_BYTES);
 	for (size_t i = 0; from[i] != NULL; i++) {
 		if (is_environment_allowed(span_of(from[i]))) {
-			vector_add(&entries, from[i]);
+			add(&l, from[i]);
 		}
 	}
 	/* An abort would start a debugger otherwise. */
-	vector_add(&entries, "GGML_NO_BACKTRACE=1");
+	add(&l, "GGML_NO_BACKTRACE=1");
 	if (library_path != NULL) {
 		char *entry = mem_printf("LD_LIBRARY_PATH=%s", library_path);
 
-		vector_add(&entries, entry);
+		add(&l, entry);
 		free(entry);
 	}
-	return vector_finish(&entries, "environment", err);
+	return finish(&l, "environment");
 }
