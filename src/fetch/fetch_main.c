@@ -211,13 +211,11 @@ static int run_repo(struct job *j, struct span repo, struct span name, struct er
 /* The file's name in an address, or NULL when it is none that may be a file here. */
 static char *name_of_url(const char *url)
 {
-	size_t len = strcspn(url, "?#");
-	size_t from = len;
+	struct span rest = { url, strcspn(url, "?#") }, name = rest;
 
-	while (from > 0 && url[from - 1] != '/') {
-		from--;
+	while (rest.ptr != NULL) {
+		name = span_split(&rest, '/');
 	}
-	struct span name = { url + from, len - from };
 	size_t plain = strspn(name.ptr, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 					"0123456789._-");
 
@@ -337,7 +335,7 @@ int main(int argc, char **argv)
 	int status = read_request(&job, json_root(request), &err);
 
 	umask(022);
-	report_init(&job.report, job.source);
+	pull_init(&job.report.pull, job.source);
 	if (status == 0) {
 		status = run(&job, &err);
 	}

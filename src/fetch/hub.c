@@ -88,17 +88,16 @@ static bool is_quantization(struct span word)
 /* The file's name without folder, ".gguf" and the number of a part. */
 static struct span stem_of(struct span path)
 {
-	size_t from = path.len, len;
+	struct span name = path;
 
-	while (from > 0 && path.ptr[from - 1] != '/') {
-		from--;
+	while (path.ptr != NULL) {
+		name = span_split(&path, '/');
 	}
-	len = path.len - from;
-	if (len > SPLIT_SUFFIX_BYTES &&
-	    span_has_prefix(span_from(path, path.len - SPLIT_SUFFIX_BYTES + 6), "-of-")) {
-		return (struct span){ path.ptr + from, len - SPLIT_SUFFIX_BYTES };
-	}
-	return (struct span){ path.ptr + from, len - 5 };
+	bool is_part = name.len > SPLIT_SUFFIX_BYTES &&
+		       span_has_prefix(span_from(name, name.len - SPLIT_SUFFIX_BYTES + 6), "-of-");
+
+	name.len -= is_part ? SPLIT_SUFFIX_BYTES : strlen(".gguf");
+	return name;
 }
 
 struct span hub_quantization(struct span path)
@@ -106,12 +105,8 @@ struct span hub_quantization(struct span path)
 	struct span rest = stem_of(path), found = { rest.ptr + rest.len, 0 }, before = { 0 };
 
 	while (rest.len > 0) {
-		size_t len = 0;
-
-		while (len < rest.len && rest.ptr[len] != '-' && rest.ptr[len] != '.') {
-			len++;
-		}
-		struct span word = { rest.ptr, len };
+		size_t dash = span_find_char(rest, '-'), dot = span_find_char(rest, '.');
+		struct span word = { rest.ptr, dash < dot ? dash : dot };
 
 		if (is_quantization(word)) {
 			found = word;
@@ -120,7 +115,7 @@ struct span hub_quantization(struct span path)
 			}
 		}
 		before = word;
-		rest = span_from(rest, len + 1);
+		rest = span_from(rest, word.len + 1);
 	}
 	return found;
 }
@@ -218,10 +213,10 @@ static void name_models(struct hub_repo *r)
 {
 	for (size_t i = 0; i < r->model_count; i++) {
 		char *name = r->models[i].name;
-		bool is_alone;
 
 		span_copy(quantization_of(r, i), name, sizeof(r->models[i].name));
-		is_alone = name[0] != '\0';
+		bool is_alone = name[0] != '\0';
+
 		for (size_t k = 0; is_alone && k < r->model_count; k++) {
 			is_alone = k == i || !span_is_nocase(quantization_of(r, k), name);
 		}

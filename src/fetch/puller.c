@@ -72,13 +72,11 @@ static void on_data(void *user, struct span data)
 static void on_end(void *user, int status)
 {
 	struct puller *p = user;
-	struct err err;
 
 	(void)status;
 	end_child(p);
-	err_set(&err, ERR_CLOSED,
-		"the download was ended from outside. What is there is kept: say the same again");
-	pull_fail(&p->pull, &err);
+	pull_fail(&p->pull, &(struct err){ ERR_CLOSED, "the download was ended from outside. What "
+						       "is there is kept: say the same again" });
 	p->on_change(p->user, &p->pull);
 }
 

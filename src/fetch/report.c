@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "fetch/report.h"
 
-#include <errno.h>
+#include <stdio.h>
 #include <time.h>
-#include <unistd.h>
 
 #define LINE_MAX_BYTES 65536
 
@@ -15,12 +14,6 @@ static uint64_t now_ms(void)
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-void report_init(struct report *r, const char *source)
-{
-	*r = (struct report){ 0 };
-	pull_init(&r->pull, source);
-}
-
 void report_say(struct report *r)
 {
 	struct json_writer w;
@@ -29,15 +22,8 @@ void report_say(struct report *r)
 	buf_init(&line, LINE_MAX_BYTES);
 	jsonw_init(&w, &line);
 	pull_write(&w, &r->pull);
-	buf_add_char(&line, '\n');
-	while (line.len > 0) {
-		ssize_t put = write(STDOUT_FILENO, line.data, line.len);
-
-		if (put < 0 && errno != EINTR) {
-			break;
-		}
-		buf_consume(&line, put > 0 ? (size_t)put : 0);
-	}
+	puts(buf_text(&line));
+	fflush(stdout);
 	buf_finish(&line);
 }
 

@@ -10,13 +10,12 @@
 
 #define REPORT_MS 500
 
-struct report {
+struct report { /* zeroed but for the pull */
 	struct pull pull;
 	uint64_t before_bytes; /* of files that are done */
 	uint64_t mark_ms, mark_bytes;
 };
 
-void report_init(struct report *r, const char *source);
 void report_say(struct report *r);
 void report_phase(struct report *r, enum pull_phase phase);
 void report_note(void *report, const char *note);
