@@ -62,13 +62,9 @@ struct dialect_line dialect_read(struct span line)
 	if (colon == l.text.len) {
 		return l;
 	}
-	for (size_t i = head.len; i > 0; i--) {
-		if (head.ptr[i - 1] == ' ') { /* a module stands before the function */
-			head = span_from(head, i);
-			break;
-		}
+	while (head.ptr != NULL) { /* a module stands before the function */
+		l.function = span_split(&head, ' ');
 	}
-	l.function = head;
 	l.body = span_trim(span_from(l.text, colon + 1));
 	return l;
 }

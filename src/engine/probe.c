@@ -72,11 +72,8 @@ static bool option_has_name(struct span option, const char *flag)
 		if (name.len == 0 || name.ptr[0] != '-') {
 			return false; /* the description has begun */
 		}
-		if (span_is(name, flag)) {
-			return true;
-		}
-		if (span_has(part, "  ")) {
-			return false;
+		if (span_is(name, flag) || span_has(part, "  ")) {
+			return span_is(name, flag);
 		}
 	}
 	return false;
@@ -86,9 +83,7 @@ static void help_read(struct span help, struct engine_abilities *a)
 {
 	struct span option;
 
-	if (help.len > PROBE_TEXT_MAX_BYTES) {
-		help.len = PROBE_TEXT_MAX_BYTES;
-	}
+	help.len = help.len < PROBE_TEXT_MAX_BYTES ? help.len : PROBE_TEXT_MAX_BYTES;
 	while (option_next(&help, &option)) {
 		if (span_has(option, "argument has been removed")) {
 			continue;
@@ -187,12 +182,9 @@ bool probe_fit_read(struct span text, struct memory_said *ret_said)
 		uint64_t mib[3];
 		size_t count = 0;
 
-		for (; count < 3 && rest.ptr != NULL; count++) {
-			struct span word = span_split(&rest, ' ');
-
-			if (span_to_u64(word, UINT32_MAX, &mib[count]) != 0) {
-				break;
-			}
+		while (count < 3 &&
+		       span_to_u64(span_split(&rest, ' '), UINT32_MAX, &mib[count]) == 0) {
+			count++;
 		}
 		if (name.len > 0 && count == 3) {
 			said.weights += mib[0] << 20;

@@ -56,17 +56,12 @@ static void keep_evidence(struct receipt_parser *p, enum evidence_kind kind, str
 	}
 }
 
-static void forget_evidence(struct receipt_parser *p, enum evidence_kind kind)
-{
-	p->evidence_weight[kind] = 0;
-}
-
 static void forget_weights(struct receipt_parser *p)
 {
 	p->weights = (struct buffer_sizes){ 0 };
 	p->has_strange_weights = false;
-	forget_evidence(p, EVIDENCE_WEIGHTS_DEVICE);
-	forget_evidence(p, EVIDENCE_WEIGHTS_HOST);
+	p->evidence_weight[EVIDENCE_WEIGHTS_DEVICE] = 0;
+	p->evidence_weight[EVIDENCE_WEIGHTS_HOST] = 0;
 }
 
 /* Devices */
@@ -169,7 +164,7 @@ static bool read_layers(struct receipt_parser *p, const struct dialect_line *l)
 	forget_weights(p); /* a new load's sizes follow */
 	p->layers_offloaded = (int64_t)offloaded;
 	p->layers_total = (int64_t)total;
-	forget_evidence(p, EVIDENCE_LAYERS);
+	p->evidence_weight[EVIDENCE_LAYERS] = 0;
 	keep_evidence(p, EVIDENCE_LAYERS, l->text, 1);
 	return true;
 }
@@ -228,11 +223,11 @@ static void read_beginning(struct receipt_parser *p, const struct dialect_line *
 		forget_weights(p);
 		p->layers_offloaded = -1;
 		p->layers_total = -1;
-		forget_evidence(p, EVIDENCE_LAYERS);
+		p->evidence_weight[EVIDENCE_LAYERS] = 0;
 	} else if (span_has_prefix(l->body, "constructing llama_context")) {
 		p->kv = (struct buffer_sizes){ 0 };
 		p->other = (struct buffer_sizes){ 0 };
-		forget_evidence(p, EVIDENCE_KV);
+		p->evidence_weight[EVIDENCE_KV] = 0;
 	}
 }
 
@@ -389,17 +384,14 @@ static void explain(const struct receipt_parser *p, const struct receipt_wish *w
 /* Which device, once it is known that one is used. */
 static void name_device(const struct receipt_parser *p, struct receipt *r)
 {
+	const char *name = p->device_name;
+
+	for (int i = 0; i < p->listed_count && name[0] == '\0'; i++) {
+		name = strcmp(p->listed[i].id, p->device) == 0 ? p->listed[i].name : name;
+	}
+	name = name[0] != '\0' ? name : p->bare_name;
 	span_copy(span_of(p->device), r->device, sizeof(r->device));
-	span_copy(span_of(p->device_name), r->device_name, sizeof(r->device_name));
-	for (int i = 0; i < p->listed_count && r->device_name[0] == '\0'; i++) {
-		if (strcmp(p->listed[i].id, p->device) == 0) {
-			span_copy(span_of(p->listed[i].name), r->device_name,
-				  sizeof(r->device_name));
-		}
-	}
-	if (r->device_name[0] == '\0') {
-		span_copy(span_of(p->bare_name), r->device_name, sizeof(r->device_name));
-	}
+	span_copy(span_of(name), r->device_name, sizeof(r->device_name));
 	size_t len = strlen(r->device_name);
 
 	if (p->devices_used > 1) {
