@@ -114,11 +114,6 @@ int setting_parse(const struct setting_row *row, struct span text, int32_t *ret_
 		  struct err *err)
 {
 	uint64_t number;
-
-	if (span_is(text, "default")) {
-		*ret_value = SETTING_UNSET;
-		return 0;
-	}
 	int status = 0;
 	int32_t value = word_value(row->kind, text);
 
@@ -126,7 +121,7 @@ int setting_parse(const struct setting_row *row, struct span text, int32_t *ret_
 		status = check_bounds(row, (int64_t)number, &value, err);
 	} else if (row->kind == SETTING_BOOL && (span_is(text, "true") || span_is(text, "false"))) {
 		value = span_is(text, "true");
-	} else if (value == SETTING_UNSET) {
+	} else if (value == SETTING_UNSET && !span_is(text, "default")) {
 		status = refuse(row, err);
 	}
 	if (status != 0) {
@@ -156,10 +151,6 @@ int setting_read(const struct setting_row *row, const struct json_value *v, int3
 	struct span word;
 	bool flag;
 
-	if (json_type(v) == JSON_NULL) {
-		*ret_value = SETTING_UNSET;
-		return 0;
-	}
 	if (row->kind == SETTING_INT && json_to_i64(v, &number)) {
 		return check_bounds(row, number, ret_value, err);
 	}
@@ -168,7 +159,7 @@ int setting_read(const struct setting_row *row, const struct json_value *v, int3
 	} else if (row->kind != SETTING_BOOL && json_to_span(v, &word)) {
 		value = word_value(row->kind, word);
 	}
-	if (value == SETTING_UNSET) {
+	if (value == SETTING_UNSET && json_type(v) != JSON_NULL) {
 		return refuse(row, err);
 	}
 	*ret_value = value;
