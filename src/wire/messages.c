@@ -1,25 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * The messages of the control channel as lines of JSON. Pure.
- */
 #include "wire/messages.h"
 
 #include <stdlib.h>
 
 #include "base/mem.h"
 #include "wire/members.h"
-
-#define VERB_NAME(name, type, restricted) type,
-static const char *const verb_names[] = { VERB_TABLE(VERB_NAME) };
-#undef VERB_NAME
-
-#define VERB_RESTRICTED(name, type, restricted) restricted,
-static const bool restricted_verbs[] = { VERB_TABLE(VERB_RESTRICTED) };
-#undef VERB_RESTRICTED
-
-#define EVENT_NAME(name, type) type,
-static const char *const event_names[] = { EVENT_TABLE(EVENT_NAME) };
-#undef EVENT_NAME
 
 static const struct member hello_members[] = {
 	MEMBER(wire_request, version, U32),	MEMBER(wire_request, version_min, U32),
@@ -92,59 +77,48 @@ static const struct member result_members[] = {
 };
 #define RESULT_MEMBERS_OPEN 3 /* those before the key */
 
-struct rows {
+/* A type of message: its name, its members, and whether control.sock accepts it. */
+struct form {
+	const char *type;
 	const struct member *rows;
 	size_t count;
+	bool restricted;
 };
 
-#define ROWS(table) \
-	{ \
-		table, ARRAY_LEN(table) \
-	}
+#define ROWS(table) table, ARRAY_LEN(table)
+#define NO_ROWS NULL, 0
+#define VERB_FORM(name, type, rows, restricted) { type, rows, restricted },
+static const struct form verbs[] = { VERB_TABLE(VERB_FORM) };
+#undef VERB_FORM
 
-static const struct rows verb_rows[] = {
-	[VERB_HELLO] = ROWS(hello_members),	    [VERB_START] = ROWS(request_members),
-	[VERB_STOP] = ROWS(stop_members),	    [VERB_RESTART] = ROWS(stop_members),
-	[VERB_CREDENTIALS] = ROWS(request_members), [VERB_SUBSCRIBE] = ROWS(subscribe_members),
-	[VERB_PING] = ROWS(request_members),	    [VERB_RELOAD] = ROWS(request_members),
-	[VERB_PULL] = ROWS(pull_members),	    [VERB_SHUTDOWN] = ROWS(request_members),
-};
-
-/* HOST and SERVER are one nested object each. */
-static const struct rows event_rows[] = {
-	[EVENT_HELLO] = ROWS(agent_hello_members),
-	[EVENT_HOST] = { NULL, 0 },
-	[EVENT_SERVER] = { NULL, 0 },
-	[EVENT_REMOVED] = ROWS(removed_members),
-	[EVENT_SYNCED] = { NULL, 0 },
-	[EVENT_PROGRESS] = ROWS(progress_members),
-	[EVENT_LOG] = ROWS(log_members),
-	[EVENT_REPLY] = ROWS(reply_members),
-	[EVENT_BYE] = ROWS(bye_members),
-};
+#define EVENT_FORM(name, type, rows) { type, rows, true },
+static const struct form events[] = { EVENT_TABLE(EVENT_FORM) };
+#undef EVENT_FORM
 
 const char *verb_name(enum verb verb)
 {
-	return verb_names[verb];
+	return verbs[verb].type;
 }
 
 bool verb_is_restricted(enum verb verb)
 {
-	return restricted_verbs[verb];
+	return verbs[verb].restricted;
 }
 
 const char *event_name(enum wire_event_type type)
 {
-	return event_names[type];
+	return events[type].type;
 }
 
 /* Lines */
 
-static void line_begin(struct json_writer *w, struct buf *out, const char *type)
+static void line_begin(struct json_writer *w, struct buf *out, const struct form *form,
+		       const void *message)
 {
 	jsonw_init(w, out);
 	jsonw_object(w);
-	jsonw_member_text(w, "type", type);
+	jsonw_member_text(w, "type", form->type);
+	members_write(w, form->rows, form->count, message);
 }
 
 static int line_end(struct json_writer *w, struct buf *out, size_t start)
@@ -163,8 +137,8 @@ static int line_end(struct json_writer *w, struct buf *out, size_t start)
 	return status;
 }
 
-/* The document of a line and which of the names its type is. */
-static int line_parse(struct span line, const char *const *names, size_t count,
+/* The document of a line and which of the forms it has. */
+static int line_parse(struct span line, const struct form *forms, size_t count,
 		      struct json **ret_doc, size_t *ret_row, struct err *err)
 {
 	struct json *doc;
@@ -182,7 +156,7 @@ static int line_parse(struct span line, const char *const *names, size_t count,
 	}
 	type = json_text_at(json_root(doc), "type", NULL);
 	for (size_t row = 0; type != NULL && row < count; row++) {
-		if (strcmp(type, names[row]) == 0) {
+		if (strcmp(type, forms[row].type) == 0) {
 			*ret_doc = doc;
 			*ret_row = row;
 			return 0;
@@ -209,11 +183,9 @@ int wire_request_encode(const struct wire_request *r, struct buf *out)
 	if (r->id_count > WIRE_IDS_MAX) {
 		return ERR_FULL;
 	}
-	line_begin(&w, out, verb_name(r->verb));
-	members_write(&w, verb_rows[r->verb].rows, verb_rows[r->verb].count, r);
+	line_begin(&w, out, &verbs[r->verb], r);
 	if (r->id_count > 0) {
-		jsonw_key(&w, "models");
-		jsonw_array(&w);
+		jsonw_member_array(&w, "models");
 		for (size_t i = 0; i < r->id_count; i++) {
 			jsonw_text(&w, r->ids[i]);
 		}
@@ -253,7 +225,7 @@ static int ids_read(const struct json_value *list, struct wire_request *r, struc
 static int request_read(struct wire_request *r, struct wire_request *ret_request, struct err *err)
 {
 	const struct json_value *root = json_root(r->doc);
-	int status = members_read(root, verb_rows[r->verb].rows, verb_rows[r->verb].count, r, err);
+	int status = members_read(root, verbs[r->verb].rows, verbs[r->verb].count, r, err);
 
 	if (status == 0) {
 		status = ids_read(json_get(root, "models"), r, err);
@@ -270,7 +242,7 @@ int wire_request_decode(struct span line, struct wire_request *ret_request, stru
 {
 	struct wire_request r = { 0 };
 	size_t verb = 0;
-	int status = line_parse(line, verb_names, ARRAY_LEN(verb_names), &r.doc, &verb, err);
+	int status = line_parse(line, verbs, ARRAY_LEN(verbs), &r.doc, &verb, err);
 
 	if (status != 0) {
 		return status;
@@ -308,8 +280,7 @@ void wire_request_finish(struct wire_request *r)
 
 static void results_write(struct json_writer *w, const struct wire_result *results, size_t count)
 {
-	jsonw_key(w, "models");
-	jsonw_array(w);
+	jsonw_member_array(w, "models");
 	for (size_t i = 0; i < count; i++) {
 		bool has_key = results[i].key[0] != '\0';
 
@@ -327,8 +298,7 @@ static int event_encode_some(const struct wire_event *e, struct buf *out, size_t
 	struct json_writer w;
 	size_t start = out->len;
 
-	line_begin(&w, out, event_names[e->type]);
-	members_write(&w, event_rows[e->type].rows, event_rows[e->type].count, e);
+	line_begin(&w, out, &events[e->type], e);
 	if (e->type == EVENT_HOST) {
 		jsonw_key(&w, "host");
 		host_info_write(&w, &e->host);
@@ -383,8 +353,7 @@ static int results_read(const struct json_value *list, struct wire_event *e, str
 
 static int event_read(const struct json_value *root, struct wire_event *e, struct err *err)
 {
-	int status =
-		members_read(root, event_rows[e->type].rows, event_rows[e->type].count, e, err);
+	int status = members_read(root, events[e->type].rows, events[e->type].count, e, err);
 
 	if (status == 0 && e->type == EVENT_HOST) {
 		host_info_read(json_get(root, "host"), &e->host);
@@ -404,7 +373,7 @@ int wire_event_decode(struct span line, struct wire_event *ret_event, struct err
 {
 	struct json *doc = NULL;
 	size_t row = 0;
-	int status = line_parse(line, event_names, ARRAY_LEN(event_names), &doc, &row, err);
+	int status = line_parse(line, events, ARRAY_LEN(events), &doc, &row, err);
 
 	if (status != 0) {
 		return status;

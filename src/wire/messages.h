@@ -22,20 +22,20 @@
 #define WIRE_KEY_MAX_BYTES 64
 #define WIRE_ADDRESS_MAX_BYTES 64
 
-/* Requests: X(name, type, allowed on control.sock) */
+/* Requests: X(name, type, its members in messages.c, allowed on control.sock) */
 #define VERB_TABLE(X) \
-	X(HELLO, "hello", true) \
-	X(START, "start", true) \
-	X(STOP, "stop", true) \
-	X(RESTART, "restart", true) \
-	X(CREDENTIALS, "credentials", true) \
-	X(SUBSCRIBE, "subscribe", true) \
-	X(PING, "ping", true) \
-	X(RELOAD, "reload", true) \
-	X(PULL, "pull", true) \
-	X(SHUTDOWN, "shutdown", false)
+	X(HELLO, "hello", ROWS(hello_members), true) \
+	X(START, "start", ROWS(request_members), true) \
+	X(STOP, "stop", ROWS(stop_members), true) \
+	X(RESTART, "restart", ROWS(stop_members), true) \
+	X(CREDENTIALS, "credentials", ROWS(request_members), true) \
+	X(SUBSCRIBE, "subscribe", ROWS(subscribe_members), true) \
+	X(PING, "ping", ROWS(request_members), true) \
+	X(RELOAD, "reload", ROWS(request_members), true) \
+	X(PULL, "pull", ROWS(pull_members), true) \
+	X(SHUTDOWN, "shutdown", ROWS(request_members), false)
 
-#define VERB_ENUM(name, type, restricted) VERB_##name,
+#define VERB_ENUM(name, type, rows, restricted) VERB_##name,
 enum verb { VERB_TABLE(VERB_ENUM) };
 #undef VERB_ENUM
 
@@ -81,19 +81,19 @@ int wire_request_decode_as(enum verb verb, struct span text, struct wire_request
 			   struct err *err);
 void wire_request_finish(struct wire_request *r);
 
-/* Events */
+/* Events: X(name, type, its members outside nested objects) */
 #define EVENT_TABLE(X) \
-	X(HELLO, "hello") \
-	X(HOST, "host") \
-	X(SERVER, "server") \
-	X(REMOVED, "removed") \
-	X(SYNCED, "synced") \
-	X(PROGRESS, "progress") \
-	X(LOG, "log") \
-	X(REPLY, "reply") \
-	X(BYE, "bye")
+	X(HELLO, "hello", ROWS(agent_hello_members)) \
+	X(HOST, "host", NO_ROWS) \
+	X(SERVER, "server", NO_ROWS) \
+	X(REMOVED, "removed", ROWS(removed_members)) \
+	X(SYNCED, "synced", NO_ROWS) \
+	X(PROGRESS, "progress", ROWS(progress_members)) \
+	X(LOG, "log", ROWS(log_members)) \
+	X(REPLY, "reply", ROWS(reply_members)) \
+	X(BYE, "bye", ROWS(bye_members))
 
-#define EVENT_ENUM(name, type) EVENT_##name,
+#define EVENT_ENUM(name, type, rows) EVENT_##name,
 enum wire_event_type { EVENT_TABLE(EVENT_ENUM) };
 #undef EVENT_ENUM
 
