@@ -1,7 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * Writing and reading structs by tables of their members. Pure.
- */
 #include "wire/members.h"
 
 #include <math.h>

@@ -123,9 +123,12 @@ int receipt_verdict_from_name(struct span name, enum receipt_verdict *ret_verdic
 
 /* Writing */
 
-static void receipt_write(struct json_writer *w, const struct receipt *r)
+void server_write_members(struct json_writer *w, const struct server *s)
 {
-	jsonw_object(w);
+	const struct receipt *r = &s->receipt;
+
+	members_write(w, server_members, ARRAY_LEN(server_members), s);
+	jsonw_member_object(w, "receipt");
 	members_write(w, receipt_members, ARRAY_LEN(receipt_members), r);
 	jsonw_member_array(w, "evidence");
 	for (int i = 0; i < r->evidence_count; i++) {
@@ -133,13 +136,6 @@ static void receipt_write(struct json_writer *w, const struct receipt *r)
 	}
 	jsonw_end(w);
 	jsonw_end(w);
-}
-
-void server_write_members(struct json_writer *w, const struct server *s)
-{
-	members_write(w, server_members, ARRAY_LEN(server_members), s);
-	jsonw_key(w, "receipt");
-	receipt_write(w, &s->receipt);
 }
 
 void server_write(struct json_writer *w, const struct server *s)
@@ -168,28 +164,22 @@ void host_info_write(struct json_writer *w, const struct host_info *h)
 	jsonw_end(w);
 }
 
-static void evidence_read(const struct json_value *list, struct receipt *r)
-{
-	struct json_iter it = json_iter(list);
-	struct span line;
-
-	while (r->evidence_count < RECEIPT_EVIDENCE_MAX && json_next(&it)) {
-		if (json_to_span(it.value, &line)) {
-			span_copy(line, r->evidence[r->evidence_count++], RECEIPT_LINE_MAX_BYTES);
-		}
-	}
-}
-
 void receipt_read(const struct json_value *v, struct receipt *ret_receipt)
 {
-	const struct receipt none = { .layers_offloaded = -1, .layers_total = -1 };
+	struct receipt r = { .layers_offloaded = -1, .layers_total = -1 };
+	struct json_iter it = json_iter(json_get(v, "evidence"));
+	struct span line;
 
-	*ret_receipt = none;
-	if (members_read(v, receipt_members, ARRAY_LEN(receipt_members), ret_receipt, NULL) != 0) {
-		*ret_receipt = none; /* half a receipt proves nothing */
-		return;
+	*ret_receipt = r;
+	if (members_read(v, receipt_members, ARRAY_LEN(receipt_members), &r, NULL) != 0) {
+		return; /* half a receipt proves nothing */
 	}
-	evidence_read(json_get(v, "evidence"), ret_receipt);
+	while (r.evidence_count < RECEIPT_EVIDENCE_MAX && json_next(&it)) {
+		if (json_to_span(it.value, &line)) {
+			span_copy(line, r.evidence[r.evidence_count++], RECEIPT_LINE_MAX_BYTES);
+		}
+	}
+	*ret_receipt = r;
 }
 
 int server_read(const struct json_value *v, struct server *ret_server, struct err *err)
