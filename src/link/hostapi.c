@@ -46,17 +46,14 @@ int hostapi_url_parse(const char *url, char **ret_host, uint16_t *ret_port, stru
 {
 	struct span rest = span_of(url);
 	struct span host, port = SPAN_LIT("80");
+	bool is_http = span_has_prefix(rest, "http://");
 	uint64_t number = 0;
 
-	if (!span_has_prefix(rest, "http://")) {
-		return err_set(err, ERR_INVALID,
-			       "host_api_url is '%s': not of the form http://NAME:PORT", url);
-	}
 	rest = span_from(rest, sizeof("http://") - 1);
 	rest = span_has_suffix(rest, "/") ? (struct span){ rest.ptr, rest.len - 1 } : rest;
 	host = span_split(&rest, ':');
 	port = rest.ptr != NULL ? rest : port;
-	if (host.len == 0 || span_find_char(host, '/') < host.len ||
+	if (!is_http || host.len == 0 || span_find_char(host, '/') < host.len ||
 	    span_to_u64(port, UINT16_MAX, &number) != 0 || number == 0) {
 		return err_set(err, ERR_INVALID,
 			       "host_api_url is '%s': not of the form http://NAME:PORT", url);

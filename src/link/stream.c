@@ -7,8 +7,11 @@
 
 void stream_init(struct stream *s, const char *controller, const char *who)
 {
-	span_copy(span_of(controller), s->controller, sizeof(s->controller));
-	span_copy(span_of(who), s->who, sizeof(s->who));
+	s->hello = (struct wire_request){ .verb = VERB_HELLO,
+					  .version = WIRE_VERSION,
+					  .version_min = WIRE_VERSION_MIN };
+	span_copy(span_of(controller), s->hello.controller, sizeof(s->hello.controller));
+	span_copy(span_of(who), s->hello.who, sizeof(s->hello.who));
 }
 
 int stream_say(struct link *l, const struct wire_request *r)
@@ -81,12 +84,6 @@ static const struct conn_callbacks callbacks = { .on_data = on_data, .on_end = o
 
 void stream_open(struct stream *s, struct conn *in, struct conn *out)
 {
-	struct wire_request hello = { .verb = VERB_HELLO,
-				      .version = WIRE_VERSION,
-				      .version_min = WIRE_VERSION_MIN };
-
-	span_copy(span_of(s->controller), hello.controller, sizeof(hello.controller));
-	span_copy(span_of(s->who), hello.who, sizeof(hello.who));
 	s->in = in;
 	s->out = out;
 	s->noise_bytes = 0;
@@ -94,7 +91,7 @@ void stream_open(struct stream *s, struct conn *in, struct conn *out)
 	lines_init(&s->lines, WIRE_LINE_MAX_BYTES);
 	conn_set_out_max(out, STREAM_OUT_MAX_BYTES);
 	conn_start(in, &callbacks, s);
-	stream_say(&s->base, &hello); /* one that fails also ends */
+	stream_say(&s->base, &s->hello); /* one that fails also ends */
 }
 
 void stream_close(struct stream *s)

@@ -12,7 +12,7 @@
 
 struct stream {
 	struct link base; /* first */
-	char controller[WIRE_CONTROLLER_MAX_BYTES], who[WIRE_CONTROLLER_MAX_BYTES];
+	struct wire_request hello;
 	void (*on_end)(struct stream *s); /* NULL: the link is lost with `ended` */
 	struct conn *in, *out;		  /* NULL while closed; may be the same one */
 	struct lines lines;
