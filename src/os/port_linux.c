@@ -69,7 +69,7 @@ static pid_t find_process(uint64_t inode)
 
 int port_holder_of(uint16_t port, struct port_holder *ret_holder)
 {
-	struct port_holder holder = { .name = "?" };
+	struct port_holder holder;
 	uint64_t inode;
 	int status = find_inode("/proc/net/tcp", port, &inode);
 
@@ -80,9 +80,7 @@ int port_holder_of(uint16_t port, struct port_holder *ret_holder)
 		return status;
 	}
 	holder.pid = find_process(inode);
-	if (holder.pid != 0) {
-		proc_name_of(holder.pid, holder.name);
-	}
+	proc_name_of(holder.pid, holder.name);
 	*ret_holder = holder;
 	return 0;
 }

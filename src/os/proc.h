@@ -22,7 +22,12 @@ struct proc {
 /* 0, or -ESRCH when no such process runs (a zombie does not run). */
 int proc_identify(pid_t pid, struct proc *ret_proc);
 
-bool proc_is_alive(struct proc p);
+static inline bool proc_is_alive(struct proc p)
+{
+	struct proc now;
+
+	return proc_identify(p.pid, &now) == 0 && now.started == p.started;
+}
 
 /* Signals exactly that process: -ESRCH when it is gone or the pid belongs to another one. */
 int proc_signal(struct proc p, int signum);

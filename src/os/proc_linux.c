@@ -80,13 +80,6 @@ int proc_identify(pid_t pid, struct proc *ret_proc)
 	return 0;
 }
 
-bool proc_is_alive(struct proc p)
-{
-	struct proc now;
-
-	return proc_identify(p.pid, &now) == 0 && now.started == p.started;
-}
-
 int proc_watch(struct proc p)
 {
 	int fd = (int)syscall(SYS_pidfd_open, p.pid, 0);

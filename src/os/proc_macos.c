@@ -54,13 +54,6 @@ int proc_identify(pid_t pid, struct proc *ret_proc)
 	return 0;
 }
 
-bool proc_is_alive(struct proc p)
-{
-	struct proc now;
-
-	return proc_identify(p.pid, &now) == 0 && now.started == p.started;
-}
-
 int proc_signal(struct proc p, int signum)
 {
 	if (!proc_is_alive(p)) {
