@@ -24,11 +24,6 @@ static const struct {
 } verbs[] = { SHIM_VERB_TABLE(VERB_ROW) };
 #undef VERB_ROW
 
-static const struct {
-	const char *name;
-	int signum;
-} signals[] = { { "TERM", SIGTERM }, { "KILL", SIGKILL } };
-
 #define STATUS_MAX 255	      /* exit codes, and signals below 0 */
 #define STARTED_MAX INT64_MAX /* wall clock, ms */
 
@@ -40,17 +35,6 @@ bool shim_model_is_valid(struct span text)
 		}
 	}
 	return text.len > 0 && text.len < SHIM_MODEL_MAX_BYTES;
-}
-
-static const char *signal_name(int64_t signum)
-{
-	size_t row = 0;
-
-	while (row < ARRAY_LEN(signals) && signals[row].signum != signum) {
-		row++;
-	}
-	ENSURE(row < ARRAY_LEN(signals));
-	return signals[row].name;
 }
 
 static int add_payload(const struct shim_message *m, struct buf *out)
@@ -67,7 +51,8 @@ static int add_payload(const struct shim_message *m, struct buf *out)
 	case SHIM_STATUS:
 		return buf_printf(out, " %lld", (long long)m->number);
 	case SHIM_SIGNAL_NAME:
-		return buf_printf(out, " %s", signal_name(m->number));
+		ENSURE(m->number == SIGTERM || m->number == SIGKILL);
+		return buf_add_text(out, m->number == SIGTERM ? " TERM" : " KILL");
 	case SHIM_HELLO_FIELDS:
 		return buf_printf(out, " %u %s %u %lld %llu %lld", h->version, h->model, h->port,
 				  (long long)h->engine.pid, (unsigned long long)h->engine.started,
@@ -99,17 +84,6 @@ static bool read_number(struct span text, int64_t min, int64_t max, int64_t *ret
 	}
 	*ret = is_negative ? -(int64_t)value : (int64_t)value;
 	return true;
-}
-
-static bool read_signal(struct span text, int64_t *ret_signum)
-{
-	for (size_t i = 0; i < ARRAY_LEN(signals); i++) {
-		if (span_is(text, signals[i].name)) {
-			*ret_signum = signals[i].signum;
-			return true;
-		}
-	}
-	return false;
 }
 
 static bool read_proc(struct span *rest, struct proc *ret)
@@ -164,7 +138,8 @@ static bool read_payload(enum payload payload, struct span rest, struct shim_mes
 	case SHIM_STATUS:
 		return read_number(rest, -STATUS_MAX, STATUS_MAX, &m->number);
 	case SHIM_SIGNAL_NAME:
-		return read_signal(rest, &m->number);
+		m->number = span_is(rest, "TERM") ? SIGTERM : SIGKILL;
+		return m->number == SIGTERM || span_is(rest, "KILL");
 	case SHIM_HELLO_FIELDS:
 		return read_hello(rest, &m->hello);
 	}
