@@ -35,7 +35,7 @@ int scouting_ask(const struct cli *cli, char ret_path[FS_PATH_MAX_BYTES],
 		 struct engine_abilities *ret_abilities, struct err *err)
 {
 	struct scouting s = { .abilities = ret_abilities };
-	struct engine_stamp stamp;
+	struct fs_stamp stamp;
 	char **environment = NULL;
 
 	if (preflight_find_engine(cli->places.engine, ret_path, &stamp, &s.err) == 0) {

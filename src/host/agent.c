@@ -385,11 +385,11 @@ static void on_scouted(void *user, const struct engine_abilities *abilities, con
 		supervisor_engine_known(a->servers[i]);
 	}
 	if (err->code != 0) {
-		engine->stamp = (struct engine_stamp){ 0 }; /* the next start asks again */
+		engine->stamp = (struct fs_stamp){ 0 }; /* the next start asks again */
 	}
 }
 
-void agent_ask_engine(struct agent *a, const char *path, const struct engine_stamp *stamp)
+void agent_ask_engine(struct agent *a, const char *path, const struct fs_stamp *stamp)
 {
 	if (a->engine.scout == NULL) {
 		memmove(a->engine.path, path, strlen(path) + 1);
@@ -549,7 +549,7 @@ struct agent *agent_start(struct loop *loop, const struct agent_options *options
 			  void (*on_end)(void *user), void *user, struct err *err)
 {
 	struct agent *a = mem_alloc(sizeof(*a));
-	struct engine_stamp stamp;
+	struct fs_stamp stamp;
 	char path[FS_PATH_MAX_BYTES];
 
 	a->loop = loop;

@@ -38,12 +38,12 @@ struct door {
 /* What is known of llama-server, as last asked. */
 struct engine {
 	bool is_known; /* false while it is being asked */
-	struct engine_stamp stamp;
+	struct fs_stamp stamp;
 	struct engine_abilities abilities;
 	struct err err;
 	char path[FS_PATH_MAX_BYTES];
 	struct scout *scout; /* asks it, and then: */
-	struct engine_stamp scouted;
+	struct fs_stamp scouted;
 	uint64_t claims_bytes; /* of devices, by engines that ran when it was asked */
 };
 
@@ -86,7 +86,7 @@ void agent_on_change(struct agent *a, struct supervisor *server);
 void agent_on_log(struct agent *a, struct supervisor *server, struct span line, uint64_t dropped);
 void agent_on_history(struct agent *a);
 /* The program there is not the one that is known: ask it, then call supervisor_engine_known. */
-void agent_ask_engine(struct agent *a, const char *path, const struct engine_stamp *stamp);
+void agent_ask_engine(struct agent *a, const char *path, const struct fs_stamp *stamp);
 /* Whether the model fits beside what runs, `who` left out. */
 void agent_admit(const struct agent *a, const struct supervisor *who,
 		 const struct memory_model *model, const struct memory *now,

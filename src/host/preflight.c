@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -17,30 +16,20 @@
 
 /* The engine */
 
-bool engine_stamp_equal(const struct engine_stamp *a, const struct engine_stamp *b)
+static int stamp_engine(const char *path, struct fs_stamp *ret_stamp)
 {
-	return a->device == b->device && a->inode == b->inode && a->bytes == b->bytes &&
-	       a->modified_ns == b->modified_ns;
-}
-
-static int stamp_engine(const char *path, struct engine_stamp *ret_stamp)
-{
-	struct stat st;
-
-	if (stat(path, &st) != 0) {
+	if (access(path, X_OK) != 0) {
 		return -errno;
 	}
-	if (!S_ISREG(st.st_mode) || access(path, X_OK) != 0) {
+	if (!fs_is_file(path)) {
 		return -EACCES;
 	}
-	*ret_stamp = (struct engine_stamp){ .device = st.st_dev,
-					    .inode = st.st_ino,
-					    .bytes = st.st_size,
-					    .modified_ns = (int64_t)st.st_mtime };
+	*ret_stamp = (struct fs_stamp){ 0 };
+	fs_changed(path, ret_stamp);
 	return 0;
 }
 
-static int find_in_path(char ret_path[FS_PATH_MAX_BYTES], struct engine_stamp *ret_stamp)
+static int find_in_path(char ret_path[FS_PATH_MAX_BYTES], struct fs_stamp *ret_stamp)
 {
 	const char *path = getenv("PATH");
 	struct span rest = span_of(path != NULL ? path : "/usr/local/bin:/usr/bin:/bin");
@@ -57,7 +46,7 @@ static int find_in_path(char ret_path[FS_PATH_MAX_BYTES], struct engine_stamp *r
 }
 
 int preflight_find_engine(const char *engine_path, char ret_path[FS_PATH_MAX_BYTES],
-			  struct engine_stamp *ret_stamp, struct err *err)
+			  struct fs_stamp *ret_stamp, struct err *err)
 {
 	int status;
 

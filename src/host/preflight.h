@@ -7,8 +7,6 @@
 #ifndef HOST_PREFLIGHT_H
 #define HOST_PREFLIGHT_H
 
-#include <sys/types.h>
-
 #include "base/digest.h"
 #include "base/err.h"
 #include "base/fs.h"
@@ -17,14 +15,6 @@
 #include "model/memory.h"
 #include "model/registry.h"
 #include "os/memory.h"
-
-/* Whether a program is still the one that was asked for its abilities. */
-struct engine_stamp {
-	dev_t device;
-	ino_t inode;
-	off_t bytes;
-	int64_t modified_ns;
-};
 
 /* All text is borrowed until the loop ends: a canceled check may still run. */
 struct preflight_options {
@@ -36,7 +26,7 @@ struct preflight_options {
 struct preflight {
 	/* what was found */
 	char engine_path[FS_PATH_MAX_BYTES];
-	struct engine_stamp engine;
+	struct fs_stamp engine; /* whether it is still the one that was asked for its abilities */
 	char fit_path[FS_PATH_MAX_BYTES]; /* its llama-fit-params; "": none */
 	char model_path[FS_PATH_MAX_BYTES];
 	char mmproj_path[FS_PATH_MAX_BYTES]; /* "": none */
@@ -79,7 +69,6 @@ void preflight_explain_refusal(int status, const char *path, const char *home, c
 
 /* Where llama-server is: 0, or ERR_NO_ENGINE with what to install. Blocks. */
 int preflight_find_engine(const char *engine_path, char ret_path[FS_PATH_MAX_BYTES],
-			  struct engine_stamp *ret_stamp, struct err *err);
-bool engine_stamp_equal(const struct engine_stamp *a, const struct engine_stamp *b);
+			  struct fs_stamp *ret_stamp, struct err *err);
 
 #endif

@@ -399,7 +399,7 @@ void supervisor_engine_known(struct supervisor *s)
 	if (!s->awaits_engine) {
 		return;
 	}
-	if (!engine_stamp_equal(&s->preflight->engine, &engine->stamp)) {
+	if (memcmp(&s->preflight->engine, &engine->stamp, sizeof(engine->stamp)) != 0) {
 		agent_ask_engine(s->agent, s->preflight->engine_path, &s->preflight->engine);
 		return;
 	}
