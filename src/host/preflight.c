@@ -155,9 +155,9 @@ static int resolve(struct preflight *p, const char *path, char ret_path[FS_PATH_
 	return p->err.code;
 }
 
-static int check_model(struct preflight *p)
+static int check_model(struct preflight *p, const char *file, const char *mmproj)
 {
-	int status = resolve(p, p->file_path, p->model_path);
+	int status = resolve(p, file, p->model_path);
 
 	if (status == 0) {
 		status = gguf_read_path(&p->gguf, p->model_path, &p->err);
@@ -165,8 +165,8 @@ static int check_model(struct preflight *p)
 			explain_refusal(p, p->model_path, status);
 		}
 	}
-	if (status == 0 && p->mmproj_file != NULL) {
-		status = resolve(p, p->mmproj_file, p->mmproj_path);
+	if (status == 0 && mmproj != NULL) {
+		status = resolve(p, mmproj, p->mmproj_path);
 		fs_size(p->mmproj_path, &p->mmproj_bytes);
 	}
 	memory_read(&p->memory);
@@ -216,14 +216,8 @@ static int make_key(struct preflight *p)
 int preflight_check_files(const struct preflight_options *options, const struct model *model,
 			  struct preflight *ret_found)
 {
-	*ret_found = (struct preflight){ .options = *options,
-					 .file_path = model->file_path,
-					 .mmproj_file = model->mmproj_path };
-	int status = check_model(ret_found);
-
-	ret_found->file_path = NULL;
-	ret_found->mmproj_file = NULL;
-	return status;
+	*ret_found = (struct preflight){ .options = *options };
+	return check_model(ret_found, model->file_path, model->mmproj_path);
 }
 
 /* Beside the engine, where every package puts it. */
@@ -245,7 +239,7 @@ static void preflight_work(void *arg)
 	snprintf(p->next_step, sizeof(p->next_step), "ronzal doctor");
 	if (preflight_find_engine(p->options.engine_path, p->engine_path, &p->engine, &p->err) ==
 		    0 &&
-	    check_model(p) == 0 && check_port(p) == 0) {
+	    check_model(p, p->file_path, p->mmproj_file) == 0 && check_port(p) == 0) {
 		find_fit(p);
 		make_key(p);
 	}
