@@ -599,14 +599,6 @@ void agent_leave(struct agent *a, enum agent_leaving how)
 	}
 }
 
-static void close_sessions(struct agent *a)
-{
-	LIST_EACH (struct session, s, link, &a->sessions) {
-		session_bye(s, 0, NULL);
-		session_close(s);
-	}
-}
-
 static void agent_free(void *arg)
 {
 	struct agent *a = arg;
@@ -632,7 +624,10 @@ void agent_close(struct agent *a)
 		timer_stop(&a->history_timer);
 		on_history_timer(&a->history_timer);
 	}
-	close_sessions(a);
+	LIST_EACH (struct session, s, link, &a->sessions) {
+		session_bye(s, &(struct err){ 0 });
+		session_close(s);
+	}
 	orders_destroy(a);
 	scout_close(a->engine.scout);
 	for (size_t i = 0; i < a->server_count; i++) {

@@ -67,7 +67,7 @@ static int take_lease(struct agent *a, struct session *s, const char *controller
 		struct err replaced = { 0 };
 
 		err_set(&replaced, ERR_BUSY, "replaced by a newer connection of this controller");
-		session_bye(former, err_exit_code(ERR_BUSY), &replaced);
+		session_bye(former, &replaced);
 		orders_forget_session(a, former);
 		session_close(former);
 	}
@@ -98,7 +98,7 @@ static void greet(struct agent *a, struct session *s, const struct wire_request 
 	snprintf(who, sizeof(who), "%s", r->who[0] != '\0' ? r->who : "this side");
 	if (wire_versions_agree(r->version, r->version_min, who, &err) != 0 ||
 	    take_lease(a, s, r->controller, &err) != 0) {
-		session_bye(s, err_exit_code(err.code), &err);
+		session_bye(s, &err);
 		session_close(s);
 		return;
 	}

@@ -90,7 +90,7 @@ static void answer(const struct order *o)
 		err_prefix(&err, "%zu of %zu models", failed, o->count);
 	}
 	if (o->by_bye) {
-		session_bye(o->session, err_exit_code(err.code), &err);
+		session_bye(o->session, &err);
 	} else {
 		e.reply.err = err;
 		e.reply.results = results;

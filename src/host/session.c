@@ -71,13 +71,11 @@ void session_reply(struct session *s, uint64_t seq, const struct err *err)
 	}
 }
 
-void session_bye(struct session *s, int exit, const struct err *err)
+void session_bye(struct session *s, const struct err *err)
 {
-	struct wire_event e = { .type = EVENT_BYE, .bye = { .exit = exit } };
+	struct wire_event e = { .type = EVENT_BYE, .bye = { .exit = err_exit_code(err->code) } };
 
-	if (err != NULL) {
-		e.bye.err = *err;
-	}
+	e.bye.err = *err;
 	session_say(s, &e);
 	s->said_bye = true;
 	end_soon(s);
@@ -125,25 +123,19 @@ static void tell_log(struct session *s, struct supervisor *server, struct span l
 	}
 }
 
-static void flush_host(struct session *s)
-{
-	struct wire_event e = { .type = EVENT_HOST };
-
-	agent_fill_host(s->agent, &e.host);
-	s->host_is_marked = false;
-	session_say(s, &e);
-}
-
 void session_flush(struct session *s)
 {
-	struct wire_event e = { .type = EVENT_SERVER };
+	struct wire_event e = { .type = EVENT_HOST };
 
 	if (s->state != SESSION_ATTACHED || is_behind(s)) {
 		return;
 	}
 	if (s->host_is_marked) {
-		flush_host(s);
+		s->host_is_marked = false;
+		agent_fill_host(s->agent, &e.host);
+		session_say(s, &e);
 	}
+	e.type = EVENT_SERVER;
 	for (size_t i = 0; i < s->interest_count; i++) {
 		if (is_behind(s)) {
 			return;
@@ -280,7 +272,7 @@ static void on_line(struct session *s, struct span line)
 	} else if (status == ERR_VERSION && s->state == SESSION_ATTACHED) {
 		log_warn("%s: %s", s->who, err.text); /* a newer controller's verb: skipped */
 	} else {
-		session_bye(s, err_exit_code(err.code), &err);
+		session_bye(s, &err);
 		end(s);
 	}
 }
@@ -293,7 +285,7 @@ static void on_data(void *user, struct span data)
 
 	if (lines_add(&s->lines, data) != 0) {
 		err_set(&err, ERR_INVALID, "a line exceeds %d bytes", WIRE_LINE_MAX_BYTES);
-		session_bye(s, err_exit_code(err.code), &err);
+		session_bye(s, &err);
 		end(s);
 		return;
 	}
@@ -326,7 +318,7 @@ static void on_timer(struct timer *timer)
 
 	if (s->state == SESSION_GREETING && !s->said_bye) {
 		err_set(&err, ERR_TIMEOUT, "no hello within %d ms", WIRE_HELLO_MS);
-		session_bye(s, err_exit_code(err.code), &err);
+		session_bye(s, &err);
 	}
 	end(s);
 }

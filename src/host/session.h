@@ -54,8 +54,8 @@ void session_show_all(struct session *s);
 void session_flush(struct session *s); /* tells what is marked */
 void session_say(struct session *s, const struct wire_event *e);
 void session_reply(struct session *s, uint64_t seq, const struct err *err);
-void session_bye(struct session *s, int exit, const struct err *err); /* its end follows */
-void session_woke(struct session *s);				      /* the machine slept */
+void session_bye(struct session *s, const struct err *err); /* code 0: all is well; ends it */
+void session_woke(struct session *s);			    /* the machine slept */
 
 void session_follow(struct session *s, struct supervisor *server, uint32_t tail);
 void session_unfollow_all(struct session *s);
