@@ -36,16 +36,8 @@ extern char **environ;
 #define AGENT_ADOPT_MS 5000 /* sessions wait no longer for adoptions to be decided */
 
 const struct agent_options agent_defaults = {
-	.port_min = 8080,
-	.port_max = 8099,
-	.cache_ram_mib = 256,
-	.controller_lease_s = 60,
-	.shim_lease_s = 300,
 	.limits = { .preflight_ms = 60000,
 		    .spawn_ms = 15000,
-		    .load_ms = 900000,
-		    .hang_ms = 300000,
-		    .stop_ms = 7000,
 		    .backoff_min_ms = 1000,
 		    .backoff_max_ms = 60000,
 		    .stable_ms = 60000,

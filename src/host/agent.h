@@ -41,7 +41,7 @@ struct agent_options {
 	bool allow_pull; /* to controllers; people on this machine need no leave */
 };
 
-/* The defaults of everything that has one; paths and names stay NULL. */
+/* The limits that no option of the command line sets. */
 extern const struct agent_options agent_defaults;
 
 struct agent;
