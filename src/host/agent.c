@@ -404,28 +404,20 @@ static bool all_idle(const struct agent *a)
 	return true;
 }
 
-static bool any_adopting(const struct agent *a)
-{
-	for (size_t i = 0; i < a->server_count; i++) {
-		if (a->servers[i]->adopting) {
-			return true;
-		}
-	}
-	return false;
-}
-
 static void on_sweep(struct timer *timer)
 {
 	struct agent *a = CONTAINER_OF(timer, struct agent, sweep);
+	bool is_adopting = false;
 
 	for (size_t i = a->server_count; i > 0; i--) {
 		struct supervisor *s = a->servers[i - 1];
 
+		is_adopting = is_adopting || s->adopting;
 		if (s->model == NULL && supervisor_is_idle(s) && a->is_open) {
 			remove_server(a, i - 1);
 		}
 	}
-	if (!a->is_open && !any_adopting(a)) {
+	if (!a->is_open && !is_adopting) {
 		open_sessions(a);
 	}
 	if (!list_is_empty(&a->sessions) && !all_idle(a) && !timer_is_on(&a->measure)) {
@@ -463,7 +455,7 @@ static void on_gap(void *arg, uint64_t gap_ms)
 		session_woke(s);
 	}
 	for (size_t i = 0; i < a->server_count; i++) {
-		supervisor_woke(a->servers[i]);
+		supervisor_tell(a->servers[i], FSM_WOKE);
 	}
 }
 

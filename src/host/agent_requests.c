@@ -123,14 +123,15 @@ static void credentials(struct agent *a, struct session *s, const struct wire_re
 		if (r->id_count == 0 && server->server.phase != SERVER_READY) {
 			continue;
 		}
+		const char *id = server != NULL ? server->server.id : r->ids[i];
+
 		e.reply.count++;
-		if (server == NULL) {
-			span_copy(span_of(r->ids[i]), result->id, sizeof(result->id));
-			err_set(&result->err, ERR_NOT_FOUND, "model '%s' is not here", r->ids[i]);
-			continue;
+		span_copy(span_of(id), result->id, sizeof(result->id));
+		if (server != NULL) {
+			supervisor_credentials(server, result);
+		} else {
+			err_set(&result->err, ERR_NOT_FOUND, "model '%s' is not here", id);
 		}
-		span_copy(span_of(server->server.id), result->id, sizeof(result->id));
-		supervisor_credentials(server, result);
 	}
 	session_say(s, &e);
 	free(results);
@@ -269,11 +270,11 @@ void agent_on_request(struct agent *a, struct session *s, struct wire_request *r
 		pull(a, s, r);
 		break;
 	case VERB_PING:
-		session_reply(s, r->seq, &(struct err){ 0 });
-		break;
 	case VERB_SHUTDOWN:
 		session_reply(s, r->seq, &(struct err){ 0 });
-		agent_leave(a, AGENT_STOP);
+		if (r->verb == VERB_SHUTDOWN) {
+			agent_leave(a, AGENT_STOP);
+		}
 		break;
 	}
 }

@@ -198,8 +198,14 @@ static void connect_shim(struct keeper *k)
 
 /* Spawning: one line on stdout */
 
-static void on_spawn_line(struct keeper *k, struct span line)
+static void on_spawn_data(void *user, struct span data)
 {
+	struct keeper *k = user;
+	struct span line;
+
+	if (lines_add(&k->lines, data) != 0 || !lines_next(&k->lines, &line)) {
+		return;
+	}
 	if (span_is(line, "ok")) {
 		drop_conn(k);
 		connect_shim(k);
@@ -210,16 +216,6 @@ static void on_spawn_line(struct keeper *k, struct span line)
 	}
 	err_set(&k->err, ERR_ENGINE_FAILED, "%.*s", SPAN_ARG(line));
 	end_lost(k);
-}
-
-static void on_spawn_data(void *user, struct span data)
-{
-	struct keeper *k = user;
-	struct span line;
-
-	if (lines_add(&k->lines, data) == 0 && lines_next(&k->lines, &line)) {
-		on_spawn_line(k, line);
-	}
 }
 
 static void on_spawn_end(void *user, int status)

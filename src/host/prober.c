@@ -64,13 +64,6 @@ static void ask_again(struct prober *p, enum question question)
 	timer_start(&p->timer, pause_ms);
 }
 
-static bool slots_are_idle(struct span body)
-{
-	uint32_t busy;
-
-	return api_slots_read(body, &busy, NULL) == 0 && busy == 0;
-}
-
 /* On the way to the proof. */
 static void judge(struct prober *p, int status, struct span body)
 {
@@ -95,10 +88,13 @@ static void judge(struct prober *p, int status, struct span body)
 	ask(p);
 }
 
-static void judge_slots(struct prober *p, bool are_idle)
+static void judge_slots(struct prober *p, int status, struct span body)
 {
+	uint32_t busy;
+	bool are_idle = status == 200 && api_slots_read(body, &busy, NULL) == 0 && busy == 0;
+
 	if (are_idle && p->was_idle) {
-		supervisor_on_drained(p->supervisor);
+		supervisor_tell(p->supervisor, FSM_DRAINED);
 		return;
 	}
 	p->was_idle = are_idle;
@@ -119,7 +115,7 @@ static void on_answer(void *user, const struct client_reply *reply)
 		ask_again(p, ASK_LIFE);
 		supervisor_on_alive(p->supervisor);
 	} else {
-		judge_slots(p, status == 200 && slots_are_idle(reply->body));
+		judge_slots(p, status, reply->body);
 	}
 }
 

@@ -75,17 +75,12 @@ struct scout *scout_start(struct loop *loop, const char *engine_path, const char
 	return s;
 }
 
-static void scout_free(void *arg)
-{
-	free(arg);
-}
-
 void scout_close(struct scout *s)
 {
 	if (s != NULL) {
 		for (int i = 0; i < QUESTION_COUNT; i++) {
 			errand_close(s->asked[i].errand);
 		}
-		loop_defer(s->loop, scout_free, s);
+		loop_defer(s->loop, free, s);
 	}
 }

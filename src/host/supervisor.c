@@ -42,13 +42,6 @@ static void set_error(struct supervisor *s, const struct err *err, const char *n
 	log_warn("%s: %s", s->server.id, err->text);
 }
 
-static void clear_error(struct supervisor *s)
-{
-	s->server.error_code = 0;
-	s->server.error[0] = '\0';
-	s->server.next_step[0] = '\0';
-}
-
 /* The note in the shim: what the next agent has to know */
 
 static void save_note(struct supervisor *s)
@@ -233,11 +226,6 @@ void supervisor_on_disproved(struct supervisor *s, const struct err *why)
 	set_error(s, why, "ronzal logs %s, or: ronzal set %s port=NUMBER", s->server.id,
 		  s->server.id);
 	feed(s, &(struct fsm_event){ .type = FSM_DISPROVED });
-}
-
-void supervisor_on_drained(struct supervisor *s)
-{
-	feed(s, &(struct fsm_event){ .type = FSM_DRAINED });
 }
 
 /* The engine comes and goes */
@@ -527,7 +515,9 @@ static void enter_phase(struct supervisor *s, enum server_phase before, enum fsm
 		server->restarts++;
 	} else if (server->phase == SERVER_STARTING || server->phase == SERVER_READY ||
 		   server->phase == SERVER_STOPPED) {
-		clear_error(s);
+		server->error_code = 0;
+		server->error[0] = '\0';
+		server->next_step[0] = '\0';
 	}
 }
 
@@ -641,9 +631,9 @@ void supervisor_adopt(struct supervisor *s, uint16_t port)
 	s->keeper = keeper_adopt(s, port);
 }
 
-void supervisor_woke(struct supervisor *s)
+void supervisor_tell(struct supervisor *s, enum fsm_event_type what)
 {
-	feed(s, &(struct fsm_event){ .type = FSM_WOKE });
+	feed(s, &(struct fsm_event){ .type = what });
 }
 
 void supervisor_measure(struct supervisor *s)

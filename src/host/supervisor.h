@@ -58,10 +58,11 @@ void supervisor_start(struct supervisor *s, const char *controller);
 /* how: FSM_STOP or FSM_RESTART; deadline_ms 0: the agent's limit */
 void supervisor_end(struct supervisor *s, enum fsm_event_type how, uint32_t drain_ms,
 		    uint32_t deadline_ms);
+/* An event without more to it: FSM_WOKE, FSM_DRAINED. */
+void supervisor_tell(struct supervisor *s, enum fsm_event_type what);
 /* A shim for this model was found on that port. */
 void supervisor_adopt(struct supervisor *s, uint16_t port);
 void supervisor_engine_known(struct supervisor *s); /* the engine was asked for its abilities */
-void supervisor_woke(struct supervisor *s);	    /* the machine slept */
 void supervisor_measure(struct supervisor *s); /* its memory, now; tells of slots and speed too */
 
 /* By plan.c: s->plan is made. */
@@ -72,8 +73,7 @@ void supervisor_on_lost(struct supervisor *s, const struct err *why);
 /* By prober.c */
 void supervisor_on_proved(struct supervisor *s, struct span props); /* the body of /props */
 void supervisor_on_disproved(struct supervisor *s, const struct err *why);
-void supervisor_on_drained(struct supervisor *s); /* no slot works any more */
-void supervisor_on_alive(struct supervisor *s);	  /* it answered */
+void supervisor_on_alive(struct supervisor *s); /* it answered */
 
 /* What its engine takes of the memory, and how much of that it has not taken yet; false: none. */
 bool supervisor_claim(const struct supervisor *s, struct memory_running *ret_claim,
