@@ -23,12 +23,15 @@ static const struct err_row rows[] = { ERR_TABLE(ERR_ROW) };
 
 static const struct err_row *row_of(int code)
 {
+	/* Of the system's codes, which have sentences of their own. */
+	static const struct err_row other = { 0, 500, 14, "OS_ERROR", "server_error", NULL };
+
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		if (rows[i].code == code) {
 			return &rows[i];
 		}
 	}
-	return NULL;
+	return &other;
 }
 
 int err_vset(struct err *err, int code, const char *format, va_list args)
@@ -85,40 +88,29 @@ int err_prefix(struct err *err, const char *format, ...)
 
 const char *err_name(int code)
 {
-	const struct err_row *row = row_of(code);
-
-	return row != NULL ? row->name : "OS_ERROR";
+	return row_of(code)->name;
 }
 
 const char *err_sentence(int code)
 {
-	const struct err_row *row = row_of(code);
+	const char *sentence = row_of(code)->sentence;
 
-	return row != NULL ? row->sentence : strerror(code < 0 ? -code : code);
+	return sentence != NULL ? sentence : strerror(code < 0 ? -code : code);
 }
 
 int err_http_status(int code)
 {
-	const struct err_row *row = row_of(code);
-
-	return row != NULL ? row->http_status : 500;
+	return row_of(code)->http_status;
 }
 
 const char *err_openai_type(int code)
 {
-	const struct err_row *row = row_of(code);
-
-	return row != NULL ? row->openai_type : "server_error";
+	return row_of(code)->openai_type;
 }
 
 int err_exit_code(int code)
 {
-	const struct err_row *row = row_of(code);
-
-	if (code == 0) {
-		return 0;
-	}
-	return row != NULL ? row->exit_code : err_exit_code(ERR_IO);
+	return code != 0 ? row_of(code)->exit_code : 0;
 }
 
 int err_from_name(const char *name)

@@ -130,22 +130,13 @@ const struct json_value *json_root(const struct json *json)
 
 enum json_type json_type(const struct json_value *v)
 {
-	switch (yyjson_get_type(val_of(v))) {
-	case YYJSON_TYPE_NULL:
-		return JSON_NULL;
-	case YYJSON_TYPE_BOOL:
-		return JSON_BOOL;
-	case YYJSON_TYPE_NUM:
-		return JSON_NUMBER;
-	case YYJSON_TYPE_STR:
-		return JSON_STRING;
-	case YYJSON_TYPE_ARR:
-		return JSON_ARRAY;
-	case YYJSON_TYPE_OBJ:
-		return JSON_OBJECT;
-	default:
-		return JSON_NONE;
-	}
+	static const enum json_type types[YYJSON_TYPE_MASK + 1] = {
+		[YYJSON_TYPE_NULL] = JSON_NULL,	 [YYJSON_TYPE_BOOL] = JSON_BOOL,
+		[YYJSON_TYPE_NUM] = JSON_NUMBER, [YYJSON_TYPE_STR] = JSON_STRING,
+		[YYJSON_TYPE_ARR] = JSON_ARRAY,	 [YYJSON_TYPE_OBJ] = JSON_OBJECT,
+	};
+
+	return types[yyjson_get_type(val_of(v))];
 }
 
 const char *json_type_name(enum json_type type)
@@ -444,73 +435,41 @@ void jsonw_text(struct json_writer *w, const char *text)
 	}
 }
 
-static void put_container(struct json_writer *w, const struct json_value *v)
-{
-	JSON_EACH (it, v) {
-		if (it.key.ptr != NULL) {
-			jsonw_key_span(w, it.key);
-		}
-		jsonw_value(w, it.value);
-	}
-	jsonw_end(w);
-}
-
 void jsonw_value(struct json_writer *w, const struct json_value *v)
 {
 	size_t len = 0;
-	char *text;
 
-	switch (json_type(v)) {
-	case JSON_OBJECT:
-		jsonw_object(w);
-		put_container(w, v);
+	if (yyjson_is_ctn(val_of(v))) {
+		bool is_object = json_type(v) == JSON_OBJECT;
+
+		begin(w, is_object ? '{' : '[', is_object ? '}' : ']');
+		JSON_EACH (it, v) {
+			if (is_object) {
+				jsonw_key_span(w, it.key);
+			}
+			jsonw_value(w, it.value);
+		}
+		jsonw_end(w);
 		return;
-	case JSON_ARRAY:
-		jsonw_array(w);
-		put_container(w, v);
-		return;
-	case JSON_NONE:
-	case JSON_NULL:
-	case JSON_BOOL:
-	case JSON_NUMBER:
-	case JSON_STRING:
-		break;
 	}
-	text = json_type(v) != JSON_NONE ? yyjson_val_write(val_of(v), YYJSON_WRITE_NOFLAG, &len)
-					 : NULL;
+	char *text = v != NULL ? yyjson_val_write(val_of(v), YYJSON_WRITE_NOFLAG, &len) : NULL;
+
 	jsonw_raw(w, text != NULL ? (struct span){ text, len } : SPAN_LIT("null"));
 	free(text);
 }
 
-void jsonw_member_text(struct json_writer *w, const char *key, const char *text)
-{
-	jsonw_key(w, key);
-	jsonw_text(w, text);
-}
-
-void jsonw_member_span(struct json_writer *w, const char *key, struct span s)
-{
-	jsonw_key(w, key);
-	jsonw_span(w, s);
-}
-
-void jsonw_member_i64(struct json_writer *w, const char *key, int64_t v)
-{
-	jsonw_key(w, key);
-	jsonw_i64(w, v);
-}
-
-void jsonw_member_u64(struct json_writer *w, const char *key, uint64_t v)
-{
-	jsonw_key(w, key);
-	jsonw_u64(w, v);
-}
-
-void jsonw_member_bool(struct json_writer *w, const char *key, bool v)
-{
-	jsonw_key(w, key);
-	jsonw_bool(w, v);
-}
+#define MEMBER_WRITER(name, type) \
+	void jsonw_member_##name(struct json_writer *w, const char *key, type value) \
+	{ \
+		jsonw_key(w, key); \
+		jsonw_##name(w, value); \
+	}
+MEMBER_WRITER(text, const char *)
+MEMBER_WRITER(span, struct span)
+MEMBER_WRITER(i64, int64_t)
+MEMBER_WRITER(u64, uint64_t)
+MEMBER_WRITER(bool, bool)
+#undef MEMBER_WRITER
 
 void jsonw_member_double(struct json_writer *w, const char *key, double v, int decimals)
 {

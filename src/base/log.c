@@ -26,23 +26,9 @@ bool log_is_on(enum log_level level)
 	return level <= sink.level;
 }
 
-static const char *level_name(enum log_level level)
-{
-	switch (level) {
-	case LOG_ERROR:
-		return "error";
-	case LOG_WARN:
-		return "warn";
-	case LOG_INFO:
-		return "info";
-	case LOG_DEBUG:
-		return "debug";
-	}
-	return "?";
-}
-
 static size_t stamp(char *line, size_t room, enum log_level level)
 {
+	static const char *const names[] = { "error", "warn", "info", "debug" };
 	struct timespec now;
 	struct tm utc;
 
@@ -51,7 +37,7 @@ static size_t stamp(char *line, size_t room, enum log_level level)
 	size_t len = strftime(line, room, "%Y-%m-%dT%H:%M:%S", &utc);
 
 	return len + (size_t)snprintf(line + len, room - len,
-				      ".%03ldZ %s %s: ", now.tv_nsec / 1000000, level_name(level),
+				      ".%03ldZ %s %s: ", now.tv_nsec / 1000000, names[level],
 				      sink.who);
 }
 
