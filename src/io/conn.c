@@ -29,7 +29,6 @@ struct dial {
 	};
 	struct conn *conn; /* NULL once the conn was closed */
 	conn_connect_fn *on_connect;
-	uint16_t port;
 };
 
 /* What comes later: word of a failed dial or a broken write, the end of a graceful close. */
@@ -514,10 +513,12 @@ static struct conn *begin_dial(struct conn *c, conn_connect_fn *on_connect, void
 	return c;
 }
 
-static void connect_to(struct conn *c, const struct sockaddr *address)
+/* If nothing has failed so far. */
+static void connect_to(struct conn *c, int status, const struct sockaddr *address)
 {
-	int status = uv_tcp_connect(&c->dial->connect, &c->uv.tcp, address, on_uv_connect);
-
+	if (status == 0) {
+		status = uv_tcp_connect(&c->dial->connect, &c->uv.tcp, address, on_uv_connect);
+	}
 	if (status != 0) {
 		end_later(c, 0, status, on_dial_failed_at_once);
 	}
@@ -537,31 +538,18 @@ struct conn *conn_dial_tcp(struct loop *loop, const char *address, uint16_t port
 	struct sockaddr_storage where;
 	int status = conn_parse_address(address, port, &where);
 
-	if (status == 0) {
-		connect_to(c, (const struct sockaddr *)&where);
-	} else {
-		end_later(c, 0, status, on_dial_failed_at_once);
-	}
+	connect_to(c, status, (const struct sockaddr *)&where);
 	return c;
 }
 
 static void on_uv_lookup(uv_getaddrinfo_t *request, int status, struct addrinfo *found)
 {
 	struct dial *dial = CONTAINER_OF(request, struct dial, lookup);
-	struct conn *c = dial->conn;
 
-	if (c == NULL || status != 0) {
+	if (dial->conn == NULL || status != 0) {
 		end_dial(dial, status);
 	} else {
-		struct sockaddr_storage where = { 0 };
-
-		memcpy(&where, found->ai_addr, found->ai_addrlen);
-		if (where.ss_family == AF_INET6) {
-			((struct sockaddr_in6 *)&where)->sin6_port = htons(dial->port);
-		} else {
-			((struct sockaddr_in *)&where)->sin_port = htons(dial->port);
-		}
-		connect_to(c, (const struct sockaddr *)&where);
+		connect_to(dial->conn, 0, found->ai_addr);
 	}
 	uv_freeaddrinfo(found);
 }
@@ -569,8 +557,9 @@ static void on_uv_lookup(uv_getaddrinfo_t *request, int status, struct addrinfo 
 struct conn *conn_dial_host(struct loop *loop, const char *host, uint16_t port,
 			    conn_connect_fn *on_connect, void *user)
 {
-	struct addrinfo hints = { .ai_socktype = SOCK_STREAM };
+	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV };
 	struct sockaddr_storage where;
+	char service[8];
 
 	if (strcmp(host, "localhost") == 0) {
 		host = "127.0.0.1";
@@ -580,8 +569,9 @@ struct conn *conn_dial_host(struct loop *loop, const char *host, uint16_t port,
 	}
 	struct conn *c = begin_dial(conn_create_tcp(loop), on_connect, user);
 
-	c->dial->port = port;
-	int status = uv_getaddrinfo(&loop->uv, &c->dial->lookup, on_uv_lookup, host, NULL, &hints);
+	snprintf(service, sizeof(service), "%u", port);
+	int status =
+		uv_getaddrinfo(&loop->uv, &c->dial->lookup, on_uv_lookup, host, service, &hints);
 
 	if (status != 0) {
 		end_later(c, 0, status, on_dial_failed_at_once);
