@@ -110,17 +110,22 @@ static void free_request(struct client_request *r)
 }
 
 /* Ends a request without an answer. */
-static void fail(struct client_request *r, int code, const char *what)
+static void __attribute__((format(printf, 3, 4)))
+fail(struct client_request *r, int code, const char *format, ...)
 {
 	struct err err;
 	bool sent = r->has_sent;
+	va_list args;
 
 	if (r->cc != NULL) {
 		close_conn(r->cc);
 		r->cc = NULL;
 	}
 	r->phase = PHASE_GONE;
-	err_set(&err, code, "%s: %s", r->upstream->name, what);
+	va_start(args, format);
+	err_vset(&err, code, format, args);
+	va_end(args);
+	err_prefix(&err, "%s", r->upstream->name);
 	r->callbacks->on_fail(r->user, &err, sent);
 	free_request(r);
 }
@@ -139,7 +144,6 @@ static void on_conn_timer(struct timer *t)
 {
 	struct client_conn *cc = CONTAINER_OF(t, struct client_conn, timer);
 	struct client_request *r = cc->request;
-	char what[96];
 
 	if (r == NULL) {
 		close_conn(cc);
@@ -148,14 +152,11 @@ static void on_conn_timer(struct timer *t)
 		watch(r);
 		r->callbacks->on_drain(r->user);
 	} else if (r->phase == PHASE_CONNECT) {
-		snprintf(what, sizeof(what), "no connection within %u ms", r->connect_ms);
-		fail(r, ERR_UNAVAILABLE, what);
+		fail(r, ERR_UNAVAILABLE, "no connection within %u ms", r->connect_ms);
 	} else if (r->phase == PHASE_WAIT) {
-		snprintf(what, sizeof(what), "no answer within %u ms", r->first_byte_ms);
-		fail(r, ERR_TIMEOUT, what);
+		fail(r, ERR_TIMEOUT, "no answer within %u ms", r->first_byte_ms);
 	} else {
-		snprintf(what, sizeof(what), "the answer stopped for %u ms", r->idle_ms);
-		fail(r, ERR_TIMEOUT, what);
+		fail(r, ERR_TIMEOUT, "the answer stopped for %u ms", r->idle_ms);
 	}
 }
 
@@ -208,17 +209,15 @@ static void on_connect(void *user, int status)
 {
 	struct client_conn *cc = user;
 	struct client_request *r = cc->request;
-	char what[128];
 
 	if (status == 0) {
 		conn_start(cc->conn, &conn_callbacks, cc);
 		status = send_request(r);
 	}
 	if (status != 0 && r->is_repeated) {
-		fail(r, ERR_CLOSED, unanswered);
+		fail(r, ERR_CLOSED, "%s", unanswered);
 	} else if (status != 0) {
-		snprintf(what, sizeof(what), "no connection: %s", err_sentence(status));
-		fail(r, ERR_UNAVAILABLE, what);
+		fail(r, ERR_UNAVAILABLE, "no connection: %s", err_sentence(status));
 	} else if (r->is_streamed) {
 		r->callbacks->on_drain(r->user);
 	}
@@ -411,7 +410,7 @@ static void take_input(struct client_request *r, struct span input)
 	}
 	if (status != 0) {
 		free(head);
-		fail(r, ERR_PROTOCOL, err.text);
+		fail(r, ERR_PROTOCOL, "%s", err.text);
 		return;
 	}
 	watch(r);
@@ -462,7 +461,7 @@ static void on_end(void *user, int status)
 		r->is_repeated = true;
 		dial(r);
 	} else {
-		fail(r, ERR_CLOSED,
+		fail(r, ERR_CLOSED, "%s",
 		     r->phase == PHASE_ANSWER ? "the answer was broken off" : unanswered);
 	}
 }

@@ -12,14 +12,12 @@
 
 #define ANSWER_HEAD_MAX_BYTES (2 * H1_HEAD_MAX_BYTES)
 
-struct status_row {
-	int status;
-	const char *text;
-};
-
 const char *http_status_text(int status)
 {
-	static const struct status_row rows[] = {
+	static const struct {
+		int status;
+		const char *text;
+	} rows[] = {
 		{ 200, "OK" },
 		{ 201, "Created" },
 		{ 202, "Accepted" },
@@ -116,8 +114,8 @@ void exchange_begin(struct exchange *x, const struct reply *reply, int64_t conte
 	const struct h1_head *head = x->asked->head;
 	int status = reply->status;
 
-	ENSURE(x->answer == ANSWER_NONE);
-	x->answer = ANSWER_BEGUN;
+	ENSURE(!x->has_begun);
+	x->has_begun = true;
 	x->has_no_body = head->method == H1_HEAD || status == 204 || status == 304;
 	x->has_length = content_length >= 0;
 	x->left = x->has_length ? (uint64_t)content_length : 0;
@@ -172,7 +170,7 @@ static int send_framed(struct exchange *x, struct span bytes, bool is_end)
 	struct span parts[4];
 	size_t count = 0;
 
-	ENSURE(x->answer == ANSWER_BEGUN && (!x->has_length || bytes.len <= x->left));
+	ENSURE(x->has_begun && (!x->has_length || bytes.len <= x->left));
 	if (x->pending.len > 0) {
 		parts[count++] = buf_span(&x->pending);
 	}
@@ -221,12 +219,12 @@ size_t exchange_room(const struct exchange *x)
 
 bool exchange_has_begun(const struct exchange *x)
 {
-	return x->answer != ANSWER_NONE;
+	return x->has_begun;
 }
 
 void exchange_forget_request(struct exchange *x)
 {
-	ENSURE(x->answer == ANSWER_BEGUN);
+	ENSURE(x->has_begun);
 	forget_asked(x);
 }
 
@@ -257,7 +255,7 @@ int exchange_end(struct exchange *x, struct span last)
 void exchange_abort(struct exchange *x)
 {
 	let_go(x);
-	if (x->answer == ANSWER_BEGUN && (x->is_chunked || x->left > 0)) {
+	if (x->has_begun && (x->is_chunked || x->left > 0)) {
 		/* The framing tells; what was sent so far shall still arrive. */
 		exchange_flush(x);
 		x->is_last = true;
@@ -293,20 +291,24 @@ void exchange_reply_json(struct exchange *x, int status, struct span body)
 
 /* Errors */
 
-void http_error_body(const struct err *why, struct buf *out)
+void server_write_error(const struct http_server *s, const struct request *request,
+			const struct err *why, struct buf *out)
 {
 	struct json_writer w;
 	char code[32];
 	size_t len = 0;
 
+	if (s->options.write_error != NULL) {
+		s->options.write_error(s->options.user, request, why, out);
+		return;
+	}
 	for (const char *name = err_name(why->code); name[len] != '\0'; len++) {
 		code[len] = (char)tolower((unsigned char)name[len]);
 	}
 	code[len] = '\0';
 	jsonw_init(&w, out);
 	jsonw_object(&w);
-	jsonw_key(&w, "error");
-	jsonw_object(&w);
+	jsonw_member_object(&w, "error");
 	jsonw_member_text(&w, "message", why->text);
 	jsonw_member_text(&w, "type", err_openai_type(why->code));
 	jsonw_member_text(&w, "code", code);
@@ -316,16 +318,11 @@ void http_error_body(const struct err *why, struct buf *out)
 
 void exchange_fail_with(struct exchange *x, const struct reply *reply, const struct err *why)
 {
-	const struct http_server_options *o = &x->sc->server->options;
 	struct reply full = *reply;
 	struct buf body;
 
 	buf_init(&body, SERVER_ERROR_MAX_BYTES);
-	if (o->write_error != NULL) {
-		o->write_error(o->user, &x->asked->request, why, &body);
-	} else {
-		http_error_body(why, &body);
-	}
+	server_write_error(x->sc->server, &x->asked->request, why, &body);
 	full.content_type = "application/json";
 	exchange_reply(x, &full, buf_span(&body));
 	buf_finish(&body);

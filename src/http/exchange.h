@@ -62,8 +62,6 @@ enum body_want {
 	BODY_TOLD, /* the handler has heard the last of it */
 };
 
-enum answer { ANSWER_NONE, ANSWER_BEGUN };
-
 /* What was asked: a stream that has begun does without it. */
 struct asked {
 	struct request request;
@@ -88,7 +86,7 @@ struct exchange {
 	};
 	void *body_user;
 
-	enum answer answer;
+	bool has_begun;			       /* an answer */
 	bool is_chunked, has_no_body, is_last; /* is_last: the connection ends with this answer */
 	bool has_length;
 	uint64_t left;	    /* of an answer of known length */
@@ -108,6 +106,8 @@ const char *server_date(struct http_server *s);
 /* exchange.c */
 void exchange_free(struct exchange *x);
 void exchange_drained(struct exchange *x);
-void http_error_body(const struct err *why, struct buf *out);
+/* The body of an error answer, as options.write_error or by default. request may be NULL. */
+void server_write_error(const struct http_server *s, const struct request *request,
+			const struct err *why, struct buf *out);
 
 #endif

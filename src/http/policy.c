@@ -136,31 +136,27 @@ int policy_path(struct span raw, char *ret_path, struct err *err)
 	return 0;
 }
 
-bool policy_host_is_allowed(struct span name, const char *const *hosts)
+static bool is_listed(struct span word, const char *const *list)
 {
-	for (size_t i = 0; hosts != NULL && hosts[i] != NULL; i++) {
-		if (span_is_nocase(name, hosts[i])) {
+	for (size_t i = 0; list != NULL && list[i] != NULL; i++) {
+		if (span_is_nocase(word, list[i])) {
 			return true;
 		}
 	}
-	return hosts == NULL;
+	return false;
+}
+
+bool policy_host_is_allowed(struct span name, const char *const *hosts)
+{
+	return hosts == NULL || is_listed(name, hosts);
 }
 
 bool policy_origin_is_allowed(struct span origin, struct span host, const char *const *origins)
 {
 	static const char scheme[] = "http://";
 
-	if (origin.ptr == NULL) {
-		return true;
-	}
-	if (host.len > 0 && span_has_prefix(origin, scheme) &&
-	    span_equal_nocase(span_from(origin, sizeof(scheme) - 1), host)) {
-		return true;
-	}
-	for (size_t i = 0; origins != NULL && origins[i] != NULL; i++) {
-		if (span_is_nocase(origin, origins[i])) {
-			return true;
-		}
-	}
-	return false;
+	bool is_ours = host.len > 0 && span_has_prefix(origin, scheme) &&
+		       span_equal_nocase(span_from(origin, sizeof(scheme) - 1), host);
+
+	return origin.ptr == NULL || is_ours || is_listed(origin, origins);
 }

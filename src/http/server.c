@@ -160,21 +160,12 @@ void server_conn_answered(struct server_conn *sc)
 	exchange_free(x);
 	if (is_last) {
 		server_conn_linger(sc);
-		return;
+	} else {
+		rest(sc);
 	}
-	rest(sc);
 }
 
 /* Answers that never become an exchange */
-
-static void add_error(struct http_server *s, const struct err *why, struct buf *out)
-{
-	if (s->options.write_error != NULL) {
-		s->options.write_error(s->options.user, NULL, why, out);
-	} else {
-		http_error_body(why, out);
-	}
-}
 
 /* A last answer to what is no request. */
 static void refuse(struct server_conn *sc, int status, const struct err *why)
@@ -183,7 +174,7 @@ static void refuse(struct server_conn *sc, int status, const struct err *why)
 
 	buf_init(&body, SERVER_ERROR_MAX_BYTES);
 	buf_init(&out, 2 * SERVER_ERROR_MAX_BYTES);
-	add_error(sc->server, why, &body);
+	server_write_error(sc->server, NULL, why, &body);
 	buf_printf(&out,
 		   "HTTP/1.1 %d %s\r\nDate: %s\r\nContent-Type: application/json\r\n"
 		   "Content-Length: %zu\r\nConnection: close\r\n\r\n",
@@ -206,7 +197,7 @@ static void refuse_exchange(struct exchange *x, int status, const struct err *wh
 	if (callbacks != NULL && callbacks->on_close != NULL) {
 		callbacks->on_close(x->user);
 	}
-	if (x->answer != ANSWER_NONE) {
+	if (x->has_begun) {
 		server_conn_drop(sc, true);
 		return;
 	}
@@ -533,14 +524,6 @@ static void on_drain(void *user)
 	}
 }
 
-static void on_body_too_slow(struct server_conn *sc)
-{
-	struct err err;
-
-	err_set(&err, ERR_TIMEOUT, "the request's body came too slowly");
-	refuse_exchange(sc->x, 408, &err);
-}
-
 static void on_timer(struct timer *t)
 {
 	struct server_conn *sc = CONTAINER_OF(t, struct server_conn, timer);
@@ -557,7 +540,8 @@ static void on_timer(struct timer *t)
 		refuse(sc, 408, &err);
 		return;
 	case WAIT_BODY:
-		on_body_too_slow(sc);
+		err_set(&err, ERR_TIMEOUT, "the request's body came too slowly");
+		refuse_exchange(sc->x, 408, &err);
 		return;
 	case WAIT_SEND:
 		if (conn_kept(sc->conn) > 0 && taken(sc) != sc->taken_before) {
