@@ -95,9 +95,9 @@ struct fleet_state fleet_state(const struct fleet *f);
 const struct err *fleet_link_error(const struct fleet *f);
 
 /*
- * Start, stop or restart of these models (none: all enabled, or all that run). A stop first takes
- * them out of the routes (is_draining), waits until `active` is 0 or drain_ms is over, and then
- * asks the agent. on_reply exactly once. Logs as link_follow_logs.
+ * Start, stop or restart of one model (or none: all enabled, or all that run). A stop first takes
+ * it out of the routes (is_draining), waits until `active` is 0 or drain_ms is over, and then asks
+ * the agent. on_reply exactly once. Logs as link_follow_logs.
  */
 void fleet_ask(struct fleet *f, const struct wire_request *request, link_reply_fn *on_reply,
 	       void *user);

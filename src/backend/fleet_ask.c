@@ -13,9 +13,8 @@ struct ask {
 	struct list link;
 	struct fleet *fleet;
 	enum verb verb;
-	char **ids;
-	size_t count;
-	bool is_all, is_sent;
+	char id[SERVER_ID_MAX_BYTES]; /* "": all */
+	bool is_sent;
 	uint64_t end_ms; /* of the whole stop */
 	struct timer drain;
 	link_reply_fn *on_reply;
@@ -26,12 +25,7 @@ struct ask {
 
 static bool is_meant(const struct ask *a, const struct fleet_model *m)
 {
-	bool is_named = a->is_all;
-
-	for (size_t i = 0; i < a->count; i++) {
-		is_named = is_named || strcmp(m->server.id, a->ids[i]) == 0;
-	}
-	return is_named;
+	return a->id[0] == '\0' || strcmp(m->server.id, a->id) == 0;
 }
 
 static void mark_drain(struct ask *a, bool is_draining)
@@ -45,17 +39,6 @@ static void mark_drain(struct ask *a, bool is_draining)
 	}
 }
 
-static void free_ask(struct ask *a)
-{
-	timer_stop(&a->drain);
-	list_remove(&a->link);
-	for (size_t i = 0; i < a->count; i++) {
-		free(a->ids[i]);
-	}
-	free(a->ids);
-	free(a);
-}
-
 static void on_ask_reply(void *user, const struct wire_reply *reply)
 {
 	struct ask *a = user;
@@ -66,7 +49,9 @@ static void on_ask_reply(void *user, const struct wire_reply *reply)
 	if (!f->is_closed) {
 		mark_drain(a, false);
 	}
-	free_ask(a);
+	timer_stop(&a->drain);
+	list_remove(&a->link);
+	free(a);
 	on_reply(asker, reply);
 	fleet_release(f);
 }
@@ -76,13 +61,14 @@ static void send_ask(struct ask *a)
 	struct fleet *f = a->fleet;
 	uint64_t now_ms = loop_now_ms(f->loop);
 	uint64_t left_ms = a->end_ms > now_ms + STOP_MIN_MS ? a->end_ms - now_ms : STOP_MIN_MS;
+	const char *id = a->id;
 
 	timer_stop(&a->drain);
 	a->is_sent = true;
 	fleet_send(f, f->route,
 		   &(struct wire_request){ .verb = a->verb,
-					   .ids = (const char *const *)a->ids,
-					   .id_count = a->count,
+					   .ids = &id,
+					   .id_count = id[0] != '\0',
 					   .deadline_ms = (uint32_t)left_ms },
 		   on_ask_reply, a);
 }
@@ -94,9 +80,7 @@ static void on_drain_over(struct timer *t)
 
 static bool is_drained(const struct ask *a)
 {
-	ENTRY_EACH (e, &a->fleet->models) {
-		const struct fleet_model *m = &e->pub;
-
+	FLEET_EACH (m, a->fleet) {
 		if (is_meant(a, m) && m->active > 0) {
 			return false;
 		}
@@ -115,13 +99,11 @@ void fleet_ask(struct fleet *f, const struct wire_request *request, link_reply_f
 	}
 	struct ask *a = mem_alloc(sizeof(*a));
 
+	ENSURE(request->id_count <= 1);
 	a->fleet = f;
 	a->verb = request->verb;
-	a->is_all = request->id_count == 0;
-	a->count = request->id_count;
-	a->ids = mem_alloc((a->count + 1) * sizeof(*a->ids));
-	for (size_t i = 0; i < a->count; i++) {
-		a->ids[i] = mem_strdup(request->ids[i]);
+	if (request->id_count > 0) {
+		span_copy(span_of(request->ids[0]), a->id, sizeof(a->id));
 	}
 	a->on_reply = on_reply;
 	a->user = user;
