@@ -25,6 +25,13 @@ static const double speed[] = { 1, 2, 5, 10, 20, 40, 60, 100, 200, 500, 1000 };
 	X(total, "ronzal_request_seconds", wide_s, "from a request to its end") \
 	X(speed, "ronzal_generation_tokens_per_second", speed, "of generation, per request")
 
+/* X(field, help): the counter ronzal_FIELD_total */
+#define COUNTER_TABLE(X) \
+	X(requests, "requests that ended") \
+	X(prompt_tokens, "tokens of prompts") \
+	X(cached_tokens, "of these, taken from a cache") \
+	X(generated_tokens, "tokens generated")
+
 /* X(class, status from, status to): errors by class */
 #define ERROR_TABLE(X) \
 	X(client, 400, 498) \
@@ -42,7 +49,9 @@ struct model_metrics {
 #define FIELD(field, series, bounds, help) struct histogram field;
 	HISTOGRAM_TABLE(FIELD)
 #undef FIELD
-	uint64_t requests, prompt_tokens, cached_tokens, generated_tokens;
+#define FIELD(field, help) uint64_t field;
+	COUNTER_TABLE(FIELD)
+#undef FIELD
 #define FIELD(class, from, to) uint64_t errors_##class;
 	ERROR_TABLE(FIELD)
 #undef FIELD
@@ -57,8 +66,7 @@ struct metrics {
 	size_t count;
 	uint64_t not_kept;
 	uint64_t fetched_ms;
-	int fetching; /* engines that have not answered yet */
-	struct fetch *fetches;
+	struct list fetches; /* of engines that have not answered yet */
 	struct waiter {
 		metrics_text_fn *fn;
 		void *user;
@@ -67,7 +75,7 @@ struct metrics {
 };
 
 struct fetch {
-	struct fetch *next;
+	struct list link;
 	struct metrics *metrics;
 	struct client_fetch *request;
 	char id[SERVER_ID_MAX_BYTES];
@@ -175,18 +183,6 @@ static void write_histogram(struct buf *out, const char *series, const char *id,
 		   h->sum, series, id, (unsigned long long)h->count);
 }
 
-static void write_counter(struct buf *out, const struct metrics *m, const char *series,
-			  size_t offset, const char *help)
-{
-	head(out, series, "counter", help);
-	for (size_t i = 0; i < m->count; i++) {
-		const char *base = (const char *)&m->models[i];
-
-		buf_printf(out, "%s{model=\"%s\"} %llu\n", series, m->models[i].id,
-			   (unsigned long long)*(const uint64_t *)(const void *)(base + offset));
-	}
-}
-
 static void write_requests(const struct metrics *m, struct buf *out)
 {
 #define WRITE(field, series, bounds, help) \
@@ -197,15 +193,14 @@ static void write_requests(const struct metrics *m, struct buf *out)
 	}
 	HISTOGRAM_TABLE(WRITE)
 #undef WRITE
-	write_counter(out, m, "ronzal_requests_total", offsetof(struct model_metrics, requests),
-		      "requests that ended");
-	write_counter(out, m, "ronzal_prompt_tokens_total",
-		      offsetof(struct model_metrics, prompt_tokens), "tokens of prompts");
-	write_counter(out, m, "ronzal_cached_tokens_total",
-		      offsetof(struct model_metrics, cached_tokens),
-		      "of these, taken from a cache");
-	write_counter(out, m, "ronzal_generated_tokens_total",
-		      offsetof(struct model_metrics, generated_tokens), "tokens generated");
+#define WRITE(field, help) \
+	head(out, "ronzal_" #field "_total", "counter", help); \
+	for (size_t i = 0; i < m->count; i++) { \
+		buf_printf(out, "ronzal_" #field "_total{model=\"%s\"} %llu\n", m->models[i].id, \
+			   (unsigned long long)m->models[i].field); \
+	}
+	COUNTER_TABLE(WRITE)
+#undef WRITE
 	head(out, "ronzal_requests_not_kept_total", "counter",
 	     "requests that the usage database had no room for");
 	buf_printf(out, "ronzal_requests_not_kept_total %llu\n", (unsigned long long)m->not_kept);
@@ -351,17 +346,6 @@ static void answer_all(struct metrics *m)
 
 /* The engines' own */
 
-static void forget_fetch(struct fetch *f)
-{
-	struct fetch **at = &f->metrics->fetches;
-
-	while (*at != f) {
-		at = &(*at)->next;
-	}
-	*at = f->next;
-	free(f);
-}
-
 static void on_engine(void *user, const struct client_reply *reply)
 {
 	struct fetch *f = user;
@@ -375,8 +359,9 @@ static void on_engine(void *user, const struct client_reply *reply)
 			relabel(span_split(&rest, '\n'), f->id, &mm->engine);
 		}
 	}
-	forget_fetch(f);
-	if (--m->fetching == 0) {
+	list_remove(&f->link);
+	free(f);
+	if (list_is_empty(&m->fetches)) {
 		m->fetched_ms = loop_now_ms(m->loop);
 		answer_all(m);
 	}
@@ -385,23 +370,21 @@ static void on_engine(void *user, const struct client_reply *reply)
 static void fetch_engine(struct metrics *m, const struct fleet_model *model)
 {
 	struct fetch *f = mem_alloc(sizeof(*f));
-	struct h1_field fields[1];
 
 	f->metrics = m;
-	f->next = m->fetches;
-	m->fetches = f;
+	list_append(&m->fetches, &f->link);
 	span_copy(span_of(model->server.id), f->id, sizeof(f->id));
 	span_copy(span_of(model->address), f->address, sizeof(f->address));
 	snprintf(f->authorization, sizeof(f->authorization), "Bearer %s", model->key);
-	fields[0] = (struct h1_field){ SPAN_LIT("Authorization"), span_of(f->authorization) };
-	m->fetching++;
+	struct h1_field field = { SPAN_LIT("Authorization"), span_of(f->authorization) };
+
 	f->request = client_fetch(m->client,
 				  &(struct client_options){
 					  .to = { .host = f->address, .port = model->port },
 					  .method = H1_GET,
 					  .target = SPAN_LIT("/metrics"),
-					  .fields = fields,
-					  .field_count = ARRAY_LEN(fields),
+					  .fields = &field,
+					  .field_count = 1,
 					  .connect_ms = METRICS_FETCH_MS,
 					  .first_byte_ms = METRICS_FETCH_MS,
 					  .idle_ms = METRICS_FETCH_MS,
@@ -413,7 +396,7 @@ void metrics_collect(struct metrics *m, metrics_text_fn *on_text, void *user)
 {
 	m->waiters = mem_resize(m->waiters, m->waiter_count + 1, sizeof(*m->waiters));
 	m->waiters[m->waiter_count++] = (struct waiter){ on_text, user };
-	if (m->fetching > 0) {
+	if (!list_is_empty(&m->fetches)) {
 		return;
 	}
 	if (m->fetched_ms == 0 || loop_now_ms(m->loop) - m->fetched_ms >= METRICS_FRESH_MS) {
@@ -428,7 +411,7 @@ void metrics_collect(struct metrics *m, metrics_text_fn *on_text, void *user)
 			}
 		}
 	}
-	if (m->fetching == 0) {
+	if (list_is_empty(&m->fetches)) {
 		answer_all(m);
 	}
 }
@@ -440,6 +423,7 @@ struct metrics *metrics_create(struct loop *loop, struct fleet *fleet)
 	m->loop = loop;
 	m->fleet = fleet;
 	m->client = client_create(loop);
+	list_init(&m->fetches);
 	return m;
 }
 
@@ -448,8 +432,7 @@ void metrics_close(struct metrics *m)
 	if (m == NULL) {
 		return;
 	}
-	for (struct fetch *f = m->fetches, *next; f != NULL; f = next) {
-		next = f->next;
+	LIST_EACH (struct fetch, f, link, &m->fetches) {
 		client_fetch_cancel(f->request);
 		free(f);
 	}
