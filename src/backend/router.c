@@ -178,31 +178,23 @@ int routing_read_form(struct span body, struct span content_type, struct routing
 	return 0;
 }
 
-/* The only model that `is_meant`, or NULL. */
-static struct fleet_model *only_one(const struct fleet *f,
-				    bool (*is_meant)(const struct fleet_model *m))
+/* The only model that runs, or the only one that is enabled, or NULL. */
+static struct fleet_model *only_one(const struct fleet *f)
 {
-	struct fleet_model *found = NULL;
+	struct fleet_model *running = NULL, *enabled = NULL;
+	size_t running_count = 0, enabled_count = 0;
 
 	FLEET_EACH (m, f) {
-		if (is_meant(m)) {
-			if (found != NULL) {
-				return NULL;
-			}
-			found = m;
+		if (server_phase_is_accepting(m->server.phase) && !m->is_draining) {
+			running = m;
+			running_count++;
+		}
+		if (m->server.enabled) {
+			enabled = m;
+			enabled_count++;
 		}
 	}
-	return found;
-}
-
-static bool runs(const struct fleet_model *m)
-{
-	return server_phase_is_accepting(m->server.phase) && !m->is_draining;
-}
-
-static bool is_enabled(const struct fleet_model *m)
-{
-	return m->server.enabled;
+	return running_count == 1 ? running : enabled_count == 1 ? enabled : NULL;
 }
 
 static int say_not_found(const struct fleet *f, const char *name, struct err *err)
@@ -232,14 +224,8 @@ static int say_not_found(const struct fleet *f, const char *name, struct err *er
 int routing_choose(const struct fleet *f, const char *name, struct fleet_model **ret_model,
 		   struct err *err)
 {
-	struct fleet_model *m = NULL;
+	struct fleet_model *m = name[0] != '\0' ? fleet_find(f, span_of(name)) : only_one(f);
 
-	if (name[0] != '\0') {
-		m = fleet_find(f, span_of(name));
-	} else {
-		m = only_one(f, runs);
-		m = m != NULL ? m : only_one(f, is_enabled);
-	}
 	if (m == NULL) {
 		return say_not_found(f, name, err);
 	}

@@ -366,26 +366,22 @@ static int write_start(struct usage_db *db, const struct usage_start *s, struct 
 			 "tiiiittti", s->model, s->started, s->ready, s->ended, (int64_t)s->load_ms,
 			 s->exit, receipt_verdict_name(s->verdict), s->device, (int64_t)s->context);
 
-	if (status == 0) {
-		status = run(db,
+	return status != 0
+		       ? status
+		       : run(db,
 			     "DELETE FROM start WHERE model=?1 AND started NOT IN (SELECT started "
 			     "FROM start WHERE model=?1 ORDER BY started DESC LIMIT ?2)",
 			     err, "ti", s->model, (int64_t)USAGE_STARTS_KEPT);
-	}
-	return status;
 }
 
 /* Forgets what is older than it is worth. */
 static int prune(struct usage_db *db, struct err *err)
 {
-	int status = run(db, "DELETE FROM bucket WHERE step=? AND start<?", err, "ii",
-			 (int64_t)MINUTE_MS, loop_unix_ms() - DAY_MS);
+	static const char sql[] = "DELETE FROM bucket WHERE step=? AND start<?";
+	int64_t day_ago = loop_unix_ms() - DAY_MS, month_ago = day_ago - 30 * (int64_t)DAY_MS;
+	int status = run(db, sql, err, "ii", (int64_t)MINUTE_MS, day_ago);
 
-	if (status == 0) {
-		status = run(db, "DELETE FROM bucket WHERE step=? AND start<?", err, "ii",
-			     (int64_t)HOUR_MS, loop_unix_ms() - 31 * (int64_t)DAY_MS);
-	}
-	return status;
+	return status != 0 ? status : run(db, sql, err, "ii", (int64_t)HOUR_MS, month_ago);
 }
 
 int usage_db_write(struct usage_db *db, const struct usage_batch *b, struct err *err)
@@ -396,15 +392,11 @@ int usage_db_write(struct usage_db *db, const struct usage_batch *b, struct err 
 	if (status == 0) {
 		status = run(db, "INSERT OR REPLACE INTO recent SELECT * FROM batch", err, "");
 	}
-	if (status == 0) {
-		status = write_sums(db, b, err);
-	}
+	status = status != 0 ? status : write_sums(db, b, err);
 	for (size_t i = 0; status == 0 && i < b->start_count; i++) {
 		status = write_start(db, &b->starts[i], err);
 	}
-	if (status == 0) {
-		status = prune(db, err);
-	}
+	status = status != 0 ? status : prune(db, err);
 	if (status == 0) {
 		return run(db, "COMMIT", err, "");
 	}
