@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #define _GNU_SOURCE /* syscall */
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/prctl.h>
@@ -16,13 +15,13 @@
 #define TICK_BITS 40 /* 348 years at 100 Hz; the bits above tell one boot from another */
 #define REPLACED_SUFFIX " (deleted)"
 
-/* Reads /proc/NAME into `out`. 0 or -errno. */
-static int read_proc_file(const char *name, struct buf *out)
+/* Reads /proc/PID/NAME into `out`. 0 or -errno. */
+static int read_proc_file(pid_t pid, const char *name, struct buf *out)
 {
 	char path[64];
 	int status;
 
-	snprintf(path, sizeof(path), "/proc/%s", name);
+	snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, name);
 	status = fs_read(path, out, NULL);
 	return status == -ENOENT ? -ESRCH : status;
 }
@@ -34,7 +33,7 @@ static uint64_t boot_bits(void)
 	uint64_t hash = 0;
 
 	buf_init(&text, BOOT_ID_MAX_BYTES);
-	if (read_proc_file("sys/kernel/random/boot_id", &text) == 0) {
+	if (fs_read("/proc/sys/kernel/random/boot_id", &text, NULL) == 0) {
 		for (size_t i = 0; i < text.len; i++) {
 			hash = hash * 31 + (unsigned char)text.data[i];
 		}
@@ -47,12 +46,10 @@ static uint64_t boot_bits(void)
 static int read_stat(pid_t pid, struct procfs_stat *ret_stat)
 {
 	struct buf text;
-	char name[32];
 	int status;
 
-	snprintf(name, sizeof(name), "%d/stat", (int)pid);
 	buf_init(&text, STAT_MAX_BYTES);
-	status = pid > 0 ? read_proc_file(name, &text) : -ESRCH;
+	status = pid > 0 ? read_proc_file(pid, "stat", &text) : -ESRCH;
 	if (status == 0 && !procfs_read_stat(buf_span(&text), ret_stat)) {
 		status = -EPROTO;
 	}
@@ -95,10 +92,9 @@ int proc_watch(struct proc p)
 int proc_signal(struct proc p, int signum)
 {
 	int fd = proc_watch(p); /* holds the process, so that its pid cannot change hands */
-	long sent;
 
 	if (fd >= 0) {
-		sent = syscall(SYS_pidfd_send_signal, fd, signum, NULL, 0);
+		long sent = syscall(SYS_pidfd_send_signal, fd, signum, NULL, 0);
 		int status = sent == 0 ? 0 : -errno;
 
 		close(fd);
@@ -124,13 +120,11 @@ int proc_usage(pid_t pid, struct proc_usage *ret_usage)
 {
 	struct procfs_stat stat;
 	struct buf text;
-	char name[32];
 	uint64_t pages;
 	int status;
 
-	snprintf(name, sizeof(name), "%d/statm", (int)pid);
 	buf_init(&text, STAT_MAX_BYTES);
-	status = read_proc_file(name, &text);
+	status = read_proc_file(pid, "statm", &text);
 	if (status == 0 && !procfs_read_resident(buf_span(&text), &pages)) {
 		status = -EPROTO;
 	}
