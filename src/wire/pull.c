@@ -19,35 +19,23 @@ static const struct member choice_members[] = {
 	MEMBER(pull_choice, memory_bytes, U64),
 };
 
-#define PHASE_NAME(name, text, running) text,
-static const char *const phase_names[] = { PULL_PHASE_TABLE(PHASE_NAME) };
-#undef PHASE_NAME
+#define PHASE_ROW(name, text, running) { text, running },
+static const struct {
+	const char *name;
+	bool running;
+} phases[] = { PULL_PHASE_TABLE(PHASE_ROW) };
+#undef PHASE_ROW
 
 static const char *const verdict_names[] = { "unknown", "fits", "tight", "too_large" };
 
 const char *pull_phase_name(enum pull_phase phase)
 {
-	return phase_names[phase];
+	return phases[phase].name;
 }
 
 bool pull_phase_is_running(enum pull_phase phase)
 {
-#define PHASE_RUNNING(name, text, running) running,
-	static const bool is_running[] = { PULL_PHASE_TABLE(PHASE_RUNNING) };
-#undef PHASE_RUNNING
-
-	return is_running[phase];
-}
-
-/* The place of a name in a list, or `count`. */
-static size_t place_of(const char *name, const char *const *names, size_t count)
-{
-	size_t i = 0;
-
-	while (i < count && strcmp(names[i], name) != 0) {
-		i++;
-	}
-	return i;
+	return phases[phase].running;
 }
 
 void pull_init(struct pull *p, const char *source)
@@ -97,12 +85,13 @@ static int read_choices(const struct json_value *v, struct pull *p, struct err *
 	p->choice_count = 0;
 	while (status == 0 && p->choice_count < PULL_CHOICES_MAX && json_next(&it)) {
 		struct pull_choice *c = &p->choices[p->choice_count++];
-		size_t verdict = place_of(json_text_at(it.value, "verdict", ""), verdict_names,
-					  ARRAY_LEN(verdict_names));
+		const char *verdict = json_text_at(it.value, "verdict", "");
 
 		*c = (struct pull_choice){ .verdict = PULL_UNKNOWN };
-		if (verdict < ARRAY_LEN(verdict_names)) {
-			c->verdict = (enum pull_verdict)verdict;
+		for (size_t i = 0; i < ARRAY_LEN(verdict_names); i++) {
+			if (strcmp(verdict_names[i], verdict) == 0) {
+				c->verdict = (enum pull_verdict)i;
+			}
 		}
 		status = members_read(it.value, choice_members, ARRAY_LEN(choice_members), c, err);
 	}
@@ -113,10 +102,13 @@ int pull_read(const struct json_value *v, struct pull *ret_pull, struct err *err
 {
 	struct pull p = *ret_pull;
 	const char *name = json_text_at(v, "phase", pull_phase_name(p.phase));
-	size_t phase = place_of(name, phase_names, ARRAY_LEN(phase_names));
 	int status = members_read(v, pull_members, ARRAY_LEN(pull_members), &p, err);
+	size_t phase = 0;
 
-	if (status == 0 && phase == ARRAY_LEN(phase_names)) {
+	while (phase < ARRAY_LEN(phases) && strcmp(phases[phase].name, name) != 0) {
+		phase++;
+	}
+	if (status == 0 && phase == ARRAY_LEN(phases)) {
 		status = err_set(err, ERR_INVALID, "phase: there is no '%s'", name);
 	}
 	if (status == 0 && json_get(v, "choices") != NULL) {
