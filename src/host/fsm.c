@@ -111,17 +111,17 @@ static unsigned be_adopted(struct step *s)
 
 /* Ending */
 
-/* When the KILL is due at the latest, so that the asker's deadline is kept. */
-static uint64_t last_kill_ms(const struct step *s)
+/* So long before the asker's deadline, or now. */
+static uint64_t before_stop_by_ms(const struct step *s, uint64_t reserve_ms)
 {
 	uint64_t by_ms = s->f->stop_by_ms;
 
-	return by_ms > s->now_ms + FSM_REAP_MS ? by_ms - FSM_REAP_MS : s->now_ms;
+	return by_ms > s->now_ms + reserve_ms ? by_ms - reserve_ms : s->now_ms;
 }
 
 static unsigned begin_term(struct step *s)
 {
-	uint64_t kill_at_ms = earlier(s->now_ms + FSM_KILL_MS, last_kill_ms(s));
+	uint64_t kill_at_ms = earlier(s->now_ms + FSM_KILL_MS, before_stop_by_ms(s, FSM_REAP_MS));
 
 	s->f->kill_at_ms = kill_at_ms;
 	enter(s->f, SERVER_STOPPING, FSM_STEP_TERM,
@@ -159,11 +159,8 @@ static uint64_t asked_stop_by_ms(const struct step *s)
 
 static uint64_t asked_drain_end_ms(const struct step *s)
 {
-	uint64_t reserve_ms = FSM_KILL_MS + FSM_REAP_MS;
-	uint64_t by_ms = s->f->stop_by_ms;
-	uint64_t latest_ms = by_ms > s->now_ms + reserve_ms ? by_ms - reserve_ms : s->now_ms;
-
-	return earlier(s->now_ms + earlier(s->event->drain_ms, FSM_DRAIN_MAX_MS), latest_ms);
+	return earlier(s->now_ms + earlier(s->event->drain_ms, FSM_DRAIN_MAX_MS),
+		       before_stop_by_ms(s, FSM_KILL_MS + FSM_REAP_MS));
 }
 
 static unsigned term_as_asked(struct step *s)
@@ -196,7 +193,7 @@ static unsigned hasten(struct step *s)
 		return f->deadline_ms <= s->now_ms ? begin_term(s) : 0;
 	}
 	if (f->step != FSM_STEP_KILL) {
-		f->kill_at_ms = earlier(f->kill_at_ms, last_kill_ms(s));
+		f->kill_at_ms = earlier(f->kill_at_ms, before_stop_by_ms(s, FSM_REAP_MS));
 		f->deadline_ms = earlier(f->deadline_ms, f->kill_at_ms);
 	}
 	return 0;
