@@ -95,10 +95,7 @@ static struct interest *interest_in(struct session *s, struct supervisor *server
 			return &s->interests[i];
 		}
 	}
-	if (s->interest_count == s->interest_room) {
-		s->interest_room = s->interest_room * 2 + 8;
-		s->interests = mem_resize(s->interests, s->interest_room, sizeof(*s->interests));
-	}
+	s->interests = mem_resize(s->interests, s->interest_count + 1, sizeof(*s->interests));
 	s->interests[s->interest_count] = (struct interest){ .server = server };
 	return &s->interests[s->interest_count++];
 }
@@ -250,7 +247,7 @@ void sessions_tell_log(struct agent *a, struct supervisor *server, struct span l
 
 static void on_line(struct session *s, struct span line)
 {
-	struct wire_request r;
+	struct wire_request r = { 0 };
 	struct err err = { 0 };
 	int status = wire_request_decode(line, &r, &err);
 
@@ -260,21 +257,19 @@ static void on_line(struct session *s, struct span line)
 	if (status == 0 && s->state == SESSION_GREETING && r.verb != VERB_HELLO) {
 		status = err_set(&err, ERR_PROTOCOL, "the first line must be hello, not %s",
 				 verb_name(r.verb));
-		wire_request_finish(&r);
 	}
 	if (status == 0 && s->is_restricted && !verb_is_restricted(r.verb)) {
 		err_set(&err, ERR_DENIED, "%s is not offered on this socket", verb_name(r.verb));
 		session_reply(s, r.seq, &err);
-		wire_request_finish(&r);
 	} else if (status == 0) {
 		agent_on_request(s->agent, s, &r);
-		wire_request_finish(&r);
 	} else if (status == ERR_VERSION && s->state == SESSION_ATTACHED) {
 		log_warn("%s: %s", s->who, err.text); /* a newer controller's verb: skipped */
 	} else {
 		session_bye(s, &err);
 		end(s);
 	}
+	wire_request_finish(&r);
 }
 
 static void on_data(void *user, struct span data)

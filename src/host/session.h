@@ -38,7 +38,7 @@ struct session {
 	struct lines lines;
 	struct timer timer;	    /* silence: of hello, of pings; or trouble at once */
 	struct interest *interests; /* what this peer has to be told, by server */
-	size_t interest_count, interest_room;
+	size_t interest_count;
 	bool host_is_marked, sync_is_due;
 };
 
