@@ -36,26 +36,24 @@ struct catalog {
 static int read_file(struct catalog *c, const char *path, bool keep_copy)
 {
 	struct buf text;
+	bool is_same = false;
 	int status;
 
 	buf_init(&text, REGISTRY_FILE_MAX_BYTES);
 	status = fs_read(path, &text, &c->err);
 	if (status == 0) {
 		digest_hex_of(buf_span(&text), c->fresh_digest);
-		if (strcmp(c->fresh_digest, c->digest) == 0) {
-			goto out;
-		}
+		is_same = strcmp(c->fresh_digest, c->digest) == 0;
+	}
+	if (status == 0 && !is_same) {
 		status = registry_parse(&c->fresh, buf_span(&text), c->port_min, c->port_max,
 					&c->err);
+		c->has_fresh = status == 0;
 	}
-	if (status != 0) {
-		goto out;
-	}
-	c->has_fresh = true;
-	if (keep_copy && fs_replace(c->copy_path, buf_span(&text), 0600, NULL) != 0) {
+	if (c->has_fresh && keep_copy &&
+	    fs_replace(c->copy_path, buf_span(&text), 0600, NULL) != 0) {
 		log_warn("the last good registry cannot be kept at %s", c->copy_path);
 	}
-out:
 	buf_finish(&text);
 	return status;
 }
