@@ -42,7 +42,6 @@ struct keeper {
 	struct lines lines;
 	struct timer timer; /* to dial again; SPAWNING: to tell why there is no shim */
 	struct err err;	    /* of the spawn, or of the job */
-	int cleaned;	    /* the job's status */
 };
 
 static void connect_shim(struct keeper *k);
@@ -79,8 +78,7 @@ static void clean_work(void *arg)
 	struct keeper *k = arg;
 	int fd;
 
-	k->cleaned = shim_lock(k->run_folder, k->port, 0, &fd, &k->err);
-	if (k->cleaned == 0) {
+	if (shim_lock(k->run_folder, k->port, 0, &fd, &k->err) == 0) {
 		shim_unlock(k->run_folder, k->port, fd);
 	}
 }
@@ -92,7 +90,7 @@ static void clean_done(void *arg)
 	k->cleaning = false;
 	if (k->closed) {
 		keeper_free(k);
-	} else if (k->cleaned != 0) {
+	} else if (k->err.code != 0) {
 		log_warn("port %u: %s", k->port, k->err.text);
 		timer_start(&k->timer, KEEPER_REDIAL_MS);
 	} else if (k->said_hello) {
@@ -108,6 +106,7 @@ static void clean_up(struct keeper *k)
 	drop_conn(k);
 	k->state = KEEPER_CLEANING;
 	k->cleaning = true;
+	k->err = (struct err){ 0 };
 	loop_work(k->timer.loop, clean_work, clean_done, k);
 }
 
