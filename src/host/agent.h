@@ -19,16 +19,14 @@
 
 /* All text is borrowed for the agent's life. */
 struct agent_options {
-	const struct paths *paths;	/* sockets and locks in run, history and copies in state */
-	const char *version;		/* of this program, for hello */
-	const char *host_name;		/* in every server's `host` */
-	const char *registry_path;	/* model_registry.json: hostile input */
-	const char *const *model_roots; /* NULL-terminated; models must lie inside one of them */
-	uint16_t port_min, port_max;	/* engines' ports: the seed's 8080.. */
-	const char *const
-		*addresses;	 /* NULL-terminated, numeric; engines listen there; the first */
-				 /* is the one that is advertised and checked */
-	const char *engine_path; /* llama-server; NULL: looked up in PATH */
+	const struct paths *paths;	 /* sockets and locks in run, history and copies in state */
+	const char *version;		 /* of this program, for hello */
+	const char *host_name;		 /* in every server's `host` */
+	const char *registry_path;	 /* model_registry.json: hostile input */
+	const char *const *model_roots;	 /* NULL-terminated; models must lie inside one of them */
+	uint16_t port_min, port_max;	 /* engines' ports: the seed's 8080.. */
+	const char *const *addresses;	 /* NULL-terminated, numeric: the first is advertised */
+	const char *engine_path;	 /* llama-server; NULL: looked up in PATH */
 	const char *const *engine_flags; /* NULL-terminated extra flags of host.conf, or NULL */
 	const char *engine_library_path; /* LD_LIBRARY_PATH for engines; NULL: unset */
 	const char *shim_path;		 /* ronzal-shim */

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "host/history.h"
 
-#include "base/mem.h"
-
 #define SLOW_TIMES 3 /* as long as expected, ... */
 #define SLOW_LEAST_MS 2000
 

@@ -295,11 +295,10 @@ static bool explain_exit(struct supervisor *s, int status)
 
 static void on_engine_exit(struct supervisor *s, int status)
 {
-	bool hopeless;
-
 	log_info("%s: engine pid %d ended: %d", s->server.id, s->server.pid, status);
 	s->adopting = false;
-	hopeless = explain_exit(s, status);
+	bool hopeless = explain_exit(s, status);
+
 	forget_engine(s);
 	feed(s, &(struct fsm_event){ .type = FSM_EXITED, .hopeless = hopeless });
 }
@@ -569,8 +568,7 @@ struct supervisor *supervisor_create(struct agent *agent, const char *id)
 	span_copy(span_of(id), s->server.id, sizeof(s->server.id));
 	span_copy(span_of(id), s->server.name, sizeof(s->server.name));
 	span_copy(span_of(agent->options.host_name), s->server.host, sizeof(s->server.host));
-	s->server.progress = -1;
-	s->server.eta_ms = -1;
+	forget_engine(s);
 	s->server.retry_ms = -1;
 	s->server.phase_unix_ms = loop_unix_ms();
 	s->server.receipt = (struct receipt){ .layers_offloaded = -1, .layers_total = -1 };

@@ -124,14 +124,13 @@ static int hostapi_say(struct link *l, const struct wire_request *r)
 	int status;
 
 	*a = (struct ask){ .owner = h, .seq = r->seq };
-	list_init(&a->link);
+	list_append(&h->asks, &a->link);
 	buf_init(&a->body, WIRE_LINE_MAX_BYTES + 1);
 	status = wire_request_encode(r, &a->body);
 	if (status != 0) {
 		free_ask(a);
 		return status;
 	}
-	list_append(&h->asks, &a->link);
 	snprintf(target, sizeof(target), "/api/servers/%s",
 		 r->verb == VERB_SUBSCRIBE ? "logs" : verb_name(r->verb));
 	a->fetch = client_fetch(h->client,

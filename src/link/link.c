@@ -302,16 +302,13 @@ bool link_is_up(const struct link *l)
 
 void link_close(struct link *l)
 {
-	struct err err = { 0 };
-
 	if (l == NULL || l->state == LINK_CLOSED) {
 		return;
 	}
 	l->state = LINK_CLOSED;
 	timer_stop(&l->timer);
 	hang_up(l);
-	err_set(&err, ERR_CANCELED, "the link to %s was closed", l->peer);
-	l->down = err;
-	refuse_asked(l, &err);
+	err_set(&l->down, ERR_CANCELED, "the link to %s was closed", l->peer);
+	refuse_asked(l, &l->down);
 	timer_start(&l->soon, 0);
 }
