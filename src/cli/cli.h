@@ -83,11 +83,11 @@ struct command {
 	const char *name;
 	const char *words;   /* "[MODEL...]"; may be NULL */
 	const char *summary; /* one line */
-	const char *help;    /* the rest, lines of at most 80 characters; may be NULL */
+	command_fn *run;
+	const char *help; /* the rest, lines of at most 80 characters; may be NULL */
 	/* "--yes"; "--tail=" takes a value; "-y" is short for the one before it */
 	const char *flags[COMMAND_FLAGS_MAX];
-	int min, max; /* words */
-	command_fn *run;
+	int min, max;	/* words */
 	bool is_daemon; /* writes a log rather than to a person */
 };
 
