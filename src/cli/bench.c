@@ -243,8 +243,7 @@ static void write_mode(const struct bench *b, const struct bench_mode *mode, str
 	jsonw_object(w);
 	jsonw_member_text(w, "mode", mode->name);
 	for (size_t k = 0, i = 0; i < BENCH_KIND_COUNT; i++) {
-		jsonw_key(w, kinds[i].list);
-		jsonw_array(w);
+		jsonw_member_array(w, kinds[i].list);
 		for (; k < BENCH_MEASURES && bench_measures[k].kind == (enum bench_kind)i; k++) {
 			const struct bench_measure *m = &bench_measures[k];
 			struct median of_runs = median(&mode->series[k]);
@@ -280,8 +279,7 @@ static void write_result(const struct bench *b, struct json_writer *w)
 	jsonw_member_text(w, "machine", system.nodename);
 	jsonw_member_text(w, "engine", b->abilities.version);
 	jsonw_member_i64(w, "runs", b->runs);
-	jsonw_key(w, "rows");
-	jsonw_array(w);
+	jsonw_member_array(w, "rows");
 	for (int i = 0; i < b->mode_count; i++) {
 		write_mode(b, &b->modes[i], w);
 	}
@@ -305,8 +303,7 @@ static int keep(const struct bench *b, struct span result, struct err *err)
 	}
 	jsonw_init(&w, &out);
 	jsonw_object(&w);
-	jsonw_key(&w, "results");
-	jsonw_array(&w);
+	jsonw_member_array(&w, "results");
 	jsonw_raw(&w, result);
 	struct json_iter it = json_iter(json_get(json_root(old), "results"));
 

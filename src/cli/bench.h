@@ -21,28 +21,15 @@
 enum bench_kind { BENCH_STARTUP, BENCH_PROMPT, BENCH_GENERATION, BENCH_KIND_COUNT };
 enum { BENCH_COLD, BENCH_WARM }; /* the file on the disk, or in the system's memory */
 
-/* The values of a kind stand together; starts come first. X(kind, n, name) */
-#define BENCH_TABLE(X) \
-	X(BENCH_STARTUP, BENCH_COLD, "cold start") \
-	X(BENCH_STARTUP, BENCH_WARM, "warm start") \
-	X(BENCH_PROMPT, 128, "prompt of 128") \
-	X(BENCH_PROMPT, 512, "prompt of 512") \
-	X(BENCH_PROMPT, 2048, "prompt of 2048") \
-	X(BENCH_GENERATION, 1, "1 stream") \
-	X(BENCH_GENERATION, 2, "2 streams") \
-	X(BENCH_GENERATION, 4, "4 streams")
+#define BENCH_MEASURES 8
 #define BENCH_CONTEXT_TOKENS 2304 /* of a slot: the longest prompt and more */
 
-#define BENCH_COUNT(kind, n, name) +1
-enum { BENCH_MEASURES = 0 BENCH_TABLE(BENCH_COUNT) };
-#undef BENCH_COUNT
-
-struct bench_measure {
+/* Those of a kind stand together; starts come first. */
+extern const struct bench_measure {
 	enum bench_kind kind;
 	int n; /* BENCH_COLD or BENCH_WARM, tokens, streams */
 	const char *name;
-};
-extern const struct bench_measure bench_measures[BENCH_MEASURES];
+} bench_measures[BENCH_MEASURES];
 
 struct bench_series {
 	int count;

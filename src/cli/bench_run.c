@@ -25,9 +25,12 @@
 #define CONTEXT_SPARE_TOKENS 8
 #define ARGV_MAX 96
 
-#define MEASURE(kind, n, name) { kind, n, name },
-const struct bench_measure bench_measures[BENCH_MEASURES] = { BENCH_TABLE(MEASURE) };
-#undef MEASURE
+const struct bench_measure bench_measures[BENCH_MEASURES] = {
+	{ BENCH_STARTUP, BENCH_COLD, "cold start" }, { BENCH_STARTUP, BENCH_WARM, "warm start" },
+	{ BENCH_PROMPT, 128, "prompt of 128" },	     { BENCH_PROMPT, 512, "prompt of 512" },
+	{ BENCH_PROMPT, 2048, "prompt of 2048" },    { BENCH_GENERATION, 1, "1 stream" },
+	{ BENCH_GENERATION, 2, "2 streams" },	     { BENCH_GENERATION, 4, "4 streams" },
+};
 
 /* One engine after the other, and the requests that it answers. */
 struct bench_engine {
@@ -240,8 +243,7 @@ static int complete(struct bench_engine *e, int prompt_tokens, int answer_tokens
 	buf_init(&body, BODY_MAX_BYTES);
 	jsonw_init(&w, &body);
 	jsonw_object(&w);
-	jsonw_key(&w, "prompt");
-	jsonw_array(&w);
+	jsonw_member_array(&w, "prompt");
 	e->seed++;
 	for (uint32_t i = 0; i < (uint32_t)prompt_tokens; i++) {
 		jsonw_u64(&w, 300 + (i * 7919u + e->seed * 104729u) % (vocabulary - 300));

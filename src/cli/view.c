@@ -135,8 +135,7 @@ void view_status_json(const struct host_info *host, const struct server *servers
 	jsonw_object(&w);
 	jsonw_key(&w, "host");
 	host_info_write(&w, host);
-	jsonw_key(&w, "servers");
-	jsonw_array(&w);
+	jsonw_member_array(&w, "servers");
 	for (size_t i = 0; i < count; i++) {
 		server_write(&w, &servers[i]);
 	}
