@@ -207,10 +207,7 @@ int command_logs(struct cli *cli, struct args *args, struct err *err)
 	} else if (status == 0) {
 		s.on_log = on_log;
 		link_follow_logs(s.link, &id, 1, (uint32_t)tail);
-		while (s.down.code == 0) {
-			loop_run(s.loop);
-		}
-		status = err_set(err, s.down.code, "%s", s.down.text);
+		loop_run(s.loop); /* across lives of the agent, until it is interrupted */
 	}
 	visit_close(&s);
 	return status;

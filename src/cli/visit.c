@@ -34,9 +34,7 @@ static void tell(struct visit *s, const struct server *changed)
 
 static void on_up(void *user)
 {
-	struct visit *s = user;
-
-	s->down = (struct err){ 0 };
+	(void)user;
 }
 
 static void on_server(struct visit *s, const struct server *server)
@@ -103,7 +101,7 @@ static void on_down(void *user, const struct err *why)
 {
 	struct visit *s = user;
 
-	s->down = *why;
+	(void)why; /* link_error has it */
 	if (!s->synced) {
 		loop_stop(s->loop);
 	} else {
@@ -115,11 +113,7 @@ static const struct link_callbacks calls = { on_up, on_event, on_down };
 
 static void on_open_timeout(struct timer *t)
 {
-	struct visit *s = CONTAINER_OF(t, struct visit, opening);
-
-	err_set(&s->down, ERR_TIMEOUT, "the agent did not answer within %d s",
-		VISIT_OPEN_MS / 1000);
-	loop_stop(s->loop);
+	loop_stop(t->loop);
 }
 
 int visit_open(struct visit *s, const struct cli *cli, struct err *err)
@@ -129,14 +123,18 @@ int visit_open(struct visit *s, const struct cli *cli, struct err *err)
 	timer_start(&s->opening, VISIT_OPEN_MS);
 	s->link = link_unix_create(s->loop, cli->places.agent_socket, "", "ronzal", &calls, s);
 	loop_run(s->loop);
-	timer_stop(&s->opening);
-	if (!s->synced) {
-		int status = err_set(err, s->down.code, "%s", s->down.text);
+	const struct err *why = link_error(s->link);
+	int status = s->synced ? 0
+		     : timer_is_on(&s->opening)
+			     ? err_set(err, why->code, "%s", why->text)
+			     : err_set(err, ERR_TIMEOUT, "the agent did not answer within %d s",
+				       VISIT_OPEN_MS / 1000);
 
+	timer_stop(&s->opening);
+	if (status != 0) {
 		visit_close(s);
-		return status;
 	}
-	return 0;
+	return status;
 }
 
 static void free_results(struct visit *s)

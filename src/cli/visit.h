@@ -19,7 +19,6 @@ struct visit {
 	struct server *servers; /* in the order in which the agent said them */
 	size_t count;
 	struct host_info host;
-	struct err down; /* code 0: the link is up */
 	bool synced;
 	struct wire_reply reply; /* of the last visit_ask: results are copies, owned here */
 	bool replied;
