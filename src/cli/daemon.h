@@ -17,6 +17,7 @@
 
 struct daemon {
 	struct loop *loop;
+	void *what; /* that it runs: its user's */
 	struct loop_signal *signals[2];
 	void (*leave)(struct daemon *d); /* at each signal; ends in daemon_left, at once or later */
 	int told;			 /* how often it was told to leave */

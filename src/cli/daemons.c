@@ -28,25 +28,22 @@
 
 /* The agent */
 
-struct agent_run {
-	struct daemon daemon;
-	struct agent *agent;
-	bool stop_on_exit;
-};
-
 static void on_agent_left(void *user)
 {
-	struct agent_run *run = user;
+	struct daemon *d = user;
 
-	agent_close(run->agent);
-	daemon_left(&run->daemon);
+	agent_close(d->what);
+	daemon_left(d);
 }
 
 static void leave_agent(struct daemon *d)
 {
-	struct agent_run *run = CONTAINER_OF(d, struct agent_run, daemon);
+	agent_leave(d->what, d->is_orphan ? AGENT_STOP : AGENT_KEEP);
+}
 
-	agent_leave(run->agent, run->stop_on_exit || d->is_orphan ? AGENT_STOP : AGENT_KEEP);
+static void leave_agent_and_models(struct daemon *d)
+{
+	agent_leave(d->what, AGENT_STOP);
 }
 
 int command_agent(struct cli *cli, struct args *args, struct err *err)
@@ -54,11 +51,11 @@ int command_agent(struct cli *cli, struct args *args, struct err *err)
 	const struct config *c = &cli->config;
 	const struct places *p = &cli->places;
 	struct agent_options options = agent_defaults;
-	struct agent_run run = { .stop_on_exit = args_flag(args, "--stop-on-exit") != NULL };
+	bool stop_on_exit = args_flag(args, "--stop-on-exit") != NULL;
+	struct daemon daemon;
 	char host_name[HOST_NAME_MAX_BYTES] = "localhost";
 
 	gethostname(host_name, sizeof(host_name) - 1);
-
 	options.paths = &cli->paths;
 	options.version = RONZAL_VERSION;
 	options.host_name = host_name;
@@ -76,14 +73,14 @@ int command_agent(struct cli *cli, struct args *args, struct err *err)
 	options.cache_ram_mib = c->cache_ram_mib;
 	options.controller_lease_s = c->controller_lease_s;
 	options.shim_lease_s = c->shim_lease_s;
-	options.downloads = cli->places.downloads;
+	options.downloads = p->downloads;
 	options.allow_pull = c->allow_pull;
 	options.limits.load_ms = c->load_timeout_s * 1000;
 	options.limits.hang_ms = c->hang_s * 1000;
 	options.limits.stop_ms = c->stop_timeout_s * 1000;
-	daemon_init(&run.daemon, args, leave_agent);
-	run.agent = agent_start(run.daemon.loop, &options, on_agent_left, &run, err);
-	return daemon_run(&run.daemon, run.agent != NULL ? 0 : err->code);
+	daemon_init(&daemon, args, stop_on_exit ? leave_agent_and_models : leave_agent);
+	daemon.what = agent_start(daemon.loop, &options, on_agent_left, &daemon, err);
+	return daemon_run(&daemon, daemon.what != NULL ? 0 : err->code);
 }
 
 /*
@@ -92,9 +89,8 @@ int command_agent(struct cli *cli, struct args *args, struct err *err)
  */
 
 struct backend_run {
-	struct daemon daemon;
-	struct backend *backend;
-	struct kept agent; /* of a container */
+	struct daemon daemon; /* of a struct backend */
+	struct kept agent;    /* of a container */
 };
 
 static uint32_t on_agent_end(struct kept *k, int exit_code)
@@ -109,39 +105,38 @@ static void on_backend_left(void *user)
 {
 	struct backend_run *run = user;
 
-	backend_close(run->backend);
+	backend_close(run->daemon.what);
 	kept_stop(&run->agent, SIGTERM); /* the loop runs until it has ended */
 	daemon_left(&run->daemon);
 }
 
 static void leave_backend(struct daemon *d)
 {
-	struct backend_run *run = CONTAINER_OF(d, struct backend_run, daemon);
-
 	if (d->told == 1) {
-		backend_leave(run->backend, on_backend_left, run);
+		backend_leave(d->what, on_backend_left,
+			      CONTAINER_OF(d, struct backend_run, daemon));
 	}
 }
 
 static int run_backend(const struct cli *cli, const struct args *args,
 		       const struct backend_options *options, bool own_agent, struct err *err)
 {
-	struct backend_run run = { .backend = NULL };
+	struct backend_run run;
 
 	daemon_init(&run.daemon, args, leave_backend);
 	run.agent =
 		(struct kept){ .loop = run.daemon.loop,
 			       .argv = { cli->places.program, "agent", "--stop-on-exit", "--kept" },
 			       .on_end = on_agent_end };
-	run.backend = backend_start(run.daemon.loop, options, err);
-	if (run.backend != NULL) {
-		log_info("listening on %s:%u", options->http.listener.address,
-			 options->http.listener.port);
+	run.daemon.what = backend_start(run.daemon.loop, options, err);
+	if (run.daemon.what == NULL) {
+		return daemon_run(&run.daemon, err->code);
 	}
-	if (run.backend != NULL && own_agent) {
+	log_info("listening on %s:%u", options->http.listener.address, options->http.listener.port);
+	if (own_agent) {
 		kept_start(&run.agent);
 	}
-	return daemon_run(&run.daemon, run.backend != NULL ? 0 : err->code);
+	return daemon_run(&run.daemon, 0);
 }
 
 static struct backend_options make_options(const struct cli *cli, enum fleet_mode mode)
@@ -176,7 +171,7 @@ static struct backend_options make_options(const struct cli *cli, enum fleet_mod
 		.keys_folder = cli->paths.state,
 		.usage_path = p->usage,
 		.bench_path = p->bench,
-		.downloads = cli->places.downloads,
+		.downloads = p->downloads,
 		.cache_ram_mib = c->cache_ram_mib,
 	};
 }
@@ -215,14 +210,9 @@ int command_backend(struct cli *cli, struct args *args, struct err *err)
 
 /* The page */
 
-struct frontend_run {
-	struct daemon daemon;
-	struct frontend *frontend;
-};
-
 static void leave_frontend(struct daemon *d)
 {
-	frontend_close(CONTAINER_OF(d, struct frontend_run, daemon)->frontend);
+	frontend_close(d->what);
 	daemon_left(d);
 }
 
@@ -237,8 +227,7 @@ static int find_backend(const struct config *c, char **ret_host, uint16_t *ret_p
 	}
 	if (hostapi_url_parse(c->backend_url, ret_host, ret_port, NULL) != 0) {
 		return err_set(err, ERR_INVALID,
-			       "backend_url is '%s': not of the form "
-			       "http://NAME:PORT",
+			       "backend_url is '%s': not of the form http://NAME:PORT",
 			       c->backend_url);
 	}
 	return 0;
@@ -260,7 +249,7 @@ int command_frontend(struct cli *cli, struct args *args, struct err *err)
 		.body_max_bytes = (uint64_t)c->body_max_mib << 20,
 		.conns_max = (int)c->conns_max,
 	};
-	struct frontend_run run = { .frontend = NULL };
+	struct daemon daemon;
 	char *backend_host = NULL;
 	int status = find_backend(c, &backend_host, &options.backend_port, err);
 
@@ -269,12 +258,12 @@ int command_frontend(struct cli *cli, struct args *args, struct err *err)
 		status = secret_file_load(p->token, token, err);
 	}
 	if (status == 0) {
-		daemon_init(&run.daemon, args, leave_frontend);
-		run.frontend = frontend_start(run.daemon.loop, &options, err);
-		if (run.frontend != NULL) {
+		daemon_init(&daemon, args, leave_frontend);
+		daemon.what = frontend_start(daemon.loop, &options, err);
+		if (daemon.what != NULL) {
 			log_info("the page is at http://%s:%u", options.address, options.port);
 		}
-		status = daemon_run(&run.daemon, run.frontend != NULL ? 0 : err->code);
+		status = daemon_run(&daemon, daemon.what != NULL ? 0 : err->code);
 	}
 	free(backend_host);
 	return status;
@@ -282,29 +271,22 @@ int command_frontend(struct cli *cli, struct args *args, struct err *err)
 
 /* The Host API: a signal stops the host's servers first, a second one leaves at once. */
 
-struct hostapi_run {
-	struct daemon daemon;
-	struct hostapi *hostapi;
-};
-
 static void on_hostapi_left(void *user)
 {
-	struct hostapi_run *run = user;
+	struct daemon *d = user;
 
-	hostapi_close(run->hostapi);
-	daemon_left(&run->daemon);
+	hostapi_close(d->what);
+	daemon_left(d);
 }
 
 static void leave_hostapi(struct daemon *d)
 {
-	struct hostapi_run *run = CONTAINER_OF(d, struct hostapi_run, daemon);
-
 	if (d->told > 1) {
-		on_hostapi_left(run);
+		on_hostapi_left(d);
 		return;
 	}
 	log_info("stopping the host's servers");
-	hostapi_leave(run->hostapi, on_hostapi_left, run);
+	hostapi_leave(d->what, on_hostapi_left, d);
 }
 
 int command_hostapi(struct cli *cli, struct args *args, struct err *err)
@@ -334,12 +316,12 @@ int command_hostapi(struct cli *cli, struct args *args, struct err *err)
 			 .controller = controller,
 			 .who = "host-api" },
 	};
-	struct hostapi_run run = { .hostapi = NULL };
+	struct daemon daemon;
 
-	daemon_init(&run.daemon, args, leave_hostapi);
-	run.hostapi = hostapi_start(run.daemon.loop, &options, err);
-	if (run.hostapi != NULL) {
+	daemon_init(&daemon, args, leave_hostapi);
+	daemon.what = hostapi_start(daemon.loop, &options, err);
+	if (daemon.what != NULL) {
 		log_info("listening on %s:%u", options.address, options.port);
 	}
-	return daemon_run(&run.daemon, run.hostapi != NULL ? 0 : err->code);
+	return daemon_run(&daemon, daemon.what != NULL ? 0 : err->code);
 }
