@@ -192,12 +192,12 @@ static bool is_ours(const char *program)
 {
 	static const char *const ours[] = { "ronzal", "docker", "com.docker", "rootlessport", "?" };
 
-	for (size_t i = 0; i < ARRAY_LEN(ours); i++) {
-		if (span_has_prefix(span_of(program), ours[i])) {
-			return true;
-		}
+	size_t i = 0;
+
+	while (i < ARRAY_LEN(ours) && !span_has_prefix(span_of(program), ours[i])) {
+		i++;
 	}
-	return false;
+	return i < ARRAY_LEN(ours);
 }
 
 #define TAKEN "%u (%s) is taken by %s (pid %d)" FIX "free the port, or"
@@ -317,31 +317,26 @@ static void look_at_secrets(struct doctor *d)
 }
 
 /* What a part of ours says of itself at its /health; NULL with err. */
-static struct json *ask_part(const char *host, uint16_t port, struct err *err)
-{
-	struct client_address to = { .host = host, .port = port };
-	struct json *json = NULL;
-	struct buf body;
-
-	buf_init(&body, HEALTH_BODY_MAX_BYTES);
-	if (health_ask(&to, &body, err) == 0) {
-		json = json_parse(buf_span(&body), err);
-	}
-	buf_finish(&body);
-	return json;
-}
-
 static struct json *ask_url(const char *url, struct err *err)
 {
 	struct json *json = NULL;
+	struct client_address to = { .port = 0 };
 	char *host = NULL;
-	uint16_t port;
+	struct buf body;
 
-	if (hostapi_url_parse(url, &host, &port, err) == 0) {
-		json = ask_part(host, port, err);
+	buf_init(&body, HEALTH_BODY_MAX_BYTES);
+	if (hostapi_url_parse(url, &host, &to.port, err) == 0) {
+		to.host = host;
+		json = health_ask(&to, &body, err) == 0 ? json_parse(buf_span(&body), err) : NULL;
 	}
+	buf_finish(&body);
 	free(host);
 	return json;
+}
+
+static struct words own_host_api(const struct doctor *d)
+{
+	return term_words("http://127.0.0.1:%u", d->cli->config.hostapi_port);
 }
 
 static bool has_setup(const struct doctor *d)
@@ -371,7 +366,7 @@ static void look_at_clock(struct doctor *d)
 		}
 	}
 	if (d->place == AT_HOST && has_setup(d)) { /* Docker's machine may have slept */
-		json = ask_part("127.0.0.1", (uint16_t)d->cli->config.hostapi_port, &ignored);
+		json = ask_url(own_host_api(d).text, &ignored);
 	}
 	int64_t there = json_i64_at(json_root(json), "unix_ms", now * INT64_C(1000)) / 1000;
 
@@ -513,13 +508,10 @@ static void look_at_host_api(struct doctor *d)
 {
 	const struct config *c = &d->cli->config;
 	struct err err = { 0 };
-	char url[256];
+	const struct words own = own_host_api(d);
+	const char *url = d->place == AT_HOSTAPI ? own.text : c->host_api_url;
 
-	if (d->place == AT_HOSTAPI) {
-		snprintf(url, sizeof(url), "http://127.0.0.1:%u", c->hostapi_port);
-	} else if (wants_host(d)) {
-		span_copy(span_of(c->host_api_url), url, sizeof(url));
-	} else {
+	if (d->place != AT_HOSTAPI && !wants_host(d)) {
 		return;
 	}
 	struct json *json = ask_url(url, &err);
