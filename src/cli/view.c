@@ -58,44 +58,29 @@ static struct words state(const struct server *s)
 	return term_words("%s", name);
 }
 
-static struct words context(const struct server *s)
-{
-	bool is_known = s->receipt.context_tokens > 0 && server_phase_is_running(s->phase);
-
-	return is_known ? term_words("%ux%u", s->receipt.slots, s->receipt.context_tokens)
-			: term_words("-");
-}
-
-static struct words speed(const struct server *s)
-{
-	return s->tokens_per_second > 0 ? term_words("%.1f", (double)s->tokens_per_second)
-					: term_words("-");
-}
-
-static struct words busy(const struct server *s)
-{
-	return s->phase == SERVER_READY || s->phase == SERVER_DRAINING
-		       ? term_words("%u/%u", s->busy_slots, s->receipt.slots)
-		       : term_words("-");
-}
-
-static struct words up(const struct server *s)
-{
-	int64_t ms = s->phase == SERVER_READY && s->ready_unix_ms > 0
-			     ? loop_unix_ms() - s->ready_unix_ms
-			     : -1;
-
-	return ms >= 0 ? term_duration((uint64_t)ms) : term_words("-");
-}
-
 static void add_row(struct table *t, const struct server *s)
 {
+	const struct receipt *r = &s->receipt;
 	uint64_t memory = s->memory_bytes > 0 ? s->memory_bytes : s->estimate_bytes;
+	int64_t up_ms = s->phase == SERVER_READY && s->ready_unix_ms > 0
+				? loop_unix_ms() - s->ready_unix_ms
+				: -1;
+	struct words none = term_words("-"), context = none, speed = none, busy = none;
 
+	if (r->context_tokens > 0 && server_phase_is_running(s->phase)) {
+		context = term_words("%ux%u", r->slots, r->context_tokens);
+	}
+	if (s->tokens_per_second > 0) {
+		speed = term_words("%.1f", (double)s->tokens_per_second);
+	}
+	if (s->phase == SERVER_READY || s->phase == SERVER_DRAINING) {
+		busy = term_words("%u/%u", s->busy_slots, r->slots);
+	}
 	table_row(t, color_of(s), "%s\t%s\t%s\t%u\t%s\t%s%s\t%s\t%s\t%s\t%s", s->id, state(s).text,
-		  device(s).text, s->port, context(s).text,
+		  device(s).text, s->port, context.text,
 		  s->memory_bytes == 0 && memory > 0 ? "about " : "", term_bytes(memory).text,
-		  speed(s).text, busy(s).text, up(s).text, s->enabled ? "" : "(not enabled)");
+		  speed.text, busy.text, (up_ms >= 0 ? term_duration((uint64_t)up_ms) : none).text,
+		  s->enabled ? "" : "(not enabled)");
 }
 
 static void notes(const struct server *s, struct buf *out)
