@@ -9,24 +9,11 @@
 
 #include "base/fs.h"
 #include "base/mem.h"
-#include "cli/progress.h"
 #include "cli/relay.h"
 #include "cli/view.h"
 
 #define LOG_TAIL_LINES 200
 #define LOG_FILE_MAX_BYTES (64u << 20)
-
-static void print_status(struct cli *cli, const struct visit *s)
-{
-	if (cli->json) {
-		view_status_json(&s->host, s->servers, s->count, &cli->out);
-	} else {
-		view_status(s->servers, s->count, &cli->out);
-		if (s->host.engine_error[0] != '\0') {
-			buf_printf(&cli->out, "engine: %s\n", s->host.engine_error);
-		}
-	}
-}
 
 static bool may_start(const struct server *s)
 {
@@ -58,10 +45,10 @@ static int run_verb(struct cli *cli, struct args *args, enum verb verb, struct e
 		puts(verb == VERB_START ? "No model is enabled. See them: ronzal models"
 					: "Nothing runs.");
 	} else if (status == 0) {
-		status = progress_ask(&s, &request, cli->quiet || cli->json, err);
+		status = (cli->quiet || cli->json ? visit_ask : view_ask)(&s, &request, err);
 	}
 	if (cli->json && request.id_count > 0) {
-		print_status(cli, &s);
+		view_status_json(&s, &cli->out);
 	}
 	visit_drop_ids(&request);
 	visit_close(&s);
@@ -107,7 +94,7 @@ int command_status(struct cli *cli, struct args *args, struct err *err)
 
 	(void)args;
 	if (status == 0) {
-		print_status(cli, &s);
+		(cli->json ? view_status_json : view_status)(&s, &cli->out);
 		visit_close(&s);
 	}
 	return status;

@@ -17,7 +17,7 @@
 #include "base/mem.h"
 #include "cli/daemon.h"
 #include "cli/demo.h"
-#include "cli/progress.h"
+#include "cli/view.h"
 #include "os/port.h"
 
 #define PART_AGAIN_MS 2000
@@ -158,7 +158,7 @@ static void start_models(struct up *up)
 	up->models.verb = VERB_START;
 	visit_choose(&up->visit, NULL, 0, is_to_start, &up->models, NULL);
 	puts("");
-	if (up->models.id_count > 0 && progress_ask(&up->visit, &up->models, false, &err) != 0 &&
+	if (up->models.id_count > 0 && view_ask(&up->visit, &up->models, &err) != 0 &&
 	    err.text[0] != '\0') {
 		fprintf(stderr, "ronzal: %s\n", err.text);
 	}

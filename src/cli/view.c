@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli/view.h"
 
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
 #include "cli/term.h"
-#include "io/loop.h"
 
 #define BAR_CELLS 22
+#define OUT_MAX_BYTES (1u << 20)
 
 static enum term_color color_of(const struct server *s)
 {
@@ -96,22 +100,24 @@ static void notes(const struct server *s, struct buf *out)
 	}
 }
 
-void view_status(const struct server *servers, size_t count, struct buf *out)
+void view_status(const struct visit *s, struct buf *out)
 {
 	struct table table;
 
 	table_init(&table, "MODEL\tSTATE\tDEVICE\tPORT\tCONTEXT\tMEMORY\tTOK/S\tBUSY\tUP\t");
-	for (size_t i = 0; i < count; i++) {
-		add_row(&table, &servers[i]);
+	for (size_t i = 0; i < s->count; i++) {
+		add_row(&table, &s->servers[i]);
 	}
 	table_print(&table, out);
-	for (size_t i = 0; i < count; i++) {
-		notes(&servers[i], out);
+	for (size_t i = 0; i < s->count; i++) {
+		notes(&s->servers[i], out);
+	}
+	if (s->host.engine_error[0] != '\0') {
+		buf_printf(out, "engine: %s\n", s->host.engine_error);
 	}
 }
 
-void view_status_json(const struct host_info *host, const struct server *servers, size_t count,
-		      struct buf *out)
+void view_status_json(const struct visit *s, struct buf *out)
 {
 	struct json_writer w;
 
@@ -119,38 +125,12 @@ void view_status_json(const struct host_info *host, const struct server *servers
 	w.pretty = true;
 	jsonw_object(&w);
 	jsonw_key(&w, "host");
-	host_info_write(&w, host);
+	host_info_write(&w, &s->host);
 	jsonw_member_array(&w, "servers");
-	for (size_t i = 0; i < count; i++) {
-		server_write(&w, &servers[i]);
+	for (size_t i = 0; i < s->count; i++) {
+		server_write(&w, &s->servers[i]);
 	}
 	jsonw_end_all(&w);
-}
-
-void view_progress_row(const struct server *s, int id_width, struct buf *out)
-{
-	float fraction = s->phase == SERVER_READY ? 1.0f : s->progress;
-
-	buf_printf(out, "  %-*s  :%u  ", id_width, s->id, s->port);
-	term_bar(out, server_phase_is_running(s->phase) ? fraction : 0.0f, BAR_CELLS);
-	buf_printf(out, "  %s%s%s", term_color(color_of(s)), state(s).text, term_color(TERM_PLAIN));
-	if (s->phase == SERVER_READY) {
-		buf_printf(out, "   %s   %s", term_duration(s->load_ms).text, device(s).text);
-	}
-	buf_add_char(out, '\n');
-}
-
-void view_change(const struct server *s, struct buf *out)
-{
-	buf_printf(out, "%s: %s", s->id, state(s).text);
-	if (s->phase == SERVER_READY) {
-		buf_printf(out, " after %s on :%u, %s", term_duration(s->load_ms).text, s->port,
-			   device(s).text);
-	} else if (s->error[0] != '\0') {
-		buf_printf(out, ": %s", s->error);
-		buf_printf(out, s->next_step[0] != '\0' ? "  -> %s" : "%s", s->next_step);
-	}
-	buf_add_char(out, '\n');
 }
 
 void view_server(const struct server *s, struct buf *out)
@@ -179,4 +159,118 @@ void view_server(const struct server *s, struct buf *out)
 		buf_printf(out, "  %s %s\n", i == 0 ? "evidence  " : "          ", r->evidence[i]);
 	}
 	notes(s, out);
+}
+
+/* Progress */
+
+/* "  qwen3-4b  :8080  ████████  ready   0.11 s   cpu" */
+static void draw_row(const struct server *s, int id_width, struct buf *out)
+{
+	float fraction = s->phase == SERVER_READY ? 1.0f : s->progress;
+
+	buf_printf(out, "  %-*s  :%u  ", id_width, s->id, s->port);
+	term_bar(out, server_phase_is_running(s->phase) ? fraction : 0.0f, BAR_CELLS);
+	buf_printf(out, "  %s%s%s", term_color(color_of(s)), state(s).text, term_color(TERM_PLAIN));
+	if (s->phase == SERVER_READY) {
+		buf_printf(out, "   %s   %s", term_duration(s->load_ms).text, device(s).text);
+	}
+	buf_add_char(out, '\n');
+}
+
+/* For a log or a pipe: "qwen3-4b: ready after 0.11 s, cpu" */
+static void print_change(const struct server *s, struct buf *out)
+{
+	buf_printf(out, "%s: %s", s->id, state(s).text);
+	if (s->phase == SERVER_READY) {
+		buf_printf(out, " after %s on :%u, %s", term_duration(s->load_ms).text, s->port,
+			   device(s).text);
+	} else if (s->error[0] != '\0') {
+		buf_printf(out, s->next_step[0] != '\0' ? ": %s  -> %s" : ": %s", s->error,
+			   s->next_step);
+	}
+	buf_add_char(out, '\n');
+}
+
+struct drawing {
+	const struct wire_request *request;
+	size_t drawn; /* rows on the terminal */
+	int id_width;
+	bool is_live;
+	enum server_phase *last; /* per id, for the plain form */
+	struct buf out;
+};
+
+static void draw_rows(struct visit *s, struct drawing *d)
+{
+	if (d->drawn > 0) {
+		buf_printf(&d->out, "\x1b[%zuA", d->drawn);
+	}
+	d->drawn = 0;
+	for (size_t i = 0; i < d->request->id_count; i++) {
+		const struct server *server = visit_find(s, d->request->ids[i]);
+
+		if (server != NULL) {
+			buf_add_text(&d->out, "\x1b[2K");
+			draw_row(server, d->id_width, &d->out);
+			d->drawn++;
+		}
+	}
+}
+
+static void on_change(struct visit *s, const struct server *changed)
+{
+	struct drawing *d = s->user;
+
+	if (d->is_live) {
+		draw_rows(s, d);
+	}
+	for (size_t i = 0; !d->is_live && changed != NULL && i < d->request->id_count; i++) {
+		if (strcmp(d->request->ids[i], changed->id) == 0 && d->last[i] != changed->phase) {
+			d->last[i] = changed->phase;
+			print_change(changed, &d->out);
+		}
+	}
+	term_print(&d->out);
+}
+
+static void print_failures(const struct visit *s)
+{
+	fflush(stdout);
+	for (size_t i = 0; i < s->reply.count; i++) {
+		const struct wire_result *result = &s->reply.results[i];
+		const struct server *server = visit_find(s, result->id);
+		bool has_step = server != NULL && server->next_step[0] != '\0';
+
+		if (result->err.code != 0) {
+			fprintf(stderr, "ronzal: %s%s%s\n", result->err.text,
+				has_step ? "\n        " : "", has_step ? server->next_step : "");
+		}
+	}
+}
+
+int view_ask(struct visit *s, const struct wire_request *request, struct err *err)
+{
+	struct drawing d = { .request = request, .is_live = term_is_live() };
+
+	for (size_t i = 0; i < request->id_count; i++) {
+		int width = (int)strlen(request->ids[i]);
+
+		d.id_width = width > d.id_width ? width : d.id_width;
+	}
+	d.last = mem_alloc((request->id_count + 1) * sizeof(*d.last));
+	buf_init(&d.out, OUT_MAX_BYTES);
+	s->user = &d;
+	s->on_change = on_change;
+	on_change(s, NULL);
+	int status = visit_ask(s, request, err);
+
+	on_change(s, NULL);
+	s->on_change = NULL;
+	if (status != 0 && s->reply.count > 0) {
+		print_failures(s);
+		err_set(err, status, "%s", "");
+	}
+	buf_finish(&d.out);
+	free(d.last);
+	return status;
 }

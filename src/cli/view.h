@@ -6,19 +6,19 @@
 #ifndef CLI_VIEW_H
 #define CLI_VIEW_H
 
-#include "base/buf.h"
-#include "wire/server.h"
+#include "cli/visit.h"
 
 /* The table, then one sentence and next step for each server that has something to say. */
-void view_status(const struct server *servers, size_t count, struct buf *out);
-/* {"host":…,"servers":[…]} */
-void view_status_json(const struct host_info *host, const struct server *servers, size_t count,
-		      struct buf *out);
-/* "  qwen3-4b  :8080  ████████  ready   0.11 s   cpu" */
-void view_progress_row(const struct server *s, int id_width, struct buf *out);
-/* One line for a log or a pipe: "qwen3-4b: ready after 0.11 s, cpu" */
-void view_change(const struct server *s, struct buf *out);
+void view_status(const struct visit *s, struct buf *out);
+void view_status_json(const struct visit *s, struct buf *out); /* {"host":…,"servers":[…]} */
 /* All there is to know about one server. */
 void view_server(const struct server *s, struct buf *out);
+
+/*
+ * visit_ask, with one row for each model that the request names: redrawn on a terminal, elsewhere a
+ * line for each change. Failures are printed then, with their next steps; err has no text in that
+ * case.
+ */
+int view_ask(struct visit *s, const struct wire_request *request, struct err *err);
 
 #endif
