@@ -27,28 +27,31 @@ enum { STARTUP_AT = 1, INFERENCE_AT = 5 };
 
 /* What is to be measured */
 
+/* text may be NULL. */
 static int read_overrides(struct bench_mode *mode, const char *text, struct err *err)
 {
-	const char **words = cli_list(text, ',');
-	int status = 0;
+	struct span rest = span_of(text);
 
-	for (const char **word = words; status == 0 && *word != NULL; word++) {
-		struct span value = span_of(*word);
-		struct span name = span_split(&value, '=');
-		const struct setting_row *row = setting_find(name);
+	while (rest.ptr != NULL) {
+		struct span word = span_trim(span_split(&rest, ',')), value = word;
+		const struct setting_row *row = setting_find(span_split(&value, '='));
 		int32_t number;
 
-		if (row == NULL || value.ptr == NULL) {
-			status = err_set(err, ERR_INVALID,
-					 "'%s' is not SETTING=VALUE. The settings: ronzal set "
-					 "MODEL",
-					 *word);
-		} else if ((status = setting_parse(row, value, &number, err)) == 0) {
-			setting_put(&mode->settings, row, number);
+		if (word.len == 0) {
+			continue;
 		}
+		if (row == NULL || value.ptr == NULL) {
+			return err_set(
+				err, ERR_INVALID,
+				"'%.*s' is not SETTING=VALUE. The settings: ronzal set MODEL",
+				SPAN_ARG(word));
+		}
+		if (setting_parse(row, value, &number, err) != 0) {
+			return err->code;
+		}
+		setting_put(&mode->settings, row, number);
 	}
-	free(words);
-	return status;
+	return 0;
 }
 
 static struct bench_mode *add_mode(struct bench *b, const char *name, bool no_device)
@@ -110,7 +113,7 @@ static int choose_modes(struct bench *b, const char *a_text, const char *b_text,
 
 	if (a_text != NULL || b_text != NULL) {
 		status = read_overrides(add_mode(b, a_text != NULL ? a_text : "as set", false),
-					a_text != NULL ? a_text : "", err);
+					a_text, err);
 		if (status == 0 && b_text != NULL) {
 			status = read_overrides(add_mode(b, b_text, false), b_text, err);
 		}
@@ -362,8 +365,6 @@ static int choose_model(struct bench *b, const struct registry *r, const struct 
 
 static int prepare(struct bench *b, struct registry *r, struct args *args, struct err *err)
 {
-	const char *a_text = args_flag(args, "--a");
-	const char *b_text = args_flag(args, "--b");
 	const char *runs_text = args_flag(args, "--runs");
 	uint64_t runs = RUNS_DEFAULT;
 	int status = 0;
@@ -377,7 +378,8 @@ static int prepare(struct bench *b, struct registry *r, struct args *args, struc
 	status = status != 0 ? status : models_load(r, b->cli, err);
 	status = status != 0 ? status : choose_model(b, r, args, err);
 	status = status != 0 ? status : scouting_ask(b->cli, b->engine_path, &b->abilities, err);
-	status = status != 0 ? status : choose_modes(b, a_text, b_text, err);
+	status = status != 0 ? status
+			     : choose_modes(b, args_flag(args, "--a"), args_flag(args, "--b"), err);
 	status = status != 0 ? status : check_memory(b, err);
 	return status;
 }

@@ -119,8 +119,4 @@ command_fn command_agent, command_backend, command_bench, command_chat, command_
 struct proc service_agent(const struct cli *cli);
 int service_start_agent(const struct cli *cli, int *ret_keeper, struct err *err);
 int service_await_end(const struct cli *cli, struct proc agent, struct err *err);
-
-/* Cuts text at `sep` into a NULL-terminated list, empty words left out; free() it. */
-const char **cli_list(const char *text, char sep);
-
 #endif

@@ -33,12 +33,12 @@ static const char *folder_of(struct places *p, const char *path)
 	return keep(p, mem_spandup((struct span){ path, slash > path ? slash - path : 1 }));
 }
 
-/* One block: the list, then the words. */
-const char **cli_list(const char *text, char sep)
+/* Cuts text at `sep` into words, empty ones left out. One block: the list, then the words. */
+static const char *const *list(struct places *p, const char *text, char sep)
 {
 	size_t len = strlen(text), count = 0, most = len / 2 + 2;
-	const char **list = mem_alloc(most * sizeof(*list) + len + 1);
-	char *copy = (char *)(list + most);
+	const char **words = mem_alloc(most * sizeof(*words) + len + 1);
+	char *copy = (char *)(words + most);
 	struct span rest = { memcpy(copy, text, len), len };
 
 	while (rest.ptr != NULL) {
@@ -46,15 +46,10 @@ const char **cli_list(const char *text, char sep)
 
 		if (word.len > 0) {
 			copy[word.ptr + word.len - copy] = '\0';
-			list[count++] = word.ptr;
+			words[count++] = word.ptr;
 		}
 	}
-	return list;
-}
-
-static const char *const *list(struct places *p, const char *text, char sep)
-{
-	return keep(p, cli_list(text, sep));
+	return keep(p, words);
 }
 
 /* What an option says, else the file of that name in the folder. */
@@ -86,40 +81,25 @@ static int find_program(struct places *p, struct err *err)
 	return 0;
 }
 
-/* A place below the folder that a variable names. */
-struct below {
-	const char *variable, *path;
-};
-
-/* As the hub's own tools find it. */
-static const struct below hub_cache[] = { { "HF_HUB_CACHE", "" },
-					  { "HF_HOME", "/hub" },
-					  { "XDG_CACHE_HOME", "/huggingface/hub" },
-					  { "HOME", "/.cache/huggingface/hub" },
-					  { NULL, NULL } };
-
-/* The one that scripts/engine.sh installs. */
-static const struct below own_engine[] = { { "XDG_DATA_HOME", "/ronzal/engine/bin/llama-server" },
-					   { "HOME",
-					     "/.local/share/ronzal/engine/bin/llama-server" },
-					   { NULL, NULL } };
-
-static const struct below systemd_unit[] = { { "XDG_CONFIG_HOME", "/systemd/user/" SERVICE_UNIT },
-					     { "HOME", "/.config/systemd/user/" SERVICE_UNIT },
-					     { NULL, NULL } };
-
-static const struct below launch_agent[] = {
-	{ "HOME", "/Library/LaunchAgents/" SERVICE_LABEL ".plist" }, { NULL, NULL }
-};
+/* Places below folders that variables name: as the hub's own tools find their cache; */
+static const char hub_cache[] = "HF_HUB_CACHE HF_HOME/hub XDG_CACHE_HOME/huggingface/hub "
+				"HOME/.cache/huggingface/hub";
+/* the engine that scripts/engine.sh installs; */
+static const char own_engine[] = "XDG_DATA_HOME/ronzal/engine/bin/llama-server "
+				 "HOME/.local/share/ronzal/engine/bin/llama-server";
+static const char systemd_unit[] =
+	"XDG_CONFIG_HOME/systemd/user/" SERVICE_UNIT " HOME/.config/systemd/user/" SERVICE_UNIT;
+static const char launch_agent[] = "HOME/Library/LaunchAgents/" SERVICE_LABEL ".plist";
 
 /* By the first variable that holds a path; NULL: none does. */
-static const char *below_first(struct places *p, const struct below *rows)
+static const char *below_first(struct places *p, const char *rows)
 {
-	for (; rows->variable != NULL; rows++) {
-		const char *folder = getenv(rows->variable);
+	for (const char *const *row = list(p, rows, ' '); *row != NULL; row++) {
+		size_t len = strcspn(*row, "/");
+		const char *folder = getenv(keep(p, mem_spandup((struct span){ *row, len })));
 
 		if (folder != NULL && folder[0] == '/') {
-			return keep(p, mem_printf("%s%s", folder, rows->path));
+			return keep(p, mem_printf("%s%s", folder, *row + len));
 		}
 	}
 	return NULL;
