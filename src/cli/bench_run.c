@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "cli/bench.h"
 #include "cli/scouting.h"
+#include "cli/term.h"
 #include "engine/api.h"
 #include "engine/launch.h"
 #include "http/client.h"
@@ -80,9 +81,9 @@ static void on_timer(struct timer *t)
 	loop_stop(t->loop);
 }
 
-static void container_name(const struct bench_engine *e, char text[32])
+static struct words container_name(const struct bench_engine *e)
 {
-	snprintf(text, 32, "ronzal-bench-%u", e->port);
+	return term_words("ronzal-bench-%u", e->port);
 }
 
 /* The engine of the backend's image, as compose runs it, with nothing but the model and the key. */
@@ -97,14 +98,14 @@ static const char docker_script[] =
 /* Starts argv, an engine's, here or behind the script. */
 static void spawn(struct bench_engine *e, char **argv)
 {
-	char name[32], port[8];
-	const char *all[ARGV_MAX] = { "sh",	      "-c", docker_script,	  name,
-				      e->mode->image, port, e->bench->model_path, e->key_path };
+	struct words name = container_name(e), port = term_words("%u", e->port);
+	const char *all[ARGV_MAX] = {
+		"sh",		"-c",	   docker_script,	 name.text,
+		e->mode->image, port.text, e->bench->model_path, e->key_path
+	};
 	bool in_docker = e->mode->image[0] != '\0';
 	char **environment = in_docker ? NULL : scouting_environment(e->bench->cli, &e->err);
 
-	container_name(e, name);
-	snprintf(port, sizeof(port), "%u", e->port);
 	for (size_t i = 0, at = 8; argv[i] != NULL && at + 1 < ARGV_MAX; i++) {
 		all[at++] = argv[i];
 	}
@@ -159,8 +160,8 @@ static int engine_start(struct bench_engine *e)
 
 static void engine_stop(struct bench_engine *e)
 {
-	char name[32];
-	const char *const kill_container[] = { "docker", "kill", name, NULL };
+	const struct words name = container_name(e);
+	const char *const kill_container[] = { "docker", "kill", name.text, NULL };
 	struct buf text;
 
 	if (e->child == NULL) {
@@ -174,7 +175,6 @@ static void engine_stop(struct bench_engine *e)
 	}
 	timer_stop(&e->timer);
 	if (child_pid(e->child) != 0 && e->mode->image[0] != '\0') {
-		container_name(e, name);
 		errand_run(&(struct errand_options){ .argv = kill_container,
 						     .limit_ms = DOCKER_MS },
 			   &text, NULL);

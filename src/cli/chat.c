@@ -119,21 +119,18 @@ static const struct client_callbacks calls = { on_piece, on_fail, NULL };
 /* Asks with the whole conversation and prints the answer as it comes. */
 static int ask(struct chat *c, struct err *err)
 {
-	char *authorization = mem_printf("Bearer %s", c->engine.key);
+	struct words authorization = term_words("Bearer %s", c->engine.key);
 	struct h1_field fields[] = {
-		{ SPAN_LIT("Authorization"), span_of(authorization) },
+		{ SPAN_LIT("Authorization"), span_of(authorization.text) },
 		{ SPAN_LIT("Content-Type"), SPAN_LIT("application/json") },
 	};
 	struct buf body;
 
 	buf_init(&body, CHAT_BODY_MAX_BYTES);
-	int status =
-		buf_printf(&body, "{\"stream\":true,\"messages\":[%s]}", buf_text(&c->messages));
-
-	if (status != 0) {
-		status = err_set(err, ERR_FULL, "the conversation is longer than %u bytes",
-				 CHAT_BODY_MAX_BYTES);
-		goto out;
+	if (buf_printf(&body, "{\"stream\":true,\"messages\":[%s]}", buf_text(&c->messages)) != 0) {
+		buf_finish(&body);
+		return err_set(err, ERR_FULL, "the conversation is longer than %u bytes",
+			       CHAT_BODY_MAX_BYTES);
 	}
 	struct client_options options = {
 		.to = { .host = c->engine.address, .port = c->engine.port },
@@ -154,16 +151,12 @@ static int ask(struct chat *c, struct err *err)
 	while (c->request != NULL) {
 		loop_run(c->visit.loop);
 	}
-	if (c->err.code != 0) {
-		status = err_set(err, c->err.code, "%s", c->err.text);
-	} else if (c->status != 200) {
-		status = err_set(err, ERR_ENGINE_FAILED, "the engine answered %d: %.400s",
-				 c->status, buf_text(&c->answer));
-	}
-out:
 	buf_finish(&body);
-	free(authorization);
-	return status;
+	return c->err.code != 0 ? err_set(err, c->err.code, "%s", c->err.text)
+	       : c->status != 200
+		       ? err_set(err, ERR_ENGINE_FAILED, "the engine answered %d: %.400s",
+				 c->status, buf_text(&c->answer))
+		       : 0;
 }
 
 static void print_figures(const struct chat *c)
