@@ -43,15 +43,14 @@ static int read_own_flag(struct args *a, const char *const *argv, int *at, struc
 		if (rest.ptr == NULL && value.ptr != NULL) {
 			return err_set(err, ERR_INVALID, "%s takes no value", a->command->flags[i]);
 		}
-		const char *given = value.ptr;
+		const char *given = rest.ptr == NULL	? ""
+				    : value.ptr != NULL ? value.ptr
+							: argv[++*at];
 
-		if (rest.ptr != NULL && given == NULL) {
-			given = argv[++*at];
-		}
-		if (rest.ptr != NULL && given == NULL) {
+		if (given == NULL) {
 			return err_set(err, ERR_INVALID, "%.*s needs a value", SPAN_ARG(name));
 		}
-		a->values[known.len == 2 ? i - 1 : i] = given != NULL ? given : "";
+		a->values[known.len == 2 ? i - 1 : i] = given;
 		++*at;
 		return 0;
 	}
@@ -62,7 +61,6 @@ static int read_flag(struct args *a, struct cli *cli, const char *const *argv, i
 		     struct err *err)
 {
 	bool *const common[] = { &cli->json, &cli->quiet, &a->wants_help };
-	int status;
 
 	for (size_t i = 0; i < ARRAY_LEN(common_flags); i++) {
 		if (strcmp(argv[*at], common_flags[i]) == 0) {
@@ -71,7 +69,8 @@ static int read_flag(struct args *a, struct cli *cli, const char *const *argv, i
 			return 0;
 		}
 	}
-	status = read_own_flag(a, argv, at, err);
+	int status = read_own_flag(a, argv, at, err);
+
 	if (status == ERR_NOT_FOUND) {
 		status = config_read_flag(&cli->config, argv, at, err);
 	}

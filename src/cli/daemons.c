@@ -254,9 +254,7 @@ int command_frontend(struct cli *cli, struct args *args, struct err *err)
 	int status = find_backend(c, &backend_host, &options.backend_port, err);
 
 	options.backend_host = backend_host;
-	if (status == 0) {
-		status = secret_file_load(p->token, token, err);
-	}
+	status = status != 0 ? status : secret_file_load(p->token, token, err);
 	if (status == 0) {
 		daemon_init(&daemon, args, leave_frontend);
 		daemon.what = frontend_start(daemon.loop, &options, err);

@@ -93,15 +93,16 @@ int demo_register(const struct cli *cli, struct err *err)
 	bool was_there = access(cli->places.registry, F_OK) == 0;
 	char *file = demo_file(cli);
 	struct registry_edit e;
-	int status = 0;
 
-	if (file != NULL) {
-		status = models_begin(&e, cli, was_there ? NULL : err);
-		if (status == 0) {
-			status = edit(&e, cli, file, err);
-		} else if (was_there) {
-			status = 0; /* the agent says what is wrong with it */
-		}
+	if (file == NULL) {
+		return 0;
+	}
+	int status = models_begin(&e, cli, was_there ? NULL : err);
+
+	if (status == 0) {
+		status = edit(&e, cli, file, err);
+	} else if (was_there) {
+		status = 0; /* the agent says what is wrong with it */
 	}
 	free(file);
 	return status;

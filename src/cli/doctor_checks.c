@@ -552,13 +552,11 @@ static void look_at_key(struct doctor *d)
 		const char *name;
 		mode_t open; /* bits that must not be set */
 	} files[] = { { "id_ed25519", 077 }, { "known_hosts", 022 }, { "config", 022 } };
-	struct span folder = span_of(d->cli->config.ssh_config);
+	const char *config = d->cli->config.ssh_config, *slash = strrchr(config, '/');
+	int folder_len = slash != NULL ? (int)(slash + 1 - config) : 0;
 
-	while (folder.len > 0 && folder.ptr[folder.len - 1] != '/') {
-		folder.len--;
-	}
 	for (size_t i = 0; i < ARRAY_LEN(files); i++) {
-		char *path = mem_printf("%.*s%s", SPAN_ARG(folder), files[i].name);
+		char *path = mem_printf("%.*s%s", folder_len, config, files[i].name);
 		struct stat st;
 
 		if (stat(path, &st) != 0 || access(path, R_OK) != 0) {

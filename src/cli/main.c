@@ -226,18 +226,14 @@ static int run(struct cli *cli, const char *const *argv, struct err *err)
 			status = 0;
 		}
 	}
-	if (status == 0) {
-		status = args_read(&args, cli, argv + (argv[0] != NULL), err);
-	}
+	status = status != 0 ? status : args_read(&args, cli, argv + (argv[0] != NULL), err);
 	if (status == 0 && args.wants_help) {
 		args = (struct args){ .items = { command->name },
 				      .count = 1,
 				      .command = command_named("help") };
 		command = args.command;
 	}
-	if (status == 0) {
-		status = places_init(&cli->places, cli, err);
-	}
+	status = status != 0 ? status : places_init(&cli->places, cli, err);
 	set_up_log(cli, command);
 	return status != 0 ? status : command->run(cli, &args, err);
 }

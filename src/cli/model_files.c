@@ -55,9 +55,7 @@ int models_add(struct cli *cli, const char *path, const char *mmproj_path, struc
 	struct registry_edit e;
 	int status = check_place(cli, file, err);
 
-	if (status == 0) {
-		status = models_begin(&e, cli, err);
-	}
+	status = status != 0 ? status : models_begin(&e, cli, err);
 	if (status == 0) {
 		status = scan_add(&e.registry, file, mmproj_path, first_root(cli), id, err);
 		port = status == 0 ? registry_find(&e.registry, span_of(id))->port : 0;
@@ -257,12 +255,8 @@ int models_remove(struct cli *cli, struct args *args, struct err *err)
 		status = err_set(err, ERR_CANCELED,
 				 "nothing was changed. To agree without being asked: --yes");
 	}
-	if (status == 0) {
-		status = take_out(cli, d.id, err);
-	}
-	if (status == 0) {
-		status = delete_files(&d, err);
-	}
+	status = status != 0 ? status : take_out(cli, d.id, err);
+	status = status != 0 ? status : delete_files(&d, err);
 	for (size_t i = 0; i < d.count; i++) {
 		free(d.paths[i]);
 	}
@@ -273,18 +267,18 @@ int models_remove(struct cli *cli, struct args *args, struct err *err)
 
 /* Finding */
 
-static void scan_roots(struct scan *s, const char *const *roots, bool talk)
+static void scan_roots(struct scan *s, const struct cli *cli)
 {
+	bool talk = isatty(STDERR_FILENO) && !cli->quiet;
 	struct err err;
 
-	for (; *roots != NULL; roots++) {
-		if (!fs_is_folder(*roots)) {
-			continue;
-		}
-		if (talk) {
+	for (const char *const *roots = cli->places.model_roots; *roots != NULL; roots++) {
+		bool is_there = fs_is_folder(*roots);
+
+		if (is_there && talk) {
 			fprintf(stderr, "looking in %s ...\n", *roots);
 		}
-		if (scan_folder(s, *roots, &err) != 0) {
+		if (is_there && scan_folder(s, *roots, &err) != 0) {
 			fprintf(stderr, "ronzal: %s\n", err.text);
 		}
 	}
@@ -359,14 +353,13 @@ static void tell_of_stores(const struct cli *cli)
 
 int models_scan(struct cli *cli, struct args *args, struct err *err)
 {
-	const char *const *roots = cli->places.model_roots;
 	struct registry_edit e;
 	struct scan_report report;
 	struct scan s;
 
 	(void)args;
 	scan_init(&s);
-	scan_roots(&s, roots, isatty(STDERR_FILENO) && !cli->quiet);
+	scan_roots(&s, cli);
 	int status = models_begin(&e, cli, err);
 
 	if (status == 0) {

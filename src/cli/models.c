@@ -25,14 +25,13 @@ int models_begin(struct registry_edit *e, const struct cli *cli, struct err *err
 
 int models_check_files(const struct cli *cli, const struct model *m, struct preflight *ret_found)
 {
-	struct preflight_options options = { .model_roots = cli->places.model_roots };
-
-	return preflight_check_files(&options, m, ret_found);
+	return preflight_check_files(&(struct preflight_options){ .model_roots =
+									  cli->places.model_roots },
+				     m, ret_found);
 }
 
 int models_end(struct registry_edit *e, const struct cli *cli, int status, struct err *err)
 {
-	struct wire_request reload = { .verb = VERB_RELOAD };
 	struct visit s;
 
 	if (status != 0) {
@@ -41,7 +40,7 @@ int models_end(struct registry_edit *e, const struct cli *cli, int status, struc
 	}
 	status = registry_edit_commit(e, err);
 	if (status == 0 && visit_open(&s, cli, NULL) == 0) {
-		visit_ask(&s, &reload, NULL);
+		visit_ask(&s, &(struct wire_request){ .verb = VERB_RELOAD }, NULL);
 		visit_close(&s);
 	}
 	return status;

@@ -256,15 +256,9 @@ int command_up(struct cli *cli, struct args *args, struct err *err)
 	int status = check_port("backend", cli->config.backend_port, err);
 
 	(void)args;
-	if (status == 0) {
-		status = check_port("frontend", cli->config.frontend_port, err);
-	}
-	if (status == 0) {
-		status = demo_register(cli, err);
-	}
-	if (status == 0) {
-		status = attach(&up, err);
-	}
+	status = status != 0 ? status : check_port("frontend", cli->config.frontend_port, err);
+	status = status != 0 ? status : demo_register(cli, err);
+	status = status != 0 ? status : attach(&up, err);
 	if (status != 0) {
 		return status;
 	}
