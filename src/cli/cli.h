@@ -108,8 +108,8 @@ const char *args_flag(const struct args *a, const char *flag);
 /* All commands, one file per group. */
 command_fn command_agent, command_backend, command_bench, command_chat, command_doctor,
 	command_frontend, command_health, command_hostapi, command_keys, command_logs,
-	command_models, command_pull, command_restart, command_service, command_set, command_show,
-	command_start, command_status, command_stop, command_up;
+	command_models, command_order, command_pull, command_service, command_set, command_show,
+	command_status, command_up;
 
 /*
  * The agent as a process (service.c): the one that answers at its socket, or pid 0; a new one that

@@ -25,15 +25,15 @@ static const struct command commands[] = {
 	  .help = "Attaches to a running agent or starts one, starts every enabled model, then "
 		  "the\n"
 		  "gateway (port 8000) and the page (port 5173).\n" },
-	{ "start", "[MODEL...]", "Start models; without a name all that are enabled", command_start,
+	{ "start", "[MODEL...]", "Start models; without a name all that are enabled", command_order,
 	  .help = "Waits until each is ready or has failed; the exit code is 0 only when all are.\n"
 		  "--stdio carries the control channel (the scripts behind the ssh key do that).\n",
 	  .flags = { "--stdio" }, .max = ARGS_MAX },
-	{ "stop", "[MODEL...]", "Stop models; without a name all that run", command_stop,
+	{ "stop", "[MODEL...]", "Stop models; without a name all that run", command_order,
 	  .help = "Running answers get a moment to finish, then the engine is ended.\n",
 	  .flags = { "--stdio" }, .max = ARGS_MAX },
-	{ "restart", "[MODEL...]", "Stop and start again, with the present settings",
-	  command_restart, .max = ARGS_MAX },
+	{ "restart", "[MODEL...]", "Stop and start again, with the present settings", command_order,
+	  .max = ARGS_MAX },
 	{ "status", NULL, "What runs, on which device, and what is wrong", .run = command_status },
 	{ "show", "MODEL", "Everything about one server, with the evidence for its device",
 	  command_show, .min = 1, .max = 1 },

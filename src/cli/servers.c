@@ -50,15 +50,19 @@ static int run_verb(struct cli *cli, struct args *args, enum verb verb, struct e
 	if (cli->json && request.id_count > 0) {
 		view_status_json(&s, &cli->out);
 	}
-	visit_drop_ids(&request);
+	wire_request_finish(&request);
 	visit_close(&s);
 	return status;
 }
 
 /* Over ssh, with --stdio, always the channel; a person at a terminal gets rows instead. */
-static int relay_or_run(struct cli *cli, struct args *args, enum verb verb, const char *once,
-			struct err *err)
+int command_order(struct cli *cli, struct args *args, struct err *err)
 {
+	const char *name = args->command->name;
+	enum verb verb = strcmp(name, "start") == 0  ? VERB_START
+			 : strcmp(name, "stop") == 0 ? VERB_STOP
+						     : VERB_RESTART;
+	const char *once = verb == VERB_START ? WIRE_ONCE_START : WIRE_ONCE_STOP;
 	int exit_code = 0;
 
 	if (args_flag(args, "--stdio") == NULL || isatty(STDOUT_FILENO)) {
@@ -70,21 +74,6 @@ static int relay_or_run(struct cli *cli, struct args *args, enum verb verb, cons
 		exit(exit_code);
 	}
 	return status;
-}
-
-int command_start(struct cli *cli, struct args *args, struct err *err)
-{
-	return relay_or_run(cli, args, VERB_START, WIRE_ONCE_START, err);
-}
-
-int command_stop(struct cli *cli, struct args *args, struct err *err)
-{
-	return relay_or_run(cli, args, VERB_STOP, WIRE_ONCE_STOP, err);
-}
-
-int command_restart(struct cli *cli, struct args *args, struct err *err)
-{
-	return run_verb(cli, args, VERB_RESTART, err);
 }
 
 int command_status(struct cli *cli, struct args *args, struct err *err)
@@ -134,10 +123,8 @@ static void print_line(struct span line)
 	putchar('\n');
 }
 
-static void on_log(struct visit *s, const char *id, struct span line, uint64_t dropped)
+static void on_log(struct span line, uint64_t dropped)
 {
-	(void)s;
-	(void)id;
 	if (dropped > 0) {
 		printf("(%llu lines lost)\n", (unsigned long long)dropped);
 	}

@@ -273,7 +273,7 @@ int command_up(struct cli *cli, struct args *args, struct err *err)
 	status = up.is_leaving ? 0 : run_parts(&up, err);
 	end_all(&up);
 	daemon_left(&up.daemon);
-	visit_drop_ids(&up.models);
+	wire_request_finish(&up.models);
 	visit_close(&up.visit);
 	return status;
 }

@@ -87,7 +87,7 @@ static void on_event(void *user, const struct wire_event *e)
 		break;
 	case EVENT_LOG:
 		if (s->on_log != NULL) {
-			s->on_log(s, e->log.id, e->log.line, e->log.dropped);
+			s->on_log(e->log.line, e->log.dropped);
 		}
 		break;
 	case EVENT_HELLO:
@@ -218,29 +218,22 @@ int visit_choose(const struct visit *s, const char *const *words, int count,
 		 bool (*is_meant)(const struct server *server), struct wire_request *r,
 		 struct err *err)
 {
-	const char **ids = mem_alloc((s->count + (size_t)count) * sizeof(*ids)), *id;
+	size_t most = s->count + (size_t)count;
+	const char **ids = mem_alloc(most * (sizeof(*ids) + SERVER_ID_MAX_BYTES));
+	char *copy = (char *)(ids + most);
 	int status = 0;
 
 	r->ids = ids;
 	for (int i = 0; status == 0 && i < count; i++) {
-		status = visit_resolve(s, words[i], &id, err);
-		if (status == 0) {
-			ids[r->id_count++] = mem_strdup(id);
-		}
+		status = visit_resolve(s, words[i], &ids[r->id_count], err);
+		r->id_count += status == 0;
 	}
 	for (size_t i = 0; count == 0 && i < s->count; i++) {
-		if (is_meant(&s->servers[i])) {
-			ids[r->id_count++] = mem_strdup(s->servers[i].id);
-		}
+		ids[r->id_count] = s->servers[i].id;
+		r->id_count += is_meant(&s->servers[i]);
+	}
+	for (size_t i = 0; i < r->id_count; i++, copy += SERVER_ID_MAX_BYTES) {
+		ids[i] = memcpy(copy, ids[i], strlen(ids[i]) + 1);
 	}
 	return status;
-}
-
-void visit_drop_ids(struct wire_request *r)
-{
-	for (size_t i = 0; i < r->id_count; i++) {
-		free((char *)(uintptr_t)r->ids[i]);
-	}
-	free((void *)(uintptr_t)r->ids);
-	r->id_count = 0;
 }

@@ -25,7 +25,7 @@ struct visit {
 	bool interrupted; /* set it, and stop the loop, to leave a visit_ask: ERR_CANCELED */
 	/* A server changed (or the link went down: NULL). May be NULL. */
 	void (*on_change)(struct visit *s, const struct server *changed);
-	void (*on_log)(struct visit *s, const char *id, struct span line, uint64_t dropped);
+	void (*on_log)(struct span line, uint64_t dropped);
 	void *user;
 };
 
@@ -42,11 +42,10 @@ struct server *visit_first_ready(const struct visit *s);
 int visit_resolve(const struct visit *s, const char *word, const char **ret_id, struct err *err);
 /*
  * Puts into a request the ids that the words name, or without words those of all servers that are
- * meant. Copies: an agent that leaves takes its servers along. visit_drop_ids whatever comes of it.
+ * meant. Copies: an agent that leaves takes its servers along. wire_request_finish in any case.
  */
 int visit_choose(const struct visit *s, const char *const *words, int count,
 		 bool (*is_meant)(const struct server *server), struct wire_request *r,
 		 struct err *err);
-void visit_drop_ids(struct wire_request *r);
 
 #endif
