@@ -60,30 +60,24 @@ static void look_at_options(struct doctor *d)
 	doctor_well(d, "%s/host.conf, environment and flags are valid", d->cli->paths.config);
 }
 
-static bool has_program(const struct doctor *d, const char *name)
-{
-	char *path = fs_join(d->cli->places.libexec, name);
-	bool can_run = access(path, X_OK) == 0;
-
-	free(path);
-	return can_run;
-}
-
 /* Images for containers have neither the gate nor what downloads. */
 static void look_at_programs(struct doctor *d)
 {
-	static const char *const names[] = { "ronzal-shim", "ronzal-fetch" };
-	size_t count = has_program(d, "ronzal-gate") ? 2 : 1;
+	const struct places *p = &d->cli->places;
+	const char *const programs[] = { p->shim, p->downloads.program };
+	char *gate = fs_join(p->libexec, "ronzal-gate");
+	size_t count = access(gate, X_OK) == 0 ? 2 : 1;
 
 	for (size_t i = 0; i < count; i++) {
-		if (!has_program(d, names[i])) {
+		if (access(programs[i], X_OK) != 0) {
 			doctor_say(d, LEVEL_FAIL,
-				   "%s/%s is missing or cannot be run" FIX
+				   "%s is missing or cannot be run" FIX
 				   "make build, or install again",
-				   d->cli->places.libexec, names[i]);
+				   programs[i]);
 		}
 	}
-	doctor_well(d, "%s", d->cli->places.libexec);
+	free(gate);
+	doctor_well(d, "%s", p->libexec);
 }
 
 static void look_at_engine(struct doctor *d)
