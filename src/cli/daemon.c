@@ -63,8 +63,10 @@ void daemon_listen(struct daemon *d)
 	}
 }
 
-int daemon_run(struct daemon *d, int status)
+int daemon_run(struct daemon *d, const struct err *err)
 {
+	int status = d->what != NULL ? 0 : err->code;
+
 	if (status == 0) {
 		daemon_listen(d);
 	}

@@ -27,8 +27,8 @@ struct daemon {
 
 struct args;
 void daemon_init(struct daemon *d, const struct args *args, void (*leave)(struct daemon *d));
-/* Runs when status, that of what was built, is 0; returns it when nothing is left that runs. */
-int daemon_run(struct daemon *d, int status);
+/* Runs what was built until nothing is left of it: 0; or err's code when there is none. */
+int daemon_run(struct daemon *d, const struct err *err);
 void daemon_listen(struct daemon *d); /* to signals and keeper: for who runs the loop himself */
 void daemon_left(struct daemon *d);   /* to neither any more: the loop ends with the rest */
 

@@ -80,7 +80,7 @@ int command_agent(struct cli *cli, struct args *args, struct err *err)
 	options.limits.stop_ms = c->stop_timeout_s * 1000;
 	daemon_init(&daemon, args, stop_on_exit ? leave_agent_and_models : leave_agent);
 	daemon.what = agent_start(daemon.loop, &options, on_agent_left, &daemon, err);
-	return daemon_run(&daemon, daemon.what != NULL ? 0 : err->code);
+	return daemon_run(&daemon, err);
 }
 
 /*
@@ -129,14 +129,14 @@ static int run_backend(const struct cli *cli, const struct args *args,
 			       .argv = { cli->places.program, "agent", "--stop-on-exit", "--kept" },
 			       .on_end = on_agent_end };
 	run.daemon.what = backend_start(run.daemon.loop, options, err);
-	if (run.daemon.what == NULL) {
-		return daemon_run(&run.daemon, err->code);
+	if (run.daemon.what != NULL) {
+		log_info("listening on %s:%u", options->http.listener.address,
+			 options->http.listener.port);
 	}
-	log_info("listening on %s:%u", options->http.listener.address, options->http.listener.port);
-	if (own_agent) {
+	if (run.daemon.what != NULL && own_agent) {
 		kept_start(&run.agent);
 	}
-	return daemon_run(&run.daemon, 0);
+	return daemon_run(&run.daemon, err);
 }
 
 static struct backend_options make_options(const struct cli *cli, enum fleet_mode mode)
@@ -261,7 +261,7 @@ int command_frontend(struct cli *cli, struct args *args, struct err *err)
 		if (daemon.what != NULL) {
 			log_info("the page is at http://%s:%u", options.address, options.port);
 		}
-		status = daemon_run(&daemon, daemon.what != NULL ? 0 : err->code);
+		status = daemon_run(&daemon, err);
 	}
 	free(backend_host);
 	return status;
@@ -321,5 +321,5 @@ int command_hostapi(struct cli *cli, struct args *args, struct err *err)
 	if (daemon.what != NULL) {
 		log_info("listening on %s:%u", options.address, options.port);
 	}
-	return daemon_run(&daemon, daemon.what != NULL ? 0 : err->code);
+	return daemon_run(&daemon, err);
 }
