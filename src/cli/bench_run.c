@@ -7,6 +7,7 @@
 #include "base/digest.h"
 #include "base/mem.h"
 #include "cli/bench.h"
+#include "cli/daemon.h"
 #include "cli/scouting.h"
 #include "cli/term.h"
 #include "engine/api.h"
@@ -38,7 +39,7 @@ struct bench_engine {
 	struct bench *bench;
 	struct loop *loop;
 	struct client *client;
-	struct loop_signal *signals[2];
+	struct daemon daemon; /* for its signals alone */
 	struct timer timer;
 	struct child *child; /* the engine, or the docker client in front of it */
 	bool is_stopping;
@@ -68,9 +69,9 @@ static void on_engine_exit(void *user, int exit_code)
 	loop_stop(e->loop);
 }
 
-static void on_signal(void *user)
+static void leave(struct daemon *d)
 {
-	struct bench_engine *e = user;
+	struct bench_engine *e = CONTAINER_OF(d, struct bench_engine, daemon);
 
 	err_set(&e->err, ERR_CANCELED, "interrupted");
 	loop_stop(e->loop);
@@ -386,8 +387,8 @@ int bench_run(struct bench *b, struct err *err)
 	e.client = client_create(e.loop);
 	e.key_path = fs_join(b->cli->paths.run, "bench-key");
 	timer_init(&e.timer, e.loop, on_timer);
-	e.signals[0] = loop_signal_start(e.loop, SIGTERM, on_signal, &e);
-	e.signals[1] = loop_signal_start(e.loop, SIGINT, on_signal, &e);
+	e.daemon = (struct daemon){ .loop = e.loop, .leave = leave };
+	daemon_listen(&e.daemon);
 	for (int i = 0; status == 0 && i < b->mode_count * b->runs; i++) {
 		struct bench_mode *mode = &b->modes[i % b->mode_count];
 
@@ -399,8 +400,7 @@ int bench_run(struct bench *b, struct err *err)
 	if (!b->cli->quiet && !b->cli->json && isatty(STDERR_FILENO)) {
 		fprintf(stderr, "\r\x1b[K");
 	}
-	loop_signal_close(e.signals[0]);
-	loop_signal_close(e.signals[1]);
+	daemon_left(&e.daemon);
 	client_close(e.client);
 	loop_destroy(e.loop);
 	free(e.key_path);

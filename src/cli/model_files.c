@@ -143,14 +143,14 @@ static void doom_file(struct doomed *d, const char *path)
 /* A projector that no other model looks through. */
 static bool has_own_projector(const struct registry *r, const struct model *m)
 {
-	for (size_t i = 0; m->mmproj_path != NULL && i < r->count; i++) {
+	bool is_own = m->mmproj_path != NULL;
+
+	for (size_t i = 0; is_own && i < r->count; i++) {
 		const char *other = r->models[i].mmproj_path;
 
-		if (&r->models[i] != m && other != NULL && strcmp(other, m->mmproj_path) == 0) {
-			return false;
-		}
+		is_own = &r->models[i] == m || other == NULL || strcmp(other, m->mmproj_path) != 0;
 	}
-	return m->mmproj_path != NULL;
+	return is_own;
 }
 
 static void look_at_files(struct doomed *d, const struct cli *cli, const struct registry *r,

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli/relay.h"
 
-#include <errno.h>
 #include <unistd.h>
 
 #include "base/lines.h"
@@ -171,8 +170,8 @@ static void on_connect(void *user, int status)
 		return;
 	}
 	conn_start(r->agent, &agent_calls, r);
-	conn_set_callbacks(r->out, &out_calls,
-			   r); /* only written to: it may be a pipe, or stdin too */
+	/* only written to: it may be a pipe, or stdin too */
+	conn_set_callbacks(r->out, &out_calls, r);
 	if (r->in == NULL) {
 		speak_once(r);
 		return;
@@ -181,25 +180,14 @@ static void on_connect(void *user, int status)
 	timer_start(&r->silence, WIRE_SILENCE_MS);
 }
 
-static struct conn *take_fd(struct loop *loop, int fd, struct err *err)
-{
-	int copy = dup(fd);
-
-	if (copy < 0) {
-		err_set_os(err, -errno, "taking over descriptor %d", fd);
-		return NULL;
-	}
-	return conn_of_fd(loop, copy, err);
-}
-
 int relay_run(const char *socket_path, const char *once, int *ret_exit, struct err *err)
 {
 	struct relay r = { .loop = loop_create(), .once = once, .exit = -1 };
 
 	lines_init(&r.lines, WIRE_LINE_MAX_BYTES);
 	timer_init(&r.silence, r.loop, on_silence);
-	r.in = take_fd(r.loop, STDIN_FILENO, NULL); /* /dev/null is no stream: no input */
-	r.out = take_fd(r.loop, STDOUT_FILENO, &r.err);
+	r.in = conn_of_fd(r.loop, dup(STDIN_FILENO), NULL); /* /dev/null is no stream: no input */
+	r.out = conn_of_fd(r.loop, dup(STDOUT_FILENO), &r.err);
 	if (r.out != NULL) {
 		r.agent = conn_dial_unix(r.loop, socket_path, on_connect, &r);
 	} else {
