@@ -99,28 +99,22 @@ static const struct command commands[] = {
 	{ "version", NULL, "The version", .run = command_version },
 };
 
-static const struct command *command_named(const char *name)
-{
-	for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
-		if (strcmp(commands[i].name, name) == 0) {
-			return &commands[i];
-		}
-	}
-	return NULL;
-}
-
-static int unknown_command(const char *name, struct err *err)
+/* NULL with err, which has the nearest. */
+static const struct command *command_named(const char *name, struct err *err)
 {
 	struct nearest nearest = { .word = span_of(name) };
 
 	for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
+		if (strcmp(commands[i].name, name) == 0) {
+			return &commands[i];
+		}
 		nearest_try(&nearest, commands[i].name);
 	}
-	return err_set(err, ERR_INVALID,
-		       nearest.name != NULL
-			       ? "there is no command '%s'. Did you mean '%s'?"
-			       : "there is no command '%s'. All of them: ronzal help%s",
-		       name, nearest.name != NULL ? nearest.name : "");
+	err_set(err, ERR_INVALID,
+		nearest.name != NULL ? "there is no command '%s'. Did you mean '%s'?"
+				     : "there is no command '%s'. All of them: ronzal help%s",
+		name, nearest.name != NULL ? nearest.name : "");
+	return NULL;
 }
 
 static int command_version(struct cli *cli, struct args *args, struct err *err)
@@ -154,10 +148,10 @@ static void print_exit_codes(struct buf *out)
 
 static int print_command(const char *name, struct buf *out, struct err *err)
 {
-	const struct command *command = command_named(name);
+	const struct command *command = command_named(name, err);
 
 	if (command == NULL) {
-		return unknown_command(name, err);
+		return err->code;
 	}
 	buf_printf(out, "ronzal %s %s\n\n%s.\n%s%s", command->name,
 		   command->words != NULL ? command->words : "", command->summary,
@@ -210,10 +204,10 @@ static int run(struct cli *cli, const char *const *argv, struct err *err)
 
 	name = strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 ? "help" : name;
 	name = strcmp(name, "--version") == 0 ? "version" : name;
-	const struct command *command = command_named(name);
+	const struct command *command = command_named(name, err);
 
 	if (command == NULL) {
-		return unknown_command(name, err);
+		return err->code;
 	}
 	args.command = command;
 	int status = paths_init(&cli->paths, err);
@@ -230,7 +224,7 @@ static int run(struct cli *cli, const char *const *argv, struct err *err)
 	if (status == 0 && args.wants_help) {
 		args = (struct args){ .items = { command->name },
 				      .count = 1,
-				      .command = command_named("help") };
+				      .command = command_named("help", err) };
 		command = args.command;
 	}
 	status = status != 0 ? status : places_init(&cli->places, cli, err);
