@@ -117,27 +117,25 @@ static void note_sharers(struct doomed *d, const struct cli *cli, const struct r
 
 static void doom(struct doomed *d, const char *path)
 {
-	uint64_t bytes = 0;
-
 	d->paths = mem_resize(d->paths, d->count + 1, sizeof(*d->paths));
 	d->paths[d->count++] = mem_strdup(path);
-	fs_size(path, &bytes);
-	d->bytes += bytes;
 }
 
 /* The file; and in the hub's cache what its link leads to. */
 static void doom_file(struct doomed *d, const char *path)
 {
 	char target[FS_PATH_MAX_BYTES], link[FS_PATH_MAX_BYTES];
+	uint64_t bytes = 0;
 	ssize_t len = readlink(path, link, sizeof(link));
 	bool is_blob = len > 0 && fs_resolve_inside(path, "/", target, NULL) == 0 &&
 		       strstr(path, "/models--") != NULL && strstr(target, "/blobs/") != NULL;
 
-	doom(d, is_blob ? target : path);
+	fs_size(path, &bytes);
+	d->bytes += bytes;
 	if (is_blob) {
-		d->paths = mem_resize(d->paths, d->count + 1, sizeof(*d->paths));
-		d->paths[d->count++] = mem_strdup(path);
+		doom(d, target);
 	}
+	doom(d, path);
 }
 
 /* A projector that no other model looks through. */
@@ -229,23 +227,12 @@ static int look_up(const struct cli *cli, const char *word, bool delete_file, st
 	return status;
 }
 
-static int take_out(const struct cli *cli, const char *id, struct err *err)
-{
-	struct registry_edit e;
-	int status = models_begin(&e, cli, err);
-
-	if (status == 0) {
-		registry_remove(&e.registry, id);
-		status = models_end(&e, cli, 0, err);
-	}
-	return status;
-}
-
 int models_remove(struct cli *cli, struct args *args, struct err *err)
 {
 	bool delete_file = args_flag(args, "--delete-file") != NULL;
 	bool is_sure = args_flag(args, "--yes") != NULL;
 	struct doomed d = { .count = 0 };
+	struct registry_edit e;
 	int status = look_up(cli, args->items[1], delete_file, &d, err);
 
 	if (status == 0 && models_is_running(cli, d.id)) {
@@ -255,7 +242,11 @@ int models_remove(struct cli *cli, struct args *args, struct err *err)
 		status = err_set(err, ERR_CANCELED,
 				 "nothing was changed. To agree without being asked: --yes");
 	}
-	status = status != 0 ? status : take_out(cli, d.id, err);
+	status = status != 0 ? status : models_begin(&e, cli, err);
+	if (status == 0) {
+		registry_remove(&e.registry, d.id);
+		status = models_end(&e, cli, 0, err);
+	}
 	status = status != 0 ? status : delete_files(&d, err);
 	for (size_t i = 0; i < d.count; i++) {
 		free(d.paths[i]);
