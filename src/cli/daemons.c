@@ -15,6 +15,7 @@
 #include "cli/cli.h"
 #include "cli/daemon.h"
 #include "cli/demo.h"
+#include "cli/term.h"
 #include "frontend/frontend.h"
 #include "host/agent.h"
 #include "hostapi/hostapi.h"
@@ -220,17 +221,13 @@ static void leave_frontend(struct daemon *d)
 static int find_backend(const struct config *c, char **ret_host, uint16_t *ret_port,
 			struct err *err)
 {
-	if (c->backend_url[0] == '\0') {
-		*ret_host = mem_strdup("127.0.0.1");
-		*ret_port = (uint16_t)c->backend_port;
-		return 0;
-	}
-	if (hostapi_url_parse(c->backend_url, ret_host, ret_port, NULL) != 0) {
-		return err_set(err, ERR_INVALID,
-			       "backend_url is '%s': not of the form http://NAME:PORT",
-			       c->backend_url);
-	}
-	return 0;
+	const struct words here = term_words("http://127.0.0.1:%u", c->backend_port);
+	const char *url = c->backend_url[0] != '\0' ? c->backend_url : here.text;
+
+	return hostapi_url_parse(url, ret_host, ret_port, NULL) == 0
+		       ? 0
+		       : err_set(err, ERR_INVALID,
+				 "backend_url is '%s': not of the form http://NAME:PORT", url);
 }
 
 int command_frontend(struct cli *cli, struct args *args, struct err *err)
