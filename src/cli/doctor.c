@@ -187,9 +187,7 @@ int command_doctor(struct cli *cli, struct args *args, struct err *err)
 		jsonw_array(&d.json);
 	}
 	learn(&d);
-	for (size_t i = 0; i < doctor_check_count; i++) {
-		const struct check *check = &doctor_checks[i];
-
+	for (const struct check *check = doctor_checks; check->name != NULL; check++) {
 		d.name = check->name;
 		d.troubles = troubles(&d);
 		if ((check->where & d.place) != 0) {

@@ -50,7 +50,6 @@ struct check {
 	void (*look)(struct doctor *d);
 };
 
-extern const struct check doctor_checks[];
-extern const size_t doctor_check_count;
+extern const struct check doctor_checks[]; /* the last has no name */
 
 #endif

@@ -629,5 +629,5 @@ const struct check doctor_checks[] = {
 	{ "backend", AT_PAGE, look_at_backend },
 	{ "host api", AT_HOST | AT_BACKEND | AT_HOSTAPI, look_at_host_api },
 	{ "engine host", AT_HOST | AT_BACKEND, look_at_engine_host },
+	{ NULL, 0, NULL },
 };
-const size_t doctor_check_count = ARRAY_LEN(doctor_checks);

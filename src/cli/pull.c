@@ -20,7 +20,6 @@
 struct pulling {
 	struct cli *cli;
 	struct loop *loop;
-	struct puller *puller;
 	struct pull pull; /* as it was said last */
 	uint64_t shown_tenth;
 	enum pull_phase shown_phase;
@@ -50,11 +49,13 @@ static struct memory_machine look_at_machine(const struct cli *cli)
 
 /* Progress */
 
-static void write_line(const struct pull *p, bool is_live, struct buf *out)
+static void write_line(const struct pulling *g, struct buf *out)
 {
+	const struct pull *p = &g->pull;
+
 	buf_printf(out, "%-12s", pull_phase_name(p->phase));
 	if (p->total_bytes > 0) {
-		if (is_live) {
+		if (g->is_live) {
 			buf_add_char(out, ' ');
 			term_bar(out, (float)p->done_bytes / (float)p->total_bytes, BAR_CELLS);
 		}
@@ -85,12 +86,10 @@ static void show(struct pulling *g)
 		jsonw_init(&w, out);
 		pull_write(&w, p);
 		buf_add_char(out, '\n');
-	} else if (g->is_live) {
-		buf_add_text(out, "\r\x1b[2K");
-		write_line(p, true, out);
-	} else if (is_new) {
-		write_line(p, false, out);
-		buf_add_char(out, '\n');
+	} else if (g->is_live || is_new) {
+		buf_add_text(out, g->is_live ? "\r\x1b[2K" : "");
+		write_line(g, out);
+		buf_add_text(out, g->is_live ? "" : "\n");
 	}
 	g->shown_phase = p->phase;
 	g->shown_tenth = tenth;
@@ -131,9 +130,9 @@ static int run(struct pulling *g, const char *source, const struct memory_machin
 
 	g->loop = loop_create();
 	struct loop_signal *signal = loop_signal_start(g->loop, SIGINT, on_interrupt, g);
+	struct puller *puller = puller_start(g->loop, &options, err);
 
-	g->puller = puller_start(g->loop, &options, err);
-	if (g->puller != NULL) {
+	if (puller != NULL) {
 		loop_run(g->loop);
 		if (g->is_live && !g->cli->quiet) {
 			printf("\r\x1b[2K");
@@ -141,7 +140,7 @@ static int run(struct pulling *g, const char *source, const struct memory_machin
 	} else {
 		status = err->code;
 	}
-	puller_close(g->puller);
+	puller_close(puller);
 	loop_signal_close(signal);
 	loop_destroy(g->loop);
 	if (status == 0 && g->pull.error_code != 0) {

@@ -203,13 +203,13 @@ int visit_resolve(const struct visit *s, const char *word, const char **ret_id, 
 		nearest_try(&nearest, s->servers[i].id);
 		buf_printf(&names, "%s%s", i > 0 ? ", " : "", s->servers[i].id);
 	}
-	if (nearest.name != NULL) {
-		err_set(err, ERR_NOT_FOUND, "there is no model '%s'. Did you mean '%s'?", word,
-			nearest.name);
-	} else {
-		err_set(err, ERR_NOT_FOUND, "there is no model '%s'. Models: %s", word,
-			s->count > 0 ? buf_text(&names) : "none yet (ronzal models scan)");
-	}
+	err_set(err, ERR_NOT_FOUND,
+		nearest.name != NULL ? "there is no model '%s'. Did you mean '%s'?"
+				     : "there is no model '%s'. Models: %s",
+		word,
+		nearest.name != NULL ? nearest.name
+		: s->count > 0	     ? buf_text(&names)
+				     : "none yet (ronzal models scan)");
 	buf_finish(&names);
 	return ERR_NOT_FOUND;
 }
