@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "io/timer.h"
 
 struct server *visit_find(const struct visit *s, const char *id)
 {
@@ -118,19 +119,21 @@ static void on_open_timeout(struct timer *t)
 
 int visit_open(struct visit *s, const struct cli *cli, struct err *err)
 {
+	struct timer opening;
+
 	*s = (struct visit){ .loop = loop_create() };
-	timer_init(&s->opening, s->loop, on_open_timeout);
-	timer_start(&s->opening, VISIT_OPEN_MS);
+	timer_init(&opening, s->loop, on_open_timeout);
+	timer_start(&opening, VISIT_OPEN_MS);
 	s->link = link_unix_create(s->loop, cli->places.agent_socket, "", "ronzal", &calls, s);
 	loop_run(s->loop);
 	const struct err *why = link_error(s->link);
 	int status = s->synced ? 0
-		     : timer_is_on(&s->opening)
+		     : timer_is_on(&opening)
 			     ? err_set(err, why->code, "%s", why->text)
 			     : err_set(err, ERR_TIMEOUT, "the agent did not answer within %d s",
 				       VISIT_OPEN_MS / 1000);
 
-	timer_stop(&s->opening);
+	timer_stop(&opening);
 	if (status != 0) {
 		visit_close(s);
 	}

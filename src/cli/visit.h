@@ -7,7 +7,6 @@
 #define CLI_VISIT_H
 
 #include "cli/cli.h"
-#include "io/timer.h"
 #include "link/link.h"
 
 #define VISIT_OPEN_MS 5000
@@ -15,7 +14,6 @@
 struct visit {
 	struct loop *loop;
 	struct link *link;
-	struct timer opening;	/* private */
 	struct server *servers; /* in the order in which the agent said them */
 	size_t count;
 	struct host_info host;
