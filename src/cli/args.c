@@ -20,11 +20,10 @@ static int unknown_flag(const struct args *a, const char *flag, struct err *err)
 		nearest_try(&nearest, common_flags[i] + 2);
 	}
 	config_try_names(&nearest);
-	return nearest.name != NULL
-		       ? err_set(err, ERR_INVALID, "%s is not known here. Did you mean --%s?", flag,
-				 nearest.name)
-		       : err_set(err, ERR_INVALID, "%s is not known here. What is: ronzal help %s",
-				 flag, a->command->name);
+	return err_set(err, ERR_INVALID,
+		       nearest.name != NULL ? "%s is not known here. Did you mean --%s?"
+					    : "%s is not known here. What is: ronzal help %s",
+		       flag, nearest.name != NULL ? nearest.name : a->command->name);
 }
 
 /* argv[*at] as a flag of the command: 0, ERR_NOT_FOUND or what is wrong with it. */

@@ -367,21 +367,20 @@ static int prepare(struct bench *b, struct registry *r, struct args *args, struc
 {
 	const char *runs_text = args_flag(args, "--runs");
 	uint64_t runs = RUNS_DEFAULT;
-	int status = 0;
 
 	if (runs_text != NULL &&
 	    (span_to_u64(span_of(runs_text), BENCH_RUNS_MAX, &runs) != 0 || runs == 0)) {
-		status = err_set(err, ERR_INVALID, "--runs: '%s' is not a number in 1..%d",
-				 runs_text, BENCH_RUNS_MAX);
+		return err_set(err, ERR_INVALID, "--runs: '%s' is not a number in 1..%d", runs_text,
+			       BENCH_RUNS_MAX);
 	}
 	b->runs = (int)runs;
-	status = status != 0 ? status : models_load(r, b->cli, err);
+	int status = models_load(r, b->cli, err);
+
 	status = status != 0 ? status : choose_model(b, r, args, err);
 	status = status != 0 ? status : scouting_ask(b->cli, b->engine_path, &b->abilities, err);
 	status = status != 0 ? status
 			     : choose_modes(b, args_flag(args, "--a"), args_flag(args, "--b"), err);
-	status = status != 0 ? status : check_memory(b, err);
-	return status;
+	return status != 0 ? status : check_memory(b, err);
 }
 
 int command_bench(struct cli *cli, struct args *args, struct err *err)

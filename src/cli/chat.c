@@ -250,9 +250,7 @@ static int reach_engine(struct chat *c, const char *word, struct err *err)
 		status = visit_ask(&c->visit, &request, err);
 	}
 	request.verb = VERB_CREDENTIALS;
-	if (status == 0) {
-		status = visit_ask(&c->visit, &request, err);
-	}
+	status = status != 0 ? status : visit_ask(&c->visit, &request, err);
 	if (status == 0 && c->visit.reply.count != 1) {
 		status = err_set(err, ERR_UNAVAILABLE, "the agent has no key for %s: does it run?",
 				 id);

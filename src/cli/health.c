@@ -3,8 +3,8 @@
  * `ronzal health backend|frontend|hostapi`: whether that part answers on this machine; for the
  * health checks of containers, which have neither shell nor curl.
  */
-
 #include "cli/health.h"
+
 #include "cli/cli.h"
 
 #define HEALTH_MS 3000

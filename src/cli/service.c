@@ -186,9 +186,7 @@ static int write_file(const struct cli *cli, enum service_manager manager, const
 
 	buf_init(&text, TEXT_MAX_BYTES);
 	managers[manager].write(&place, &text);
-	if (status == 0) {
-		status = fs_replace(path, buf_span(&text), 0644, err);
-	}
+	status = status != 0 ? status : fs_replace(path, buf_span(&text), 0644, err);
 	buf_finish(&text);
 	free(folder);
 	return status;
@@ -197,7 +195,6 @@ static int write_file(const struct cli *cli, enum service_manager manager, const
 static int systemctl(const char *verb, const char *unit, struct err *err)
 {
 	const char *const argv[] = { "systemctl", "--user", verb, unit, NULL };
-
 	int status = run_tool(argv, err);
 
 	return status > 0 ? ERR_IO : status;
@@ -234,12 +231,11 @@ static int bootstrap(const char *file, struct err *err)
 
 static int start_managed(enum service_manager manager, const char *file, struct err *err)
 {
-	int status;
-
 	if (manager == SERVICE_LAUNCHD) {
 		return bootstrap(file, err);
 	}
-	status = systemctl("daemon-reload", NULL, err);
+	int status = systemctl("daemon-reload", NULL, err);
+
 	status = status != 0 ? status : systemctl("enable", SERVICE_UNIT, err);
 	return status != 0 ? status : systemctl("restart", SERVICE_UNIT, err);
 }
@@ -270,13 +266,10 @@ static int install(const struct cli *cli, bool background, struct err *err)
 	enum service_manager manager = background ? SERVICE_NONE : service_manager();
 	const char *file = manager_file(cli, manager);
 	struct proc agent;
-	int status = 0;
+	int status = file != NULL ? write_file(cli, manager, file, err) : 0;
 
-	if (file != NULL) {
-		status = write_file(cli, manager, file, err);
-		if (status == 0 && manager == SERVICE_LAUNCHD) {
-			status = make_way(cli, err);
-		}
+	if (status == 0 && file != NULL && manager == SERVICE_LAUNCHD) {
+		status = make_way(cli, err);
 	}
 	status = status != 0 ? status : end_agent(cli, service_agent(cli), err);
 	if (status == 0) {
