@@ -60,10 +60,11 @@ int command_health(struct cli *cli, struct args *args, struct err *err)
 			: strcmp(part, "frontend") == 0 ? c->frontend_port
 			: strcmp(part, "hostapi") == 0	? c->hostapi_port
 							: 0;
+	struct client_address to = { .host = "127.0.0.1", .port = (uint16_t)port };
 
-	return port == 0 ? err_set(err, ERR_NOT_FOUND, "'%s' is not backend, frontend or hostapi",
-				   part)
-			 : health_ask(&(struct client_address){ .host = "127.0.0.1",
-								.port = (uint16_t)port },
-				      NULL, err);
+	if (port == 0) {
+		return err_set(err, ERR_NOT_FOUND, "'%s' is not backend, frontend or hostapi",
+			       part);
+	}
+	return health_ask(&to, NULL, err);
 }

@@ -185,10 +185,9 @@ int visit_ask(struct visit *s, const struct wire_request *request, struct err *e
 	if (!s->replied) {
 		return err_set(err, ERR_CANCELED, "interrupted");
 	}
-	if (s->reply.err.code != 0) {
-		return err_set(err, s->reply.err.code, "%s", s->reply.err.text);
-	}
-	return 0;
+	const struct err *why = &s->reply.err;
+
+	return why->code != 0 ? err_set(err, why->code, "%s", why->text) : 0;
 }
 
 int visit_resolve(const struct visit *s, const char *word, const char **ret_id, struct err *err)
