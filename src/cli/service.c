@@ -212,8 +212,7 @@ static struct words launchd_target(void)
 	return term_words("gui/%ld/" SERVICE_LABEL, (long)getuid());
 }
 
-/* A job that was just taken out may still be on its way out: bootstrap is then refused for a while.
- */
+/* A job that was just taken out may still be on its way out: bootstrap is refused until then. */
 static int bootstrap(const char *file, struct err *err)
 {
 	struct words domain = term_words("gui/%ld", (long)getuid());

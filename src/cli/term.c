@@ -16,19 +16,14 @@ bool term_is_live(void)
 	return isatty(STDOUT_FILENO) && (term == NULL || strcmp(term, "dumb") != 0);
 }
 
-static bool has_color(void)
-{
-	const char *no_color = getenv("NO_COLOR");
-
-	return term_is_live() && (no_color == NULL || no_color[0] == '\0');
-}
-
 const char *term_color(enum term_color color)
 {
 	static const char *const codes[] = { "\x1b[0m",	 "\x1b[1m",  "\x1b[2m",
 					     "\x1b[32m", "\x1b[33m", "\x1b[31m" };
+	const char *no_color = getenv("NO_COLOR");
+	bool is_unwanted = no_color != NULL && no_color[0] != '\0';
 
-	return has_color() ? codes[color] : "";
+	return term_is_live() && !is_unwanted ? codes[color] : "";
 }
 
 struct words term_words(const char *format, ...)
