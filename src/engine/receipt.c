@@ -294,14 +294,6 @@ static enum receipt_verdict verdict_by_count(const struct receipt_parser *p)
 	return p->layers_offloaded == p->layers_total ? RECEIPT_GPU : RECEIPT_PARTIAL;
 }
 
-static enum receipt_verdict verdict_by_kv(const struct receipt_parser *p)
-{
-	if (p->kv.device_bytes == 0) {
-		return RECEIPT_UNKNOWN;
-	}
-	return p->kv.host_bytes > 0 ? RECEIPT_PARTIAL : RECEIPT_GPU;
-}
-
 static enum receipt_verdict decide(const struct receipt_parser *p)
 {
 	bool on_device = p->weights.device_bytes > 0, on_host = p->weights.host_bytes > 0;
@@ -313,18 +305,16 @@ static enum receipt_verdict decide(const struct receipt_parser *p)
 	}
 	if (on_device) {
 		bool is_backed = p->devices_used > 0 || p->kv.device_bytes > 0;
+		bool is_mostly_host = p->weights.host_bytes / 2 > p->weights.device_bytes;
+		bool is_whole = is_counted
+					? p->layers_offloaded == p->layers_total && !is_mostly_host
+					: p->kv.host_bytes == 0;
 
 		if (p->has_no_gpu_warning || !is_backed ||
-		    (is_counted && p->layers_offloaded == 0)) {
+		    (is_counted ? p->layers_offloaded == 0 : p->kv.device_bytes == 0)) {
 			return RECEIPT_UNKNOWN;
 		}
-		if (!is_counted) {
-			return verdict_by_kv(p);
-		}
-		bool is_mostly_host = p->weights.host_bytes / 2 > p->weights.device_bytes;
-
-		return p->layers_offloaded == p->layers_total && !is_mostly_host ? RECEIPT_GPU
-										 : RECEIPT_PARTIAL;
+		return is_whole ? RECEIPT_GPU : RECEIPT_PARTIAL;
 	}
 	if (on_host || p->has_no_gpu_warning) {
 		return RECEIPT_CPU;
