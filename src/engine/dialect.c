@@ -121,10 +121,9 @@ bool dialect_mib_read(struct span text, uint64_t *ret_bytes)
 	if (!dialect_number_take(&rest, &whole) || whole > (1ull << 40)) {
 		return false;
 	}
-	for (size_t i = 1; rest.len > 1 && rest.ptr[0] == '.' && i < rest.len && i < 4; i++) {
-		if (!is_digit(rest.ptr[i])) {
-			break;
-		}
+	bool has_point = span_has_prefix(rest, ".");
+
+	for (size_t i = 1; has_point && i < rest.len && i < 4 && is_digit(rest.ptr[i]); i++) {
 		hundredths = hundredths * 10 + (uint64_t)(rest.ptr[i] - '0');
 		scale *= 10;
 	}

@@ -29,12 +29,8 @@ const char *ability_flag(enum ability ability)
 
 static bool starts_option(struct span line)
 {
-	size_t at = 0;
-
-	while (at < 2 && at < line.len && line.ptr[at] == ' ') {
-		at++;
-	}
-	return at < line.len && line.ptr[at] == '-';
+	return span_has_prefix(line, "-") || span_has_prefix(line, " -") ||
+	       span_has_prefix(line, "  -");
 }
 
 /* Cuts the next option's help off *rest; what stands before the first option is skipped. */
