@@ -135,13 +135,11 @@ static void place_layers(const struct memory_model *m, const struct layout *l, b
 	}
 	e->host.weights += g->input_bytes;
 	bool repacks = m->correction.repacks || strcmp(g->quantization, "Q4_0") == 0;
+	struct memory_share *end = e->layers_offloaded > 0 ? &e->device : &e->host;
 
-	if (!g->has_output && e->layers_offloaded == 0 && repacks) {
-		e->host.weights += g->input_bytes; /* a copy for the output layer */
-	}
-	(e->layers_offloaded > 0 ? &e->device : &e->host)->weights += g->output_bytes;
-	if (!g->has_output && e->layers_offloaded > 0) {
-		e->device.weights += g->input_bytes; /* a copy serves as the output layer */
+	end->weights += g->output_bytes;
+	if (!g->has_output && (e->layers_offloaded > 0 || repacks)) {
+		end->weights += g->input_bytes; /* a copy serves as the output layer */
 	}
 }
 
