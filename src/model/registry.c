@@ -134,17 +134,13 @@ char *model_made_name(const char *file_path)
 {
 	const char *slash = strrchr(file_path, '/');
 	struct span stem = span_of(slash != NULL ? slash + 1 : file_path);
+	char name[FIELD_NAME_MAX_BYTES + 1];
 
 	if (stem.len > 5 && span_is_nocase(span_from(stem, stem.len - 5), ".gguf")) {
 		stem.len -= 5;
 	}
-	if (stem.len > FIELD_NAME_MAX_BYTES) {
-		stem.len = FIELD_NAME_MAX_BYTES;
-		while (stem.len > 0 && !span_is_utf8(stem)) {
-			stem.len--;
-		}
-	}
-	return mem_spandup(stem);
+	span_copy(stem, name, sizeof(name));
+	return mem_strdup(name);
 }
 
 void model_finish(struct model *m)

@@ -28,13 +28,6 @@ static void add_slug(struct buf *slug, const char *text)
 	}
 }
 
-static bool ends_with(const struct buf *slug, const char *word)
-{
-	size_t len = strlen(word);
-
-	return slug->len >= len && span_is_nocase(span_from(buf_span(slug), slug->len - len), word);
-}
-
 static void add_word(struct buf *slug, const char *word)
 {
 	if (word[0] != '\0' && slug->len > 0 && slug->data[slug->len - 1] != '-') {
@@ -63,7 +56,10 @@ static void make_slug(const struct scan_model *m, struct buf *slug)
 	} else {
 		add_slug(slug, m->name);
 	}
-	if (!ends_with(slug, g->quantization)) {
+	size_t len = strlen(g->quantization);
+	struct span end = span_from(buf_span(slug), slug->len > len ? slug->len - len : 0);
+
+	if (!span_is_nocase(end, g->quantization)) {
 		add_word(slug, g->quantization);
 	}
 	while (slug->len > 0 && strchr("-._", slug->data[slug->len - 1]) != NULL) {
