@@ -313,15 +313,12 @@ int scan_folder(struct scan *s, const char *folder, struct err *err)
 		walk(s, &(struct place){ .path = folder, .device = st.st_dev, .inode = st.st_ino },
 		     err);
 
-	if (status != 0) {
-		return status;
-	}
-	for (size_t i = before; i < s->count; i++) {
+	for (size_t i = before; status == 0 && i < s->count; i++) {
 		if (!s->models[i].is_blob) {
 			attach_projector(s, &s->models[i]);
 		}
 	}
-	return 0;
+	return status;
 }
 
 int scan_file(struct scan *s, const char *path, const char *mmproj_path, struct err *err)

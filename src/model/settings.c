@@ -76,11 +76,9 @@ static int refuse(const struct setting_row *row, struct err *err)
 	}
 	buf_init(&choices, 160);
 	for (size_t i = 0; i < count; i++) {
-		buf_printf(&choices, "%s%s",
-			   i == 0	   ? ""
-			   : i + 1 < count ? ", "
-					   : " or ",
-			   kinds[row->kind].words[i]);
+		const char *between = i == 0 ? "" : i + 1 < count ? ", " : " or ";
+
+		buf_printf(&choices, "%s%s", between, kinds[row->kind].words[i]);
 	}
 	int status = err_set(err, ERR_INVALID, "must be %s", buf_text(&choices));
 
