@@ -27,7 +27,6 @@
 #define STATUS_MAX_BYTES (64 * 1024 * 1024) /* 10,000 models with everything that is said of one */
 
 struct hostapi {
-	struct loop *loop;
 	struct http_server *server;
 	struct link *link;
 	struct feed feed;
@@ -445,12 +444,9 @@ static void on_leave_timeout(struct timer *t)
 {
 	struct hostapi *h = CONTAINER_OF(t, struct hostapi, leave_timer);
 
-	if (link_is_up(h->link)) {
-		log_warn("the agent did not confirm the stop in time; its lease ends what runs");
-	} else {
-		log_warn("no agent is connected, so nothing is stopped now; its lease ends what "
-			 "runs");
-	}
+	log_warn("%s; its lease ends what runs",
+		 link_is_up(h->link) ? "the agent did not confirm the stop in time"
+				     : "no agent is connected, so nothing is stopped now");
 	leave(h);
 }
 
@@ -475,7 +471,6 @@ struct hostapi *hostapi_start(struct loop *loop, const struct hostapi_options *o
 	};
 
 	ENSURE(options->secret[0] != '\0');
-	h->loop = loop;
 	h->secret = options->secret;
 	h->drain_ms = options->drain_ms;
 	h->server = http_server_start(loop, &http, err);
