@@ -372,9 +372,8 @@ void config_print_help(struct buf *out)
 			buf_printf(out, "%s%s\n", i > 0 ? "\n" : "", rows[i].group);
 		}
 		spell(rows[i].name, '-', false, flag);
-		buf_printf(out, "  --%-24s %s%s%s%s\n", flag, rows[i].help,
-			   fallback[0] != '\0' ? " (" : "", fallback,
-			   fallback[0] != '\0' ? ")" : "");
+		buf_printf(out, fallback[0] != '\0' ? "  --%-24s %s (%s)\n" : "  --%-24s %s%s\n",
+			   flag, rows[i].help, fallback);
 	}
 }
 
