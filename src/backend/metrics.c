@@ -45,6 +45,8 @@ struct histogram {
 };
 
 struct model_metrics {
+	struct list link;
+	struct metrics *metrics;
 	char id[SERVER_ID_MAX_BYTES];
 #define FIELD(field, series, bounds, help) struct histogram field;
 	HISTOGRAM_TABLE(FIELD)
@@ -55,18 +57,19 @@ struct model_metrics {
 #define FIELD(class, from, to) uint64_t errors_##class;
 	ERROR_TABLE(FIELD)
 #undef FIELD
-	struct buf engine; /* its own figures, labelled; as last fetched */
+	struct buf engine;	      /* the engine's own figures, as last fetched */
+	struct client_fetch *request; /* for them; NULL: none runs */
 };
 
 struct metrics {
 	struct loop *loop;
 	struct fleet *fleet;
 	struct client *client;
-	struct model_metrics *models;
+	struct list models;
 	size_t count;
 	uint64_t not_kept;
 	uint64_t fetched_ms;
-	struct list fetches; /* of engines that have not answered yet */
+	size_t fetching; /* engines that have not answered yet */
 	struct waiter {
 		metrics_text_fn *fn;
 		void *user;
@@ -74,28 +77,24 @@ struct metrics {
 	size_t waiter_count;
 };
 
-struct fetch {
-	struct list link;
-	struct metrics *metrics;
-	struct client_fetch *request;
-	char id[SERVER_ID_MAX_BYTES];
-	char address[64], authorization[WIRE_KEY_MAX_BYTES + 16];
-};
+#define MODEL_EACH(mm, m) LIST_EACH (struct model_metrics, mm, link, &(m)->models)
 
 static struct model_metrics *metrics_of(struct metrics *m, const char *id)
 {
-	for (size_t i = 0; i < m->count; i++) {
-		if (strcmp(m->models[i].id, id) == 0) {
-			return &m->models[i];
+	MODEL_EACH(mm, m)
+	{
+		if (strcmp(mm->id, id) == 0) {
+			return mm;
 		}
 	}
 	if (m->count == METRICS_MODELS_MAX || id[0] == '\0') {
 		return NULL;
 	}
-	m->models = mem_resize(m->models, m->count + 1, sizeof(*m->models));
-	struct model_metrics *fresh = &m->models[m->count++];
+	struct model_metrics *fresh = mem_alloc(sizeof(*fresh));
 
-	memset(fresh, 0, sizeof(*fresh));
+	fresh->metrics = m;
+	list_append(&m->models, &fresh->link);
+	m->count++;
 	span_copy(span_of(id), fresh->id, sizeof(fresh->id));
 	buf_init(&fresh->engine, METRICS_ENGINE_MAX_BYTES);
 	return fresh;
@@ -187,17 +186,18 @@ static void write_requests(const struct metrics *m, struct buf *out)
 {
 #define WRITE(field, series, bounds, help) \
 	head(out, series, "histogram", help); \
-	for (size_t i = 0; i < m->count; i++) { \
-		write_histogram(out, series, m->models[i].id, &m->models[i].field, bounds, \
-				ARRAY_LEN(bounds)); \
+	MODEL_EACH(mm, m) \
+	{ \
+		write_histogram(out, series, mm->id, &mm->field, bounds, ARRAY_LEN(bounds)); \
 	}
 	HISTOGRAM_TABLE(WRITE)
 #undef WRITE
 #define WRITE(field, help) \
 	head(out, "ronzal_" #field "_total", "counter", help); \
-	for (size_t i = 0; i < m->count; i++) { \
-		buf_printf(out, "ronzal_" #field "_total{model=\"%s\"} %llu\n", m->models[i].id, \
-			   (unsigned long long)m->models[i].field); \
+	MODEL_EACH(mm, m) \
+	{ \
+		buf_printf(out, "ronzal_" #field "_total{model=\"%s\"} %llu\n", mm->id, \
+			   (unsigned long long)mm->field); \
 	}
 	COUNTER_TABLE(WRITE)
 #undef WRITE
@@ -205,10 +205,11 @@ static void write_requests(const struct metrics *m, struct buf *out)
 	     "requests that the usage database had no room for");
 	buf_printf(out, "ronzal_requests_not_kept_total %llu\n", (unsigned long long)m->not_kept);
 	head(out, "ronzal_errors_total", "counter", "requests that failed, by class");
-	for (size_t i = 0; i < m->count; i++) {
+	MODEL_EACH(mm, m)
+	{
 #define WRITE(class, from, to) \
-	buf_printf(out, "ronzal_errors_total{model=\"%s\",class=\"" #class "\"} %llu\n", \
-		   m->models[i].id, (unsigned long long)m->models[i].errors_##class);
+	buf_printf(out, "ronzal_errors_total{model=\"%s\",class=\"" #class "\"} %llu\n", mm->id, \
+		   (unsigned long long)mm->errors_##class);
 		ERROR_TABLE(WRITE)
 #undef WRITE
 	}
@@ -246,35 +247,25 @@ enum line_kind { LINE_HELP, LINE_TYPE, LINE_SAMPLE };
 struct line {
 	enum line_kind kind;
 	struct span series, text;
+	const char *id; /* of the model: the label of a sample */
 };
 
-static struct line read_line(struct span text)
+/* False: it is not passed on, as a sample that has labels already. */
+static bool read_line(struct span text, const char *id, struct line *ret)
 {
-	struct line line = { LINE_SAMPLE, text, text };
-
-	if (text.len > 0 && text.ptr[0] == '#') {
-		line.kind = span_has_prefix(text, "# HELP ") ? LINE_HELP : LINE_TYPE;
-		line.series = span_from(text, strlen("# HELP "));
-	}
-	line.series.len = span_find_char(line.series, ' ');
-	line.series.len = span_find_char(line.series, '{');
-	return line;
-}
-
-/* One line of an engine's text: a sample gets our label, one that has labels is left out. */
-static void relabel(struct span text, const char *id, struct buf *out)
-{
-	struct span series = read_line(text).series;
-	struct span value = span_from(text, series.len);
-	bool is_sample = series.ptr == text.ptr && series.len > 0 && span_has_prefix(value, " ");
+	bool is_help = span_has_prefix(text, "# HELP ");
 	bool is_type = span_has_prefix(text, "# TYPE ") &&
 		       (span_has_suffix(text, " counter") || span_has_suffix(text, " gauge"));
+	struct span series = span_from(text, is_help || is_type ? strlen("# HELP ") : 0);
 
-	if (is_sample) {
-		buf_printf(out, "%.*s{model=\"%s\"}%.*s\n", SPAN_ARG(series), id, SPAN_ARG(value));
-	} else if (is_type || span_has_prefix(text, "# HELP ")) {
-		buf_printf(out, "%.*s\n", SPAN_ARG(text));
-	}
+	series.len = span_find_char(series, ' ');
+	*ret = (struct line){ is_help	? LINE_HELP
+			      : is_type ? LINE_TYPE
+					: LINE_SAMPLE,
+			      series, text, id };
+	return is_help || is_type ||
+	       (series.len > 0 && series.len < text.len && text.ptr[0] != '#' &&
+		span_find_char(series, '{') == series.len);
 }
 
 static int compare(struct span a, struct span b)
@@ -291,6 +282,9 @@ static int by_series(const void *a, const void *b)
 	int order = compare(left->series, right->series);
 
 	order = order != 0 ? order : (left->kind > right->kind) - (left->kind < right->kind);
+	if (order == 0 && left->kind == LINE_SAMPLE) {
+		order = strcmp(left->id, right->id);
+	}
 	return order != 0 ? order : compare(left->text, right->text);
 }
 
@@ -299,12 +293,13 @@ static void write_engines(const struct metrics *m, struct buf *out)
 	struct line *lines = NULL;
 	size_t count = 0;
 
-	for (size_t i = 0; i < m->count; i++) {
-		struct span rest = buf_span(&m->models[i].engine);
+	MODEL_EACH(mm, m)
+	{
+		struct span rest = buf_span(&mm->engine);
 
 		while (rest.len > 0) {
 			lines = mem_resize(lines, count + 1, sizeof(*lines));
-			lines[count++] = read_line(span_split(&rest, '\n'));
+			count += read_line(span_split(&rest, '\n'), mm->id, &lines[count]);
 		}
 	}
 	if (count > 0) {
@@ -318,7 +313,10 @@ static void write_engines(const struct metrics *m, struct buf *out)
 			buf_printf(out, "# TYPE %.*s untyped\n", SPAN_ARG(line->series));
 		}
 		/* Engines say the same about a series: once is enough. */
-		if (line->kind == LINE_SAMPLE || is_new || line[-1].kind != line->kind) {
+		if (line->kind == LINE_SAMPLE) {
+			buf_printf(out, "%.*s{model=\"%s\"}%.*s\n", SPAN_ARG(line->series),
+				   line->id, SPAN_ARG(span_from(line->text, line->series.len)));
+		} else if (is_new || line[-1].kind != line->kind) {
 			buf_printf(out, "%.*s\n", SPAN_ARG(line->text));
 		}
 	}
@@ -348,70 +346,60 @@ static void answer_all(struct metrics *m)
 
 static void on_engine(void *user, const struct client_reply *reply)
 {
-	struct fetch *f = user;
-	struct metrics *m = f->metrics;
-	struct model_metrics *mm = metrics_of(m, f->id);
-	struct span rest = reply->body;
+	struct model_metrics *mm = user;
+	struct metrics *m = mm->metrics;
 
-	if (mm != NULL) {
-		buf_clear(&mm->engine);
-		while (reply->err.code == 0 && reply->status == 200 && rest.len > 0) {
-			relabel(span_split(&rest, '\n'), f->id, &mm->engine);
-		}
+	mm->request = NULL;
+	if (reply->err.code == 0 && reply->status == 200) {
+		buf_add_span(&mm->engine, reply->body);
 	}
-	list_remove(&f->link);
-	free(f);
-	if (list_is_empty(&m->fetches)) {
+	if (--m->fetching == 0) {
 		m->fetched_ms = loop_now_ms(m->loop);
 		answer_all(m);
 	}
 }
 
-static void fetch_engine(struct metrics *m, const struct fleet_model *model)
+static void fetch_engine(struct model_metrics *mm, const struct fleet_model *model)
 {
-	struct fetch *f = mem_alloc(sizeof(*f));
+	char authorization[WIRE_KEY_MAX_BYTES + 16];
 
-	f->metrics = m;
-	list_append(&m->fetches, &f->link);
-	span_copy(span_of(model->server.id), f->id, sizeof(f->id));
-	span_copy(span_of(model->address), f->address, sizeof(f->address));
-	snprintf(f->authorization, sizeof(f->authorization), "Bearer %s", model->key);
-	struct h1_field field = { SPAN_LIT("Authorization"), span_of(f->authorization) };
-
-	f->request = client_fetch(m->client,
-				  &(struct client_options){
-					  .to = { .host = f->address, .port = model->port },
+	snprintf(authorization, sizeof(authorization), "Bearer %s", model->key);
+	struct h1_field field = { SPAN_LIT("Authorization"), span_of(authorization) };
+	struct client_options options = { .to = { .host = model->address, .port = model->port },
 					  .method = H1_GET,
 					  .target = SPAN_LIT("/metrics"),
 					  .fields = &field,
 					  .field_count = 1,
 					  .connect_ms = METRICS_FETCH_MS,
 					  .first_byte_ms = METRICS_FETCH_MS,
-					  .idle_ms = METRICS_FETCH_MS,
-				  },
-				  METRICS_ENGINE_MAX_BYTES, on_engine, f);
+					  .idle_ms = METRICS_FETCH_MS };
+
+	mm->metrics->fetching++;
+	mm->request = client_fetch(mm->metrics->client, &options, METRICS_ENGINE_MAX_BYTES,
+				   on_engine, mm);
 }
 
 void metrics_collect(struct metrics *m, metrics_text_fn *on_text, void *user)
 {
 	m->waiters = mem_resize(m->waiters, m->waiter_count + 1, sizeof(*m->waiters));
 	m->waiters[m->waiter_count++] = (struct waiter){ on_text, user };
-	if (!list_is_empty(&m->fetches)) {
+	if (m->fetching > 0) {
 		return;
 	}
 	if (m->fetched_ms == 0 || loop_now_ms(m->loop) - m->fetched_ms >= METRICS_FRESH_MS) {
 		FLEET_EACH (model, m->fleet) {
 			struct model_metrics *mm = metrics_of(m, model->server.id);
 
-			if (mm != NULL) {
-				buf_clear(&mm->engine);
+			if (mm == NULL) {
+				continue;
 			}
+			buf_clear(&mm->engine);
 			if (model->server.phase == SERVER_READY && model->has_endpoint) {
-				fetch_engine(m, model);
+				fetch_engine(mm, model);
 			}
 		}
 	}
-	if (list_is_empty(&m->fetches)) {
+	if (m->fetching == 0) {
 		answer_all(m);
 	}
 }
@@ -423,7 +411,7 @@ struct metrics *metrics_create(struct loop *loop, struct fleet *fleet)
 	m->loop = loop;
 	m->fleet = fleet;
 	m->client = client_create(loop);
-	list_init(&m->fetches);
+	list_init(&m->models);
 	return m;
 }
 
@@ -432,16 +420,14 @@ void metrics_close(struct metrics *m)
 	if (m == NULL) {
 		return;
 	}
-	LIST_EACH (struct fetch, f, link, &m->fetches) {
-		client_fetch_cancel(f->request);
-		free(f);
-	}
 	answer_all(m);
-	for (size_t i = 0; i < m->count; i++) {
-		buf_finish(&m->models[i].engine);
+	MODEL_EACH(mm, m)
+	{
+		client_fetch_cancel(mm->request);
+		buf_finish(&mm->engine);
+		free(mm);
 	}
 	client_close(m->client);
-	free(m->models);
 	free(m->waiters);
 	free(m);
 }
