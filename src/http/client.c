@@ -13,7 +13,6 @@
 #include "http/client.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 
@@ -607,20 +606,10 @@ int client_send_body(struct client_request *r, struct span bytes, bool last)
 		conn_set_out_max(r->cc->conn, CLIENT_SEND_MAX_BYTES + r->head_out.len);
 		parts[count++] = buf_span(&r->head_out);
 	}
-	if (bytes.len > 0) {
-		if (r->is_chunked) {
-			int len = snprintf(size_line, sizeof(size_line), "%zx\r\n", bytes.len);
-
-			parts[count++] = (struct span){ size_line, (size_t)len };
-		}
+	if (r->is_chunked) {
+		count = h1_frame(parts, count, bytes, last, size_line);
+	} else if (bytes.len > 0) {
 		parts[count++] = bytes;
-	}
-	if (r->is_chunked && (bytes.len > 0 || last)) {
-		struct span end = SPAN_LIT("\r\n0\r\n\r\n");
-
-		end = span_from(end, bytes.len > 0 ? 0 : strlen("\r\n"));
-		end.len = last ? end.len : strlen("\r\n");
-		parts[count++] = end;
 	}
 	int status = conn_writev(r->cc->conn, parts, count);
 

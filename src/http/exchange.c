@@ -5,7 +5,6 @@
  * waits in `pending` for the first bytes, so that a short answer is one write.
  */
 #include <ctype.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "http/exchange.h"
@@ -174,17 +173,10 @@ static int send_framed(struct exchange *x, struct span bytes, bool is_end)
 	if (x->pending.len > 0) {
 		parts[count++] = buf_span(&x->pending);
 	}
-	if (bytes.len > 0 && !x->has_no_body) {
-		if (x->is_chunked) {
-			int len = snprintf(size_line, sizeof(size_line), "%zx\r\n", bytes.len);
-			parts[count++] = (struct span){ size_line, (size_t)len };
-		}
+	if (x->is_chunked && !x->has_no_body) {
+		count = h1_frame(parts, count, bytes, is_end, size_line);
+	} else if (bytes.len > 0 && !x->has_no_body) {
 		parts[count++] = bytes;
-		if (x->is_chunked) {
-			parts[count++] = is_end ? SPAN_LIT("\r\n0\r\n\r\n") : SPAN_LIT("\r\n");
-		}
-	} else if (is_end && x->is_chunked && !x->has_no_body) {
-		parts[count++] = SPAN_LIT("0\r\n\r\n");
 	}
 	int status = count > 0 ? write_parts(x, parts, count) : 0;
 

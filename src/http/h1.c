@@ -8,6 +8,7 @@
 #include "http/h1.h"
 
 #include <llhttp.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/mem.h"
@@ -682,6 +683,21 @@ int h1_body_next(struct h1_body *b, struct span *input, struct span *ret_piece, 
 }
 
 /* Writing */
+
+size_t h1_frame(struct span *parts, size_t count, struct span bytes, bool is_last,
+		char size_line[H1_FRAME_MAX_BYTES + 1])
+{
+	if (bytes.len > 0) {
+		int len = snprintf(size_line, H1_FRAME_MAX_BYTES + 1, "%zx\r\n", bytes.len);
+
+		parts[count++] = (struct span){ size_line, (size_t)len };
+		parts[count++] = bytes;
+		parts[count++] = is_last ? SPAN_LIT("\r\n0\r\n\r\n") : SPAN_LIT("\r\n");
+	} else if (is_last) {
+		parts[count++] = SPAN_LIT("0\r\n\r\n");
+	}
+	return count;
+}
 
 void h1_add_request_line(struct buf *out, enum h1_method method, struct span target)
 {

@@ -137,6 +137,13 @@ int h1_body_next(struct h1_body *b, struct span *input, struct span *ret_piece, 
 
 int h1_hex_digit(char c); /* its value, or -1 */
 
+/*
+ * Puts bytes as one chunk, if there are any, and with is_last the end of the body behind the parts
+ * that there are (at most three more); their new count. size_line has to live as long.
+ */
+size_t h1_frame(struct span *parts, size_t count, struct span bytes, bool is_last,
+		char size_line[H1_FRAME_MAX_BYTES + 1]);
+
 /* Writing heads. Bytes that are not allowed in a field become spaces. */
 void h1_add_request_line(struct buf *out, enum h1_method method, struct span target);
 void h1_add_field(struct buf *out, struct span name, struct span value);
