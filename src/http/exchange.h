@@ -47,7 +47,7 @@ struct server_conn {
 	uint64_t taken_before;	  /* of them, by the client, when WAIT_SEND began */
 	struct h1_reader *reader; /* an incomplete head */
 	struct h1_body body; /* of the request at hand; swallowed once its exchange has ended */
-	struct buf *ahead;   /* input whose turn has not come, else NULL */
+	struct buf ahead;    /* input whose turn has not come */
 	bool is_taking;	     /* take_input is on the stack */
 	bool is_deferred;    /* on_take_ahead will come */
 	bool owes; /* the client has not taken all of the last answer; counted as one more */

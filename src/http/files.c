@@ -98,6 +98,7 @@ struct files *files_load(const struct files_options *options, struct err *err)
 {
 	struct files *f = mem_alloc(sizeof(*f));
 
+	ENSURE(options->field_count <= FILES_FIELDS_MAX);
 	f->options = *options;
 	if (load_folder(f, options->folder, "/", 0, err) != 0) {
 		files_destroy(f);
@@ -108,13 +109,14 @@ struct files *files_load(const struct files_options *options, struct err *err)
 
 void files_destroy(struct files *f)
 {
-	for (size_t i = 0; f != NULL && i < f->count; i++) {
+	if (f == NULL) {
+		return;
+	}
+	for (size_t i = 0; i < f->count; i++) {
 		free(f->list[i].path);
 		buf_finish(&f->list[i].content);
 	}
-	if (f != NULL) {
-		free(f->list);
-	}
+	free(f->list);
 	free(f);
 }
 
@@ -237,30 +239,23 @@ void files_serve(const struct files *f, struct exchange *x)
 		return;
 	}
 	file = choose(f, file, path, request->head, &encoding);
-	struct h1_field *fields = mem_alloc((f->options.field_count + 4) * sizeof(*fields));
-	struct reply reply = { .status = 200, .fields = fields };
-
-	fields[reply.field_count++] = (struct h1_field){ SPAN_LIT("ETag"), span_of(file->etag) };
-	fields[reply.field_count++] = (struct h1_field){
-		SPAN_LIT("Cache-Control"),
-		has_hash(path) ? SPAN_LIT("public, max-age=31536000, immutable")
-			       : SPAN_LIT("no-cache"),
+	struct span caching = has_hash(path) ? SPAN_LIT("public, max-age=31536000, immutable")
+					     : SPAN_LIT("no-cache");
+	struct h1_field fields[4 + FILES_FIELDS_MAX] = {
+		{ SPAN_LIT("ETag"), span_of(file->etag) },
+		{ SPAN_LIT("Cache-Control"), caching },
+		{ SPAN_LIT("Vary"), SPAN_LIT("Accept-Encoding") },
+		{ SPAN_LIT("Content-Encoding"), span_of(encoding) },
 	};
-	fields[reply.field_count++] =
-		(struct h1_field){ SPAN_LIT("Vary"), SPAN_LIT("Accept-Encoding") };
-	if (encoding != NULL) {
-		fields[reply.field_count++] =
-			(struct h1_field){ SPAN_LIT("Content-Encoding"), span_of(encoding) };
-	}
+	struct reply reply = { 200, content_type(path), fields, encoding != NULL ? 4 : 3 };
+
 	for (size_t i = 0; i < f->options.field_count; i++) {
 		fields[reply.field_count++] = f->options.fields[i];
 	}
-	reply.content_type = content_type(path);
 	if (h1_lists(request->head, SPAN_LIT("if-none-match"), span_of(file->etag))) {
 		reply.status = 304;
 		exchange_reply(x, &reply, SPAN_LIT(""));
 	} else {
 		exchange_reply(x, &reply, buf_span(&file->content));
 	}
-	free(fields);
 }

@@ -13,6 +13,7 @@
 #include "http/server.h"
 
 #define FILES_COUNT_MAX 512
+#define FILES_FIELDS_MAX 8 /* that the options add */
 #define FILES_TOTAL_MAX_BYTES (32u << 20)
 
 struct files;

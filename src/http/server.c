@@ -17,35 +17,12 @@ static void on_timer(struct timer *t);
 
 /* Life of a connection */
 
-static void drop_ahead(struct server_conn *sc)
-{
-	if (sc->ahead != NULL) {
-		buf_finish(sc->ahead);
-		free(sc->ahead);
-		sc->ahead = NULL;
-	}
-}
-
-static void keep_ahead(struct server_conn *sc, struct span input)
-{
-	if (sc->ahead == NULL) {
-		sc->ahead = mem_alloc(sizeof(*sc->ahead));
-		buf_init(sc->ahead, SERVER_PIPELINE_MAX_BYTES + 2 * 65536);
-	}
-	ENSURE(buf_add_span(sc->ahead, input) == 0);
-}
-
-static bool is_far_ahead(const struct server_conn *sc)
-{
-	return sc->ahead != NULL && sc->ahead->len > SERVER_PIPELINE_MAX_BYTES;
-}
-
 static void on_free(void *arg)
 {
 	struct server_conn *sc = arg;
 
 	h1_reader_free(sc->reader);
-	drop_ahead(sc);
+	buf_finish(&sc->ahead);
 	free(sc);
 }
 
@@ -100,7 +77,7 @@ void server_conn_wait(struct server_conn *sc, enum conn_wait wait, uint64_t ms)
 void server_conn_linger(struct server_conn *sc)
 {
 	sc->is_lingering = true;
-	drop_ahead(sc);
+	buf_finish(&sc->ahead);
 	conn_shutdown(sc->conn);
 	conn_resume(sc->conn);
 	if (conn_kept(sc->conn) > 0) {
@@ -126,7 +103,7 @@ static void take_up(struct server_conn *sc)
 	if (sc->is_taking || sc->is_deferred) {
 		return;
 	}
-	if (sc->ahead == NULL) {
+	if (sc->ahead.len == 0) {
 		conn_resume(sc->conn);
 	} else {
 		sc->is_deferred = true;
@@ -287,7 +264,7 @@ static void ask_body(struct exchange *x, enum body_want want, uint64_t max_bytes
 		refuse_body_size(x);
 		return;
 	}
-	if (x->owes_continue && sc->ahead == NULL) {
+	if (x->owes_continue && sc->ahead.len == 0) {
 		conn_write(sc->conn, SPAN_LIT("HTTP/1.1 100 Continue\r\n\r\n"));
 	}
 	x->owes_continue = false;
@@ -458,11 +435,11 @@ static void take_input(struct server_conn *sc, struct span input)
 		return;
 	}
 	if (input.len > 0) {
-		keep_ahead(sc, input);
+		ENSURE(buf_add_span(&sc->ahead, input) == 0);
 	}
 	bool is_stopped = sc->x != NULL && sc->x->body_is_paused;
 
-	if (is_far_ahead(sc) || is_stopped) {
+	if (sc->ahead.len > SERVER_PIPELINE_MAX_BYTES || is_stopped) {
 		conn_pause(sc->conn);
 	} else {
 		conn_resume(sc->conn);
@@ -472,16 +449,15 @@ static void take_input(struct server_conn *sc, struct span input)
 static void on_take_ahead(void *arg)
 {
 	struct server_conn *sc = arg;
-	struct buf *ahead = sc->ahead;
+	struct buf ahead = sc->ahead;
 
 	sc->is_deferred = false;
 	if (sc->is_dropped || sc->is_lingering) {
 		return;
 	}
-	sc->ahead = NULL;
-	take_input(sc, buf_span(ahead));
-	buf_finish(ahead);
-	free(ahead);
+	buf_init(&sc->ahead, ahead.max_bytes);
+	take_input(sc, buf_span(&ahead));
+	buf_finish(&ahead);
 }
 
 static void on_data(void *user, struct span data)
@@ -491,12 +467,12 @@ static void on_data(void *user, struct span data)
 	if (sc->is_lingering) {
 		return;
 	}
-	if (sc->ahead == NULL && !sc->is_deferred) {
+	if (sc->ahead.len == 0 && !sc->is_deferred) {
 		take_input(sc, data);
 		return;
 	}
-	keep_ahead(sc, data);
-	if (is_far_ahead(sc)) {
+	ENSURE(buf_add_span(&sc->ahead, data) == 0);
+	if (sc->ahead.len > SERVER_PIPELINE_MAX_BYTES) {
 		conn_pause(sc->conn);
 	}
 }
@@ -562,6 +538,7 @@ static void on_conn(void *user, struct conn *conn)
 	sc->server = s;
 	sc->conn = conn;
 	h1_body_init(&sc->body, H1_NO_BODY, 0);
+	buf_init(&sc->ahead, SERVER_PIPELINE_MAX_BYTES + 2 * 65536);
 	timer_init(&sc->timer, s->loop, on_timer);
 	list_append(&s->conns, &sc->link);
 	conn_set_out_max(conn, SERVER_SEND_MAX_BYTES);
