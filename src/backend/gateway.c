@@ -90,7 +90,7 @@ void gateway_write_error(const struct request *request, const struct err *why, s
 	error_body_write(route != NULL ? route->dialect : DIALECT_OPENAI, why, out);
 }
 
-static void fail(struct exchange *x, int status, const struct err *why, const char *allow)
+static void fail(struct exchange *x, const struct err *why, const char *allow)
 {
 	bool may_retry = why->code == ERR_RATE || why->code == ERR_UNAVAILABLE;
 	struct h1_field field = { SPAN_LIT("Retry-After"), SPAN_LIT("5") };
@@ -99,7 +99,7 @@ static void fail(struct exchange *x, int status, const struct err *why, const ch
 		field = (struct h1_field){ SPAN_LIT("Allow"), span_of(allow) };
 	}
 	exchange_fail_with(x,
-			   &(struct reply){ .status = status,
+			   &(struct reply){ .status = err_http_status(why->code),
 					    .fields = &field,
 					    .field_count = may_retry || allow != NULL },
 			   why);
@@ -202,10 +202,9 @@ static void ask_fail(struct ask *a, const struct err *why)
 {
 	struct exchange *x = a->exchange;
 	struct err copy = *why;
-	int status = err_http_status(copy.code);
 
-	ask_done(a, status, copy.text);
-	fail(x, status, &copy, NULL);
+	ask_done(a, err_http_status(copy.code), copy.text);
+	fail(x, &copy, NULL);
 }
 
 static void on_exchange_close(void *user)
@@ -672,7 +671,7 @@ static void list_models(struct gateway *g, struct exchange *x, const struct key 
 	if (wanted[0] == '\0') {
 		catalog_write(f, key, &out);
 	} else if (routing_choose(f, wanted + 1, &m, &err) != 0) {
-		fail(x, err_http_status(err.code), &err, NULL);
+		fail(x, &err, NULL);
 		return;
 	} else {
 		catalog_write_model(f, m, &out);
@@ -731,15 +730,15 @@ void gateway_handle(struct gateway *g, struct exchange *x)
 
 	if (route == NULL) {
 		err_set(&err, ERR_INVALID, "there is no endpoint %s here", request->path);
-		fail(x, 404, &err, NULL);
+		exchange_fail_with(x, &(struct reply){ .status = 404 }, &err);
 	} else if (method != route->method) {
 		const char *allow = h1_method_name(route->method);
 
 		err_set(&err, ERR_METHOD, "%s takes %s, not %s", route->path, allow,
 			h1_method_name(request->method));
-		fail(x, err_http_status(err.code), &err, allow);
+		fail(x, &err, allow);
 	} else if (authenticate(g, x, &key, &key_name, &err) != 0) {
-		fail(x, err_http_status(err.code), &err, NULL);
+		fail(x, &err, NULL);
 	} else if (route->kind == ROUTE_MODELS) {
 		list_models(g, x, key);
 	} else {

@@ -36,19 +36,19 @@ char *buf_detach(struct buf *b)
 	return text;
 }
 
-/* Makes room for len bytes and the terminator behind data + b->len. */
-static void make_room(struct buf *b, size_t len)
+/* Moves the bytes to the front where that makes room for them, len more and the terminator. */
+char *buf_reserve_more(struct buf *b, size_t len)
 {
 	size_t need = b->len + len + 1;
 	size_t head = (size_t)(b->data - b->block);
 
-	if (head + need <= b->block_len) {
-		return;
+	if (len > buf_room(b)) {
+		return NULL;
 	}
 	if (need <= b->block_len && head >= b->len) {
 		memmove(b->block, b->data, b->len);
 		b->data = b->block;
-		return;
+		return b->data + b->len;
 	}
 	size_t grown = b->block_len * 2 > BUF_FIRST_BYTES ? b->block_len * 2 : BUF_FIRST_BYTES;
 
@@ -64,14 +64,6 @@ static void make_room(struct buf *b, size_t len)
 	b->block = mem_resize(b->block, grown, 1);
 	b->block_len = grown;
 	b->data = b->block;
-}
-
-char *buf_reserve_more(struct buf *b, size_t len)
-{
-	if (len > buf_room(b)) {
-		return NULL;
-	}
-	make_room(b, len);
 	return b->data + b->len;
 }
 

@@ -8,18 +8,7 @@
 #include "base/fs.h"
 #include "base/mem.h"
 
-static bool is_secret(struct span s)
-{
-	for (size_t i = 0; i < s.len; i++) {
-		char c = s.ptr[i];
-
-		if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-		      c == '-' || c == '_')) {
-			return false;
-		}
-	}
-	return s.len == SECRET_TEXT_BYTES - 1;
-}
+#define SECRET_CHARS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
 
 static int read_secret(const char *path, char ret_text[SECRET_TEXT_BYTES], struct err *err)
 {
@@ -32,7 +21,8 @@ static int read_secret(const char *path, char ret_text[SECRET_TEXT_BYTES], struc
 		struct span text = buf_span(&content);
 		struct span line = span_split(&text, '\n');
 
-		if (is_secret(line)) {
+		if (line.len == SECRET_TEXT_BYTES - 1 &&
+		    strspn(line.ptr, SECRET_CHARS) == line.len) {
 			span_copy(line, ret_text, SECRET_TEXT_BYTES);
 		} else {
 			status =
