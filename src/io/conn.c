@@ -45,12 +45,7 @@ struct backlog {
 };
 
 struct conn {
-	union {
-		uv_handle_t handle;
-		uv_stream_t stream;
-		uv_tcp_t tcp;
-		uv_pipe_t pipe;
-	} uv;
+	union stream uv;
 	const struct conn_callbacks *callbacks;
 	void *user;
 	struct listener *accepted_by;

@@ -12,6 +12,14 @@
 
 #define LOOP_READ_BYTES 65536
 
+/* What a conn or a listener is to libuv. */
+union stream {
+	uv_handle_t handle;
+	uv_stream_t stream;
+	uv_tcp_t tcp;
+	uv_pipe_t pipe;
+};
+
 struct loop_deferred {
 	void (*fn)(void *arg);
 	void *arg;

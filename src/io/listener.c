@@ -16,12 +16,7 @@
 #define LISTENER_BACKLOG 1024
 
 struct listener {
-	union {
-		uv_handle_t handle;
-		uv_stream_t stream;
-		uv_tcp_t tcp;
-		uv_pipe_t pipe;
-	} uv;
+	union stream uv;
 	struct loop *loop;
 	struct listener_options options;
 	char *unix_path;  /* removed at the end; NULL for TCP */
@@ -72,6 +67,19 @@ void listener_forget(struct listener *l)
 	free_when_unused(l);
 }
 
+/* The status, and if it is none of success the sentence for it. */
+static int say_if_failed(const struct listener *l, int status, struct err *err)
+{
+	const struct listener_options *o = &l->options;
+
+	if (status != 0 && o->unix_path != NULL) {
+		err_set_os(err, status, "listening on %s", o->unix_path);
+	} else if (status != 0) {
+		err_set_os(err, status, "listening on %s:%u", o->address, o->port);
+	}
+	return status;
+}
+
 static int bind_tcp(struct listener *l, struct err *err)
 {
 	const struct listener_options *o = &l->options;
@@ -82,12 +90,7 @@ static int bind_tcp(struct listener *l, struct err *err)
 		return err_set(err, ERR_INVALID, "%s is not a numeric IP address to listen on",
 			       o->address);
 	}
-	int status = uv_tcp_bind(&l->uv.tcp, (const struct sockaddr *)&where, 0);
-
-	if (status != 0) {
-		return err_set_os(err, status, "listening on %s:%u", o->address, o->port);
-	}
-	return 0;
+	return say_if_failed(l, uv_tcp_bind(&l->uv.tcp, (const struct sockaddr *)&where, 0), err);
 }
 
 static int bind_unix(struct listener *l, struct err *err)
@@ -108,33 +111,25 @@ static int bind_unix(struct listener *l, struct err *err)
 	if (status == 0 && chmod(path, l->options.unix_mode) != 0) {
 		status = -errno;
 	}
-	if (status != 0) {
-		return err_set_os(err, status, "listening on %s", path);
-	}
-	l->unix_path = mem_strdup(path);
-	return 0;
+	l->unix_path = status == 0 ? mem_strdup(path) : NULL;
+	return say_if_failed(l, status, err);
 }
 
 struct listener *listener_start(struct loop *loop, const struct listener_options *options,
 				struct err *err)
 {
 	struct listener *l = mem_alloc(sizeof(*l));
-	bool is_unix = options->unix_path != NULL;
 
 	ENSURE(options->conns_max > 0);
 	l->loop = loop;
 	l->options = *options;
-	int status = is_unix ? bind_unix(l, err) : bind_tcp(l, err);
+	int status = options->unix_path != NULL ? bind_unix(l, err) : bind_tcp(l, err);
 
 	l->uv.handle.data = l;
 	if (status == 0) {
-		status = uv_listen(&l->uv.stream, LISTENER_BACKLOG, on_uv_connection);
-		if (status != 0 && is_unix) {
-			err_set_os(err, status, "listening on %s", options->unix_path);
-		} else if (status != 0) {
-			err_set_os(err, status, "listening on %s:%u", options->address,
-				   options->port);
-		}
+		status = say_if_failed(l,
+				       uv_listen(&l->uv.stream, LISTENER_BACKLOG, on_uv_connection),
+				       err);
 	}
 	if (status != 0) {
 		listener_close(l);
