@@ -374,7 +374,6 @@ static int write_start(struct usage_db *db, const struct usage_start *s, struct 
 			     err, "ti", s->model, (int64_t)USAGE_STARTS_KEPT);
 }
 
-/* Forgets what is older than it is worth. */
 static int prune(struct usage_db *db, struct err *err)
 {
 	static const char sql[] = "DELETE FROM bucket WHERE step=? AND start<?";
@@ -413,15 +412,12 @@ static const char *column_text(sqlite3_stmt *s, int column)
 	return text != NULL ? (const char *)text : "";
 }
 
-/*
- * The columns of a row as members: names in order, a letter each as in run, plus b for a boolean.
- */
-static void write_row(struct json_writer *w, sqlite3_stmt *s, const char *const *names,
-		      const char *kinds)
+/* The columns of a row as members: a letter each as in run, plus b for a boolean. */
+static void write_row(struct json_writer *w, sqlite3_stmt *s, const char *kinds)
 {
 	jsonw_object(w);
-	for (int i = 0; names[i] != NULL; i++) {
-		jsonw_key(w, names[i]);
+	for (int i = 0; kinds[i] != '\0'; i++) {
+		jsonw_key(w, sqlite3_column_name(s, i));
 		if (kinds[i] == 't') {
 			jsonw_text(w, column_text(s, i));
 		} else if (sqlite3_column_type(s, i) == SQLITE_NULL) {
@@ -439,35 +435,33 @@ static void write_row(struct json_writer *w, sqlite3_stmt *s, const char *const 
 
 struct view {
 	const char *list; /* name of the member that holds the rows */
-	const char *sql;
+	const char *sql;  /* gives the columns the members' names */
 	const char *kinds;
-	const char *names[17]; /* NULL-terminated */
 };
 
 static const struct view views[] = {
 	[USAGE_REQUESTS] = { "requests",
-			     "SELECT id,at,model,key,path,stream,'done',status,prompt,cached,"
-			     "generated,queue_ms,first_ms,speed,total_ms,error FROM "
+			     "SELECT id, at AS at_unix_ms, model AS model_id, key AS key_name, "
+			     "path,"
+			     " stream, 'done' AS phase, status, prompt AS prompt_tokens, cached AS"
+			     " cached_tokens, generated AS generated_tokens, queue_ms, first_ms AS"
+			     " first_token_ms, speed AS tokens_per_second, total_ms, error FROM "
 			     "recent WHERE (?1='' OR model=?1) AND (?2='' OR key=?2) AND (?3=0 OR "
 			     "status>=400) AND (?4=0 OR id<?4) ORDER BY id DESC LIMIT ?5",
-			     "iitttbtiiiiiidit",
-			     { "id", "at_unix_ms", "model_id", "key_name", "path", "stream",
-			       "phase", "status", "prompt_tokens", "cached_tokens",
-			       "generated_tokens", "queue_ms", "first_token_ms",
-			       "tokens_per_second", "total_ms", "error" } },
+			     "iitttbtiiiiiidit" },
 	[USAGE_BUCKETS] = { "buckets",
-			    "SELECT start,model,requests,errors,prompt,generated,generating_ms,"
-			    "CASE WHEN firsts>0 THEN first_ms*1.0/firsts END FROM bucket WHERE "
-			    "(?1='' OR model=?1) AND step=?2 AND start>=?3 ORDER BY start LIMIT ?4",
-			    "itiiiiid",
-			    { "start_unix_ms", "model_id", "requests", "errors", "prompt_tokens",
-			      "generated_tokens", "generating_ms", "first_token_ms_mean" } },
+			    "SELECT start AS start_unix_ms, model AS model_id, requests, errors,"
+			    " prompt AS prompt_tokens, generated AS generated_tokens,"
+			    " generating_ms, CASE WHEN firsts>0 THEN first_ms*1.0/firsts END AS"
+			    " first_token_ms_mean FROM bucket WHERE (?1='' OR model=?1) AND"
+			    " step=?2 AND start>=?3 ORDER BY start LIMIT ?4",
+			    "itiiiiid" },
 	[USAGE_STARTS] = { "starts",
-			   "SELECT started,ready,ended,load_ms,exit,verdict,device,context FROM "
-			   "start WHERE model=?1 ORDER BY started DESC LIMIT ?2",
-			   "iiiittti",
-			   { "started_unix_ms", "ready_unix_ms", "ended_unix_ms", "load_ms", "exit",
-			     "verdict", "device_name", "context_tokens" } },
+			   "SELECT started AS started_unix_ms, ready AS ready_unix_ms, ended AS"
+			   " ended_unix_ms, load_ms, exit, verdict, device AS device_name,"
+			   " context AS context_tokens FROM start WHERE model=?1 ORDER BY started"
+			   " DESC LIMIT ?2",
+			   "iiiittti" },
 };
 
 static void bind(sqlite3_stmt *s, const struct usage_question *q)
@@ -510,7 +504,7 @@ int usage_db_answer(struct usage_db *db, const struct usage_question *q, struct 
 	jsonw_key(&w, view->list);
 	jsonw_array(&w);
 	while (sqlite3_step(statement) == SQLITE_ROW) {
-		write_row(&w, statement, view->names, view->kinds);
+		write_row(&w, statement, view->kinds);
 	}
 	jsonw_end_all(&w);
 	sqlite3_finalize(statement);
