@@ -75,7 +75,6 @@ void fleet_refresh(struct fleet *f, struct entry *e)
 	TELL(f, on_model, (l_, &e->pub));
 }
 
-/* Takes a model away that neither the registry nor a link knows. False: it stays. */
 bool fleet_remove_unknown(struct fleet *f, struct entry *e)
 {
 	if (registry_find(&f->registry, span_of(e->pub.server.id)) != NULL ||

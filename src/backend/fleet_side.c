@@ -138,7 +138,6 @@ static void probe(struct fleet *f)
 	probe_ended(f);
 }
 
-/* Starts on `to` what runs on `from`. */
 static void start_same(struct fleet *f, int from, int to, link_reply_fn *on_reply)
 {
 	struct wire_request start = { .verb = VERB_START };

@@ -151,7 +151,6 @@ static void read_ends(struct ask *a, struct span head, struct span tail)
 	}
 }
 
-/* Into a state, its list and its model's count. */
 static void set_state(struct ask *a, enum ask_state state, struct fleet_model *m)
 {
 	struct gateway *g = a->gateway;
@@ -426,10 +425,7 @@ static void free_closed(struct gateway *g)
 	}
 }
 
-/*
- * A start that is refused (no memory, say) leaves the model as it was: its waiters hear of it
- * here.
- */
+/* A start that is refused (no memory, say) leaves the model as it was: its waiters hear of it. */
 static void on_start_reply(void *user, const struct wire_reply *reply)
 {
 	struct start *start = user;
@@ -519,7 +515,6 @@ static void wait_for(struct ask *a, struct fleet_model *m, uint64_t again_ms)
 	}
 }
 
-/* To the engine if it can go there, else into the queue, else an error. */
 static void dispatch(struct ask *a, struct fleet_model *m)
 {
 	if (may_go(m)) {
@@ -691,10 +686,7 @@ static struct span secret_of(const struct h1_head *head)
 	return h1_get(head, "x-api-key");
 }
 
-/*
- * 0 and the key (NULL: none is needed) and who that is; or ERR_UNAUTHENTICATED, always with the
- * same words.
- */
+/* 0, the key (NULL: none is needed) and whose; or ERR_UNAUTHENTICATED, always in the same words. */
 static int authenticate(struct gateway *g, const struct exchange *x, const struct key **ret_key,
 			const char **ret_name, struct err *err)
 {

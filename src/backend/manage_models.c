@@ -244,7 +244,6 @@ static int change_removed(struct call *c, struct registry *r, struct model *m, s
 	return registry_remove(r, c->id); /* it was found just now */
 }
 
-/* The model of the call in the registry as it is, or call_fail and NULL. */
 static const struct model *registered(struct call *c)
 {
 	const struct model *m = registry_find(fleet_registry(c->backend->fleet), span_of(c->id));

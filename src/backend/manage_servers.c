@@ -116,7 +116,6 @@ static void collect_ids(struct call *c)
 	}
 }
 
-/* What the last word of the route's path says. */
 static enum verb verb_of(const struct manage_route *route)
 {
 	const char *word = strrchr(route->path, '/') + 1;

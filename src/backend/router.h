@@ -12,10 +12,7 @@
 /* ROUTE_MODELS lists models; ROUTE_JSON has its model in a JSON body; ROUTE_FORM in a multipart. */
 enum route_kind { ROUTE_MODELS, ROUTE_JSON, ROUTE_FORM };
 
-/*
- * X(path, method, kind, dialect); other paths do not exist, engine control endpoints least of
- * all.
- */
+/* X(path, method, kind, dialect); there are no other paths, engine control ones least of all. */
 #define ROUTE_TABLE(X) \
 	X("/v1/models", GET, MODELS, OPENAI) \
 	X("/v1/chat/completions", POST, JSON, OPENAI) \

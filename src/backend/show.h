@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * The JSON forms of docs/openapi.yaml that more than one route or event says. Each writes one
- * object.
- */
+/* The JSON forms of docs/openapi.yaml that more than one route or event says; an object each. */
 #ifndef BACKEND_SHOW_H
 #define BACKEND_SHOW_H
 

@@ -263,7 +263,6 @@ static void new_line(struct json_writer *w)
 	}
 }
 
-/* What stands before a value or key: nothing, a comma, an indent. */
 static void separate(struct json_writer *w)
 {
 	if (w->after_key) {

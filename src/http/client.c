@@ -161,7 +161,6 @@ static void on_conn_timer(struct timer *t)
 
 /* Sending */
 
-/* Hands over as much of a whole body as there is room for. */
 static int send_body_left(struct client_request *r)
 {
 	while (r->body_left.len > 0 && conn_kept(r->cc->conn) == 0) {

@@ -28,7 +28,6 @@ const char *h1_method_name(enum h1_method method)
 	return method_names[method].ptr;
 }
 
-/* Bytes that a line may hold: no control bytes but the tab. */
 static bool is_text(char c)
 {
 	unsigned char u = (unsigned char)c;
@@ -633,7 +632,6 @@ static bool trailer_byte(struct h1_body *b, char c)
 	return is_token_char(c);
 }
 
-/* A byte of framing. False: refused. */
 static bool framing_byte(struct h1_body *b, char c)
 {
 	if (b->state < CHUNK_DATA) {

@@ -90,7 +90,6 @@ static bool is_plain(struct span path)
 	return true;
 }
 
-/* What may stand in a path as it is. */
 static bool is_plain_char(char c)
 {
 	return (unsigned char)c >= 0x20 && c != 0x7f && c != '\\';

@@ -180,7 +180,6 @@ static void end_line(struct sse_parser *p, struct span part)
 	buf_finish(&line);
 }
 
-/* Bytes until the next CR or LF. */
 static size_t line_len(struct span s)
 {
 	size_t lf = span_find_char(s, '\n');
