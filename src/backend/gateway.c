@@ -366,17 +366,16 @@ static void relay(struct ask *a, struct fleet_model *m)
 	struct h1_field field = { SPAN_LIT("Authorization"), span_of(authorization) };
 	struct proxy_options options = {
 		.client = a->gateway->client,
-		.to = { .host = m->address, .port = m->port },
-		.method = H1_POST,
-		.target = exchange_request(x)->target,
+		.request = { .to = { .host = m->address, .port = m->port },
+			     .target = exchange_request(x)->target,
+			     .fields = &field,
+			     .field_count = 1,
+			     .body = a->body,
+			     .is_idempotent = true, /* an engine keeps nothing of a request */
+			     .first_byte_ms = a->gateway->options.first_token_ms,
+			     .idle_ms = a->gateway->options.first_token_ms },
 		.pass = pass,
 		.pass_count = ARRAY_LEN(pass),
-		.fields = &field,
-		.field_count = 1,
-		.body = a->body,
-		.is_idempotent = true, /* an engine keeps nothing of a request */
-		.first_byte_ms = a->gateway->options.first_token_ms,
-		.idle_ms = a->gateway->options.first_token_ms,
 		.hooks = &hooks,
 		.user = a,
 	};

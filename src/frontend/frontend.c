@@ -42,23 +42,22 @@ static void pass_on(struct frontend *f, struct exchange *x)
 	static const struct span pass[] = { SPAN_INIT("Accept"), SPAN_INIT("Content-Type"),
 					    SPAN_INIT("User-Agent"),
 					    SPAN_INIT("anthropic-version") };
-	const struct request *request = exchange_request(x);
-	struct h1_field fields[] = { { SPAN_LIT("Authorization"), span_of(f->authorization) } };
+	struct h1_field field = { SPAN_LIT("Authorization"), span_of(f->authorization) };
 	struct proxy_options options = {
 		.client = f->client,
-		.to = { .host = f->options.backend_host, .port = f->options.backend_port },
-		.method = request->method,
-		.target = request->target,
+		.request = { .to = { .host = f->options.backend_host,
+				     .port = f->options.backend_port },
+			     .target = exchange_request(x)->target,
+			     .fields = &field,
+			     .field_count = 1,
+			     .first_byte_ms = f->options.first_byte_ms,
+			     .idle_ms = FRONTEND_IDLE_MS },
 		.pass = pass,
 		.pass_count = ARRAY_LEN(pass),
-		.fields = fields,
-		.field_count = ARRAY_LEN(fields),
-		.stream_body = request->has_body,
+		.stream_body = true,
 		.body_max_bytes = f->options.body_max_bytes,
 		.reply_fields = reply_fields,
 		.reply_field_count = ARRAY_LEN(reply_fields),
-		.first_byte_ms = f->options.first_byte_ms,
-		.idle_ms = FRONTEND_IDLE_MS,
 	};
 
 	proxy_start(x, &options);

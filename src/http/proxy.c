@@ -193,7 +193,7 @@ static size_t copy_fields(const struct proxy_options *o, const struct h1_head *h
 {
 	size_t count = 0;
 
-	ENSURE(o->field_count <= PROXY_FIELDS_MAX);
+	ENSURE(o->request.field_count <= PROXY_FIELDS_MAX);
 	ENSURE(o->pass_count <= PROXY_FIELDS_MAX);
 	for (size_t i = 0; i < o->pass_count; i++) {
 		size_t at = h1_find(head, o->pass[i], 0);
@@ -202,8 +202,8 @@ static size_t copy_fields(const struct proxy_options *o, const struct h1_head *h
 			fields[count++] = (struct h1_field){ o->pass[i], head->fields[at].value };
 		}
 	}
-	for (size_t i = 0; i < o->field_count; i++) {
-		fields[count++] = o->fields[i];
+	for (size_t i = 0; i < o->request.field_count; i++) {
+		fields[count++] = o->request.fields[i];
 	}
 	return count;
 }
@@ -215,7 +215,8 @@ struct proxy *proxy_start(struct exchange *x, const struct proxy_options *o)
 								      on_exchange_drain };
 	static const struct client_callbacks client_callbacks = { on_piece, on_fail,
 								  on_request_drain };
-	const struct h1_head *head = exchange_request(x)->head;
+	const struct request *request = exchange_request(x);
+	const struct h1_head *head = request->head;
 	struct proxy *p = mem_alloc(sizeof(*p));
 	struct h1_field fields[2 * PROXY_FIELDS_MAX];
 
@@ -227,21 +228,14 @@ struct proxy *proxy_start(struct exchange *x, const struct proxy_options *o)
 	ENSURE(o->reply_field_count <= PROXY_FIELDS_MAX);
 	p->body_max_bytes = o->body_max_bytes;
 	exchange_watch(x, &exchange_callbacks, p);
-	struct client_options options = {
-		.to = o->to,
-		.method = o->method,
-		.target = o->target,
-		.fields = fields,
-		.field_count = copy_fields(o, head, fields),
-		.body = o->body,
-		.is_idempotent = o->is_idempotent,
-		.is_streamed = o->stream_body && exchange_request(x)->has_body,
-		.streamed_bytes = head->framing == H1_LENGTH ? head->content_length
-							     : CLIENT_BODY_STREAMED_CHUNKED,
-		.connect_ms = o->connect_ms,
-		.first_byte_ms = o->first_byte_ms,
-		.idle_ms = o->idle_ms,
-	};
+	struct client_options options = o->request;
+
+	options.method = request->method;
+	options.fields = fields;
+	options.field_count = copy_fields(o, head, fields);
+	options.is_streamed = o->stream_body && request->has_body;
+	options.streamed_bytes =
+		head->framing == H1_LENGTH ? head->content_length : CLIENT_BODY_STREAMED_CHUNKED;
 	p->request = client_send(o->client, &options, &client_callbacks, p);
 	return p;
 }

@@ -45,23 +45,16 @@ struct proxy_hooks {
 
 struct proxy_options {
 	struct client *client;
-	struct client_address to;
-	enum h1_method method;
-	struct span target;
-	const struct span *pass; /* names of request fields that go along */
+	/* The method is the exchange's; its body (living as long as the request) may be streamed. */
+	struct client_options request;
+	const struct span *pass; /* names of request fields that go along with those above */
 	size_t pass_count;
-	const struct h1_field *fields; /* and these in addition */
-	size_t field_count;
-	/* The body: this (living as long as the request), or streamed from the exchange. */
-	struct span body;
-	bool stream_body;
-	bool is_idempotent;	 /* see struct client_options */
+	bool stream_body;	 /* from the exchange */
 	uint64_t body_max_bytes; /* of a streamed one; above: 413 */
 	const struct h1_field
 		*reply_fields; /* added to the answer; copied when it begins: must live */
 	size_t reply_field_count;
-	uint64_t connect_ms, first_byte_ms, idle_ms; /* 0: client.h's defaults */
-	const struct proxy_hooks *hooks;	     /* borrowed, may be NULL */
+	const struct proxy_hooks *hooks; /* borrowed, may be NULL */
 	void *user;
 };
 

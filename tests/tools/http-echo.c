@@ -149,16 +149,16 @@ static void relay(struct echo *e, struct exchange *x)
 	static const struct span pass[] = { SPAN_INIT("Accept"), SPAN_INIT("Content-Type") };
 	const struct request *request = exchange_request(x);
 
-	proxy_start(x, &(struct proxy_options){
-			       .client = e->client,
-			       .to = { .host = "127.0.0.1", .port = e->upstream_port },
-			       .method = request->method,
-			       .target = span_from(request->target, strlen("/proxy")),
-			       .pass = pass,
-			       .pass_count = ARRAY_LEN(pass),
-			       .stream_body = true,
-			       .body_max_bytes = BODY_MAX_BYTES,
-		       });
+	proxy_start(x,
+		    &(struct proxy_options){
+			    .client = e->client,
+			    .request = { .to = { .host = "127.0.0.1", .port = e->upstream_port },
+					 .target = span_from(request->target, strlen("/proxy")) },
+			    .pass = pass,
+			    .pass_count = ARRAY_LEN(pass),
+			    .stream_body = true,
+			    .body_max_bytes = BODY_MAX_BYTES,
+		    });
 }
 
 static void on_request(void *user, struct exchange *x)

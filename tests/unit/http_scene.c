@@ -135,15 +135,14 @@ static void relay(struct scene *s, struct exchange *x)
 
 	proxy_start(x, &(struct proxy_options){
 			       .client = s->client,
-			       .to = { .host = "127.0.0.1", .port = s->upstream_port },
-			       .method = request->method,
-			       .target = span_from(request->target, strlen("/proxy")),
+			       .request = { .to = { .host = "127.0.0.1", .port = s->upstream_port },
+					    .target = span_from(request->target, strlen("/proxy")),
+					    .first_byte_ms = s->first_byte_ms,
+					    .idle_ms = s->idle_ms },
 			       .pass = pass,
 			       .pass_count = ARRAY_LEN(pass),
 			       .stream_body = true,
 			       .body_max_bytes = SCENE_BODY_MAX_BYTES,
-			       .first_byte_ms = s->first_byte_ms,
-			       .idle_ms = s->idle_ms,
 			       .hooks = &s->hooks,
 			       .user = hold(s, x),
 		       });

@@ -64,10 +64,8 @@ static void on_done(void *user, const struct proxy_result *result)
 static void relay_request(struct rig *rig, struct exchange *x)
 {
 	struct relay *r = CONTAINER_OF(rig, struct relay, rig);
-	const struct request *request = exchange_request(x);
 
-	r->options.method = request->method;
-	r->options.target = request->target;
+	r->options.request.target = exchange_request(x)->target;
 	r->proxy = proxy_start(x, &r->options);
 }
 
@@ -84,16 +82,16 @@ static void relay_start(struct relay *r, const char *answer)
 	upstream_start(&r->up, &r->rig, span_of(answer));
 	r->options = (struct proxy_options){
 		.client = r->client,
-		.to = { .host = "127.0.0.1", .port = r->up.port },
+		.request = { .to = { .host = "127.0.0.1", .port = r->up.port },
+			     .fields = added,
+			     .field_count = 1,
+			     .first_byte_ms = 1000 },
 		.pass = pass,
 		.pass_count = ARRAY_LEN(pass),
-		.fields = added,
-		.field_count = 1,
 		.reply_fields = marks,
 		.reply_field_count = 1,
 		.stream_body = true,
 		.body_max_bytes = 1u << 20,
-		.first_byte_ms = 1000,
 		.hooks = &hooks,
 		.user = r,
 	};
@@ -166,7 +164,7 @@ static void a_failed_exchange_can_be_taken_back(void **state)
 	(void)state;
 	relay_start(&r, "");
 	r.takes_back = true;
-	r.options.to.port = 1; /* nobody is there */
+	r.options.request.to.port = 1; /* nobody is there */
 	char *got = rig_talk(&r.rig, SPAN_LIT(GET_LAST), 1000);
 
 	assert_true(span_has_suffix(span_of(got), "taken back"));
