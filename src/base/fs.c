@@ -129,17 +129,17 @@ int fs_mkdirs(const char *path, mode_t mode, struct err *err)
 	char *partial = mem_strdup(path);
 	int status = 0;
 
-	for (char *slash = strchr(partial + 1, '/'); status == 0; slash = strchr(slash + 1, '/')) {
+	for (char *slash = partial; status == 0 && slash != NULL;) {
+		slash = strchr(slash + 1, '/');
 		if (slash != NULL) {
 			*slash = '\0';
 		}
 		if (mkdir(partial, mode) != 0 && errno != EEXIST) {
 			status = err_set_os(err, -errno, "making the folder %s", partial);
 		}
-		if (slash == NULL) {
-			break;
+		if (slash != NULL) {
+			*slash = '/';
 		}
-		*slash = '/';
 	}
 	if (status == 0 && !fs_is_folder(path)) {
 		status = err_set(err, -ENOTDIR, "%s is there and is not a folder", path);
@@ -152,31 +152,22 @@ int fs_resolve_inside(const char *path, const char *root, char ret_path[FS_PATH_
 		      struct err *err)
 {
 	char *real_root = realpath(root, NULL);
-	char *real_path = NULL;
+	char *real_path = real_root != NULL ? realpath(path, NULL) : NULL;
+	size_t len = real_root != NULL && strcmp(real_root, "/") != 0 ? strlen(real_root) : 0;
 	int status = 0;
 
 	if (real_root == NULL) {
 		status = err_set_os(err, -errno, "looking for the folder %s", root);
-		goto out;
-	}
-	real_path = realpath(path, NULL);
-	if (real_path == NULL) {
+	} else if (real_path == NULL) {
 		status = err_set_os(err, -errno, "looking for %s", path);
-		goto out;
-	}
-	size_t len = strcmp(real_root, "/") == 0 ? 0 : strlen(real_root);
-
-	if (strncmp(real_path, real_root, len) != 0 ||
-	    (real_path[len] != '/' && real_path[len] != '\0')) {
+	} else if (strncmp(real_path, real_root, len) != 0 ||
+		   (real_path[len] != '/' && real_path[len] != '\0')) {
 		status = err_set(err, ERR_DENIED, "%s leads out of %s", path, root);
-		goto out;
-	}
-	if (strlen(real_path) >= FS_PATH_MAX_BYTES) {
+	} else if (strlen(real_path) >= FS_PATH_MAX_BYTES) {
 		status = err_set(err, ERR_FULL, "the path of %s is too long", path);
-		goto out;
+	} else {
+		memcpy(ret_path, real_path, strlen(real_path) + 1);
 	}
-	memcpy(ret_path, real_path, strlen(real_path) + 1);
-out:
 	free(real_path);
 	free(real_root);
 	return status;

@@ -19,21 +19,16 @@ struct child {
 	bool ended, forgotten;
 };
 
-static void on_uv_close(uv_handle_t *handle)
-{
-	free(handle->data);
-}
-
 static void close_handle(struct child *c)
 {
 	if (!uv_is_closing((uv_handle_t *)&c->process)) {
-		uv_close((uv_handle_t *)&c->process, on_uv_close);
+		uv_close((uv_handle_t *)&c->process, (uv_close_cb)free);
 	}
 }
 
 static void on_uv_exit(uv_process_t *process, int64_t status, int signum)
 {
-	struct child *c = process->data;
+	struct child *c = CONTAINER_OF(process, struct child, process);
 
 	c->ended = true;
 	if (c->forgotten) {
@@ -86,11 +81,9 @@ struct child *child_start(struct loop *loop, const struct child_options *options
 
 	c->on_exit = options->on_exit;
 	c->user = options->user;
-	c->process.data = c;
 	fill_stdio(loop, c, options, stdio);
 	int status = uv_spawn(&loop->uv, &c->process, &uv);
 
-	c->process.data = c;
 	if (status != 0) {
 		err_set_os(err, status, "starting %s", options->argv[0]);
 		c->ended = true;

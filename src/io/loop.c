@@ -25,7 +25,7 @@ struct job {
 
 void loop_on_alarm(uv_timer_t *alarm)
 {
-	struct loop *loop = alarm->data;
+	struct loop *loop = CONTAINER_OF(alarm, struct loop, alarm);
 	uint64_t late_ms = uv_now(&loop->uv) - loop->alarm_ms;
 
 	loop->alarm_ms = 0;
@@ -37,7 +37,7 @@ void loop_on_alarm(uv_timer_t *alarm)
 
 static void on_turn_end(uv_prepare_t *prepare)
 {
-	((struct loop *)prepare->data)->turn_us = 0;
+	CONTAINER_OF(prepare, struct loop, prepare)->turn_us = 0;
 }
 
 struct loop *loop_create(void)
@@ -48,10 +48,7 @@ struct loop *loop_create(void)
 	ENSURE(uv_loop_init(&loop->uv) == 0);
 	uv_timer_init(&loop->uv, &loop->alarm);
 	uv_idle_init(&loop->uv, &loop->idle);
-	loop->alarm.data = loop;
 	uv_prepare_init(&loop->uv, &loop->prepare);
-	loop->idle.data = loop;
-	loop->prepare.data = loop;
 	uv_prepare_start(&loop->prepare, on_turn_end);
 	uv_unref((uv_handle_t *)&loop->prepare);
 	return loop;
@@ -69,7 +66,7 @@ void loop_stop(struct loop *loop)
 
 static void on_idle(uv_idle_t *idle)
 {
-	struct loop *loop = idle->data;
+	struct loop *loop = CONTAINER_OF(idle, struct loop, idle);
 	size_t count = loop->deferred_count;
 
 	/* What these defer in turn waits for the next round. */
