@@ -55,7 +55,7 @@ static void fill_stdio(struct loop *loop, struct child *c, const struct child_op
 			stdio[i].data.fd = options->fds[i];
 			break;
 		case CHILD_PIPE:
-			c->pipes[i] = conn_create_pipe(loop);
+			c->pipes[i] = conn_create(loop, false);
 			stdio[i].flags =
 				UV_CREATE_PIPE | (i == 0 ? UV_READABLE_PIPE : UV_WRITABLE_PIPE);
 			stdio[i].data.stream = conn_stream(c->pipes[i]);

@@ -63,29 +63,15 @@ static struct loop *loop_of(const struct conn *c)
 	return CONTAINER_OF(c->uv.handle.loop, struct loop, uv);
 }
 
-static struct conn *conn_create(void)
+struct conn *conn_create(struct loop *loop, bool is_tcp)
 {
 	struct conn *c = mem_alloc(sizeof(*c));
+	int status = is_tcp ? uv_tcp_init(&loop->uv, &c->uv.tcp)
+			    : uv_pipe_init(&loop->uv, &c->uv.pipe, 0);
 
+	ENSURE(status == 0);
+	c->uv.handle.data = c;
 	c->out_max_bytes = CONN_OUT_MAX_BYTES;
-	return c;
-}
-
-static struct conn *conn_create_tcp(struct loop *loop)
-{
-	struct conn *c = conn_create();
-
-	ENSURE(uv_tcp_init(&loop->uv, &c->uv.tcp) == 0);
-	c->uv.handle.data = c;
-	return c;
-}
-
-struct conn *conn_create_pipe(struct loop *loop)
-{
-	struct conn *c = conn_create();
-
-	ENSURE(uv_pipe_init(&loop->uv, &c->uv.pipe, 0) == 0);
-	c->uv.handle.data = c;
 	return c;
 }
 
@@ -97,7 +83,7 @@ uv_stream_t *conn_stream(struct conn *c)
 struct conn *conn_accept(struct loop *loop, uv_stream_t *listening, struct listener *l)
 {
 	bool is_tcp = listening->type == UV_TCP;
-	struct conn *c = is_tcp ? conn_create_tcp(loop) : conn_create_pipe(loop);
+	struct conn *c = conn_create(loop, is_tcp);
 
 	if (uv_accept(listening, &c->uv.stream) != 0) {
 		conn_close(c);
@@ -140,15 +126,13 @@ static void end_later(struct conn *c, uint64_t after_ms, int status,
 	timer_start(&c->ending->timer, after_ms);
 }
 
-/* The conn whose ending has come; *ret_status is what there was to tell. */
-static struct conn *take_ending(struct timer *t, int *ret_status)
+/* What has come, no longer due. */
+static struct ending take_ending(struct timer *t)
 {
-	struct ending *ending = CONTAINER_OF(t, struct ending, timer);
-	struct conn *c = ending->conn;
+	struct ending ending = *CONTAINER_OF(t, struct ending, timer);
 
-	*ret_status = ending->status;
-	drop_ending(c);
-	return c;
+	drop_ending(ending.conn);
+	return ending;
 }
 
 static void on_uv_close(uv_handle_t *handle)
@@ -236,11 +220,10 @@ void conn_set_callbacks(struct conn *c, const struct conn_callbacks *callbacks, 
 
 static void on_broken(struct timer *t)
 {
-	int status;
-	struct conn *c = take_ending(t, &status);
+	struct ending ending = take_ending(t);
 
-	if (!c->ended) {
-		end_of_input(c, status);
+	if (!ending.conn->ended) {
+		end_of_input(ending.conn, ending.status);
 	}
 }
 
@@ -441,9 +424,7 @@ size_t conn_out_room(const struct conn *c)
 
 static void on_linger_over(struct timer *t)
 {
-	int status;
-
-	conn_close(take_ending(t, &status));
+	conn_close(take_ending(t).conn);
 }
 
 void conn_close_gracefully(struct conn *c, uint64_t timeout_ms)
@@ -488,10 +469,9 @@ static void end_dial(struct dial *dial, int status)
 
 static void on_dial_failed_at_once(struct timer *t)
 {
-	int status;
-	struct conn *c = take_ending(t, &status);
+	struct ending ending = take_ending(t);
 
-	end_dial(c->dial, status);
+	end_dial(ending.conn->dial, ending.status);
 }
 
 static void on_uv_connect(uv_connect_t *request, int status)
@@ -529,7 +509,7 @@ int conn_parse_address(const char *text, uint16_t port, struct sockaddr_storage 
 struct conn *conn_dial_tcp(struct loop *loop, const char *address, uint16_t port,
 			   conn_connect_fn *on_connect, void *user)
 {
-	struct conn *c = begin_dial(conn_create_tcp(loop), on_connect, user);
+	struct conn *c = begin_dial(conn_create(loop, true), on_connect, user);
 	struct sockaddr_storage where;
 	int status = conn_parse_address(address, port, &where);
 
@@ -562,7 +542,7 @@ struct conn *conn_dial_host(struct loop *loop, const char *host, uint16_t port,
 	if (conn_parse_address(host, port, &where) == 0) {
 		return conn_dial_tcp(loop, host, port, on_connect, user);
 	}
-	struct conn *c = begin_dial(conn_create_tcp(loop), on_connect, user);
+	struct conn *c = begin_dial(conn_create(loop, true), on_connect, user);
 
 	snprintf(service, sizeof(service), "%u", port);
 	int status =
@@ -577,7 +557,7 @@ struct conn *conn_dial_host(struct loop *loop, const char *host, uint16_t port,
 struct conn *conn_dial_unix(struct loop *loop, const char *path, conn_connect_fn *on_connect,
 			    void *user)
 {
-	struct conn *c = begin_dial(conn_create_pipe(loop), on_connect, user);
+	struct conn *c = begin_dial(conn_create(loop, false), on_connect, user);
 
 	uv_pipe_connect(&c->dial->connect, &c->uv.pipe, path, on_uv_connect);
 	return c;
@@ -586,7 +566,7 @@ struct conn *conn_dial_unix(struct loop *loop, const char *path, conn_connect_fn
 struct conn *conn_of_fd(struct loop *loop, int fd, struct err *err)
 {
 	uv_handle_type kind = uv_guess_handle(fd);
-	struct conn *c = kind == UV_TCP ? conn_create_tcp(loop) : conn_create_pipe(loop);
+	struct conn *c = conn_create(loop, kind == UV_TCP);
 	int status = UV_ENOTSUP; /* a file or /dev/null: the system cannot wait for it */
 
 	if (kind == UV_TCP) {

@@ -57,8 +57,8 @@ void timer_heap_ring(struct loop *loop);
 /* The alarm rang: says a gap, if there was one, and rings the heap. */
 void loop_on_alarm(uv_timer_t *alarm);
 
-/* A pipe conn whose stream uv_spawn will connect; and the stream of it. */
-struct conn *conn_create_pipe(struct loop *loop);
+/* A conn that is still to be connected, by TCP or else a pipe; and the stream of it. */
+struct conn *conn_create(struct loop *loop, bool is_tcp);
 uv_stream_t *conn_stream(struct conn *c);
 
 /* The next pending connection, or NULL; listener_forget(l) is called when it closes. */
