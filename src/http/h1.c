@@ -315,7 +315,7 @@ static int judge_framing(struct h1_head *head, enum h1_framing without, struct e
 	return 0;
 }
 
-static int judge_request(struct h1_head *head, struct err *err)
+static int judge_request_line(const struct h1_head *head, struct err *err)
 {
 	size_t method_len = method_names[head->method].len;
 	const char *target = head->text.ptr + method_len + 1;
@@ -332,9 +332,19 @@ static int judge_request(struct h1_head *head, struct err *err)
 		return err_set(err, ERR_TOO_LONG, "the request target is longer than %d bytes",
 			       H1_LINE_MAX_BYTES);
 	}
-	int status = judge_fields(head, err);
+	return 0;
+}
 
-	return status != 0 ? status : judge_framing(head, H1_NO_BODY, err);
+/* "HTTP/1.1 200 OK": digits in places 9 to 11 and a blank or the end behind. */
+static int judge_status_line(const struct h1_head *head, struct err *err)
+{
+	const char *line = head->text.ptr;
+
+	if (line[8] != ' ' || (line[12] != ' ' && line[12] != '\r') || head->status < 100 ||
+	    head->status > 599) {
+		return err_set(err, ERR_INVALID, "the status line is not HTTP/1.1");
+	}
+	return 0;
 }
 
 static int method_of(struct span line, enum h1_method *ret_method, struct err *err)
@@ -361,56 +371,39 @@ static int method_of(struct span line, enum h1_method *ret_method, struct err *e
 
 static void note_connection(struct h1_head *head)
 {
+	struct span expected;
+
 	head->keep_alive =
 		head->minor == 1 && !h1_lists(head, SPAN_LIT("connection"), SPAN_LIT("close"));
 	head->wants_upgrade = h1_get(head, "upgrade").ptr != NULL ||
 			      h1_lists(head, SPAN_LIT("connection"), SPAN_LIT("upgrade"));
+	head->expects_continue = h1_count(head, "expect", &expected) == 1 &&
+				 span_is_nocase(expected, "100-continue");
 }
 
-static int parse_request(struct span bytes, size_t lines, struct h1_head **ret_head,
-			 struct err *err)
+static int parse_head(llhttp_type_t type, struct span bytes, size_t lines,
+		      struct h1_head **ret_head, struct err *err)
 {
+	bool is_request = type == HTTP_REQUEST;
 	enum h1_method method = H1_GET;
-	int status = method_of(bytes, &method, err);
-	struct h1_head *head = status == 0 ? parse(HTTP_REQUEST, bytes, lines, err) : NULL;
+	int status = is_request ? method_of(bytes, &method, err) : 0;
+	struct h1_head *head = status == 0 ? parse(type, bytes, lines, err) : NULL;
 
 	if (head == NULL) {
 		return status != 0 ? status : ERR_INVALID;
 	}
 	head->method = method;
-	status = judge_request(head, err);
+	status = is_request ? judge_request_line(head, err) : judge_status_line(head, err);
+	status = status != 0 ? status : judge_fields(head, err);
+	status = status != 0 ? status
+			     : judge_framing(head, is_request ? H1_NO_BODY : H1_UNTIL_CLOSE, err);
 	if (status != 0) {
 		free(head);
 		return status;
 	}
 	note_connection(head);
-	struct span expected;
-
-	head->expects_continue = h1_count(head, "expect", &expected) == 1 &&
-				 span_is_nocase(expected, "100-continue");
 	*ret_head = head;
 	return 0;
-}
-
-static int parse_response(struct span bytes, size_t lines, struct h1_head **ret_head,
-			  struct err *err)
-{
-	struct h1_head *head = parse(HTTP_RESPONSE, bytes, lines, err);
-
-	if (head == NULL) {
-		return ERR_INVALID;
-	}
-	/* "HTTP/1.1 200 OK": digits in places 9 to 11 and a blank or the end behind. */
-	if (bytes.ptr[8] != ' ' || (bytes.ptr[12] != ' ' && bytes.ptr[12] != '\r') ||
-	    head->status < 100 || head->status > 599) {
-		err_set(err, ERR_INVALID, "the status line is not HTTP/1.1");
-	} else if (judge_fields(head, err) == 0 && judge_framing(head, H1_UNTIL_CLOSE, err) == 0) {
-		note_connection(head);
-		*ret_head = head;
-		return 0;
-	}
-	free(head);
-	return ERR_INVALID;
 }
 
 /* Reading a head */
@@ -440,9 +433,7 @@ static struct span gather(struct h1_reader **reader, const struct scan *scan, st
 	return buf_span(&(*reader)->bytes);
 }
 
-typedef int parse_fn(struct span bytes, size_t lines, struct h1_head **ret_head, struct err *err);
-
-static int read_head(parse_fn *parse_head, struct h1_reader **reader, struct span *input,
+static int read_head(llhttp_type_t type, struct h1_reader **reader, struct span *input,
 		     struct h1_head **ret_head, struct err *err)
 {
 	struct scan scan = *reader != NULL ? (*reader)->scan : (struct scan){ 0 };
@@ -455,7 +446,7 @@ static int read_head(parse_fn *parse_head, struct h1_reader **reader, struct spa
 		head = gather(reader, &scan, head);
 	}
 	if (status == 1) {
-		status = parse_head(head, scan.lines, ret_head, err);
+		status = parse_head(type, head, scan.lines, ret_head, err);
 		status = status == 0 ? 1 : status;
 	}
 	if (status != 0) {
@@ -468,13 +459,13 @@ static int read_head(parse_fn *parse_head, struct h1_reader **reader, struct spa
 int h1_read_request(struct h1_reader **reader, struct span *input, struct h1_head **ret_head,
 		    struct err *err)
 {
-	return read_head(parse_request, reader, input, ret_head, err);
+	return read_head(HTTP_REQUEST, reader, input, ret_head, err);
 }
 
 int h1_read_response(struct h1_reader **reader, struct span *input, struct h1_head **ret_head,
 		     struct err *err)
 {
-	return read_head(parse_response, reader, input, ret_head, err);
+	return read_head(HTTP_RESPONSE, reader, input, ret_head, err);
 }
 
 /* Inspecting a head */

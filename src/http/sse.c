@@ -36,21 +36,14 @@ static struct sse_kept *kept(struct sse_parser *p)
 	return p->kept;
 }
 
-static void forget_kept(struct sse_parser *p)
+void sse_parser_finish(struct sse_parser *p)
 {
-	if (p->kept != NULL) {
+	if (p != NULL && p->kept != NULL) {
 		buf_finish(&p->kept->line);
 		buf_finish(&p->kept->data);
 		buf_finish(&p->kept->type);
 		free(p->kept);
 		p->kept = NULL;
-	}
-}
-
-void sse_parser_finish(struct sse_parser *p)
-{
-	if (p != NULL) {
-		forget_kept(p);
 	}
 }
 
@@ -88,7 +81,7 @@ static void end_event(struct sse_parser *p)
 		p->events++;
 		p->on_event(p->user, &event);
 	}
-	forget_kept(p);
+	sse_parser_finish(p);
 	p->type = p->data = (struct span){ NULL, 0 };
 	p->has_data = false;
 	p->is_skipping = false;
