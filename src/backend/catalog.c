@@ -17,17 +17,6 @@ static void write_created(const struct server *s, struct json_writer *w)
 	jsonw_member_text(w, "created_at", text);
 }
 
-static void write_facts(const struct model *model, struct json_writer *w)
-{
-	jsonw_member_text(w, "quantization", model->quantization);
-	show_positive(w, "parameters_billion", model->size_params, 3);
-	jsonw_member_array(w, "aliases");
-	for (int i = 0; i < model->alias_count; i++) {
-		jsonw_text(w, model->aliases[i]);
-	}
-	jsonw_end(w);
-}
-
 static void write_model(const struct fleet *f, const struct fleet_model *m, struct json_writer *w)
 {
 	const struct model *model = registry_find(fleet_registry(f), span_of(m->server.id));
@@ -43,7 +32,13 @@ static void write_model(const struct fleet *f, const struct fleet_model *m, stru
 	jsonw_member_text(w, "device", receipt_verdict_name(m->server.receipt.verdict));
 	show_positive(w, "context_length", m->server.receipt.context_tokens, 0);
 	if (model != NULL) {
-		write_facts(model, w);
+		jsonw_member_text(w, "quantization", model->quantization);
+		show_positive(w, "parameters_billion", model->size_params, 3);
+		jsonw_member_array(w, "aliases");
+		for (int i = 0; i < model->alias_count; i++) {
+			jsonw_text(w, model->aliases[i]);
+		}
+		jsonw_end(w);
 	}
 	jsonw_end(w);
 }

@@ -40,20 +40,15 @@ static struct events *events_of(struct fleet_listener *l)
 
 /* State */
 
-static void write_hello(struct json_writer *w, const struct events *e)
-{
-	jsonw_object(w);
-	jsonw_member_text(w, "version", e->backend->options.version);
-	jsonw_member_text(w, "instance", e->instance);
-}
-
 static const char *write_topic(struct feed *f, struct topic *t, struct json_writer *w)
 {
 	const struct events *e = CONTAINER_OF(f, struct events, feed);
 
 	switch (t->rank) {
 	case RANK_HELLO:
-		write_hello(w, e);
+		jsonw_object(w);
+		jsonw_member_text(w, "version", e->backend->options.version);
+		jsonw_member_text(w, "instance", e->instance);
 		return "hello";
 	case RANK_HOST:
 		show_host(w, e->backend);
@@ -208,13 +203,6 @@ static double last_second(const struct account *a)
 									 : tokens;
 }
 
-static void hide(struct events *e, struct shown *s)
-{
-	feed_drop(&s->topic);
-	s->account.id = 0;
-	e->request_count--;
-}
-
 void events_account(struct events *e, const struct account *a)
 {
 	struct shown *s = &e->requests[a->id % EVENTS_REQUESTS_MAX];
@@ -222,7 +210,9 @@ void events_account(struct events *e, const struct account *a)
 	bool is_shown = e->request_count > 0 && s->account.id == a->id;
 
 	if (is_shown && is_done) {
-		hide(e, s);
+		feed_drop(&s->topic);
+		s->account.id = 0;
+		e->request_count--;
 	}
 	if (!is_read) {
 		return;

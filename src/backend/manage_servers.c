@@ -98,18 +98,14 @@ static void on_wait_over(struct timer *t)
 	}
 }
 
-static bool is_meant(const struct call *c, const struct server *s)
-{
-	if (c->id[0] != '\0') {
-		return strcmp(s->id, c->id) == 0;
-	}
-	return c->verb == VERB_START ? s->enabled : server_phase_is_running(s->phase);
-}
-
 static void collect_ids(struct call *c)
 {
 	FLEET_EACH (m, c->backend->fleet) {
-		if (is_meant(c, &m->server)) {
+		bool is_one_of_all = c->verb == VERB_START
+					     ? m->server.enabled
+					     : server_phase_is_running(m->server.phase);
+
+		if (c->id[0] != '\0' ? strcmp(m->server.id, c->id) == 0 : is_one_of_all) {
 			c->ids = mem_resize(c->ids, c->id_count + 1, sizeof(*c->ids));
 			memcpy(c->ids[c->id_count++], m->server.id, sizeof(m->server.id));
 		}
