@@ -215,12 +215,6 @@ static const struct exchange_callbacks exchange_calls = { on_exchange_close, NUL
 
 /* Relaying */
 
-/* Usage and timings come with the last events; a look at each is cheap, reading them is not. */
-static bool may_tell_usage(struct span data)
-{
-	return span_has(data, "\"timings\"") || span_has(data, "\"usage\"");
-}
-
 static void on_event(void *user, const struct sse_event *event)
 {
 	struct ask *a = user;
@@ -234,7 +228,8 @@ static void on_event(void *user, const struct sse_event *event)
 		sink->on_gap(sink->user, a->model, now_us - a->last_us);
 	}
 	a->last_us = now_us;
-	if (may_tell_usage(event->data)) {
+	/* They come with the last events; a look at each is cheap, reading them is not. */
+	if (span_has(event->data, "\"timings\"") || span_has(event->data, "\"usage\"")) {
 		api_usage_scan(&a->usage, event->data);
 	}
 }

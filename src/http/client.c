@@ -437,11 +437,6 @@ static void on_data(void *user, struct span data)
 	}
 }
 
-static bool may_repeat(const struct client_request *r)
-{
-	return r->cc->is_reused && !r->has_heard && r->is_idempotent;
-}
-
 static void on_end(void *user, int status)
 {
 	struct client_conn *cc = user;
@@ -454,7 +449,7 @@ static void on_end(void *user, int status)
 
 		settle_conn(r, false);
 		tell(r, &piece);
-	} else if (may_repeat(r)) {
+	} else if (r->is_idempotent && cc->is_reused && !r->has_heard) {
 		close_conn(cc);
 		r->is_repeated = true;
 		dial(r);

@@ -128,7 +128,7 @@ static void on_drain(void *user)
 
 struct feed_reader *feed_add(struct feed *f, struct exchange *x, struct err *err)
 {
-	static const struct sse_callbacks calls = { on_close, on_drain };
+	static const struct exchange_callbacks calls = { on_close, on_drain };
 
 	if (f->kind->readers_max > 0 && f->reader_count >= f->kind->readers_max) {
 		err_set(err, ERR_RATE, "%zu readers of %s are connected already", f->reader_count,

@@ -90,11 +90,6 @@ static bool is_plain(struct span path)
 	return true;
 }
 
-static bool is_plain_char(char c)
-{
-	return (unsigned char)c >= 0x20 && c != 0x7f && c != '\\';
-}
-
 /* The byte that the escape at `at` stands for, or -1. */
 static int escaped(struct span raw, size_t at)
 {
@@ -120,7 +115,7 @@ int policy_path(struct span raw, char *ret_path, struct err *err)
 			c = byte != '/' ? (char)byte : '\\';
 			i += 2;
 		}
-		if (!is_plain_char(c)) {
+		if ((unsigned char)c < 0x20 || c == 0x7f || c == '\\') {
 			return err_set(
 				err, ERR_INVALID,
 				"the path holds a control byte, a backslash or an encoded slash");

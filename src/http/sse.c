@@ -228,7 +228,7 @@ struct sse_stream {
 	struct exchange *x;
 	struct timer heartbeat;
 	uint64_t heartbeat_ms;
-	const struct sse_callbacks *callbacks;
+	const struct exchange_callbacks *callbacks;
 	void *user;
 };
 
@@ -266,7 +266,7 @@ static void on_heartbeat(struct timer *t)
 }
 
 struct sse_stream *sse_start(struct loop *loop, struct exchange *x, uint64_t heartbeat_ms,
-			     const struct sse_callbacks *callbacks, void *user)
+			     const struct exchange_callbacks *callbacks, void *user)
 {
 	static const struct exchange_callbacks exchange_callbacks = { on_close, on_drain };
 	static const struct h1_field fields[] = {

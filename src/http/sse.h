@@ -48,13 +48,9 @@ int sse_write(struct buf *out, const char *type, struct span data);
  */
 struct sse_stream;
 
-struct sse_callbacks {
-	void (*on_close)(void *user); /* the client left: the stream is gone on return */
-	void (*on_drain)(void *user); /* may be NULL */
-};
-
+/* on_close: the client left, and the stream is gone on return. */
 struct sse_stream *sse_start(struct loop *loop, struct exchange *x, uint64_t heartbeat_ms,
-			     const struct sse_callbacks *callbacks, void *user);
+			     const struct exchange_callbacks *callbacks, void *user);
 int sse_send(struct sse_stream *s, const char *type, struct span data); /* 0 or ERR_FULL */
 void sse_end(struct sse_stream *s); /* a clean end; no on_close */
 

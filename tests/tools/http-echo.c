@@ -119,7 +119,7 @@ static void on_event(struct timer *timer)
 
 static void begin_events(struct echo *e, struct exchange *x, uint64_t count)
 {
-	static const struct sse_callbacks callbacks = { on_task_close, NULL };
+	static const struct exchange_callbacks callbacks = { on_task_close, NULL };
 	struct task *t = mem_alloc(sizeof(*t));
 
 	t->left = count;

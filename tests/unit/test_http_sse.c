@@ -154,7 +154,7 @@ static void on_drain(void *user)
 
 static void begin(struct rig *rig, struct exchange *x)
 {
-	static const struct sse_callbacks callbacks = { on_close, on_drain };
+	static const struct exchange_callbacks callbacks = { on_close, on_drain };
 	struct live *l = CONTAINER_OF(rig, struct live, rig);
 
 	l->stream = sse_start(rig->loop, x, 20, &callbacks, l);
