@@ -63,11 +63,10 @@ static void write_error(void *user, const struct request *request, const struct 
 static void on_leave_tick(struct timer *t)
 {
 	struct backend *b = CONTAINER_OF(t, struct backend, leaving);
-	struct err why;
 
 	if (gateway_active(b->gateway) > 0 && loop_now_ms(b->loop) >= b->leave_by_ms) {
-		err_set(&why, ERR_UNAVAILABLE, "the gateway is stopping");
-		gateway_stop(b->gateway, &why);
+		gateway_stop(b->gateway,
+			     &(struct err){ ERR_UNAVAILABLE, "the gateway is stopping" });
 	}
 	if (gateway_active(b->gateway) > 0) {
 		timer_start(&b->leaving, BACKEND_LEAVE_TICK_MS);

@@ -339,8 +339,6 @@ static void on_done(void *user, const struct proxy_result *result)
 
 	if (why == NULL) {
 		ask_done(user, result->status, "");
-	} else if (why->code == ERR_CANCELED) {
-		ask_done(user, 499, "the client left");
 	} else {
 		ask_done(user, err_http_status(why->code), why->text);
 	}

@@ -72,20 +72,15 @@ bool call_resume(struct call *c)
 
 void call_reply(struct call *c, int status)
 {
-	bool is_whole = jsonw_end_all(&c->w) == 0;
-	struct buf body = c->out;
-	struct err err = { 0 };
+	struct exchange *x = c->x;
 
-	buf_init(&c->out, MANAGE_REPLY_MAX_BYTES);
-	struct exchange *x = call_take(c);
-
-	if (x != NULL && is_whole) {
-		exchange_reply_json(x, status, buf_span(&body));
+	c->x = NULL;
+	if (x != NULL && jsonw_end_all(&c->w) == 0) {
+		exchange_reply_json(x, status, buf_span(&c->out));
 	} else if (x != NULL) {
-		err_set(&err, ERR_INTERNAL, "the answer is too large");
-		exchange_fail(x, &err);
+		exchange_fail(x, &(struct err){ ERR_INTERNAL, "the answer is too large" });
 	}
-	buf_finish(&body);
+	release(c);
 }
 
 void call_fail(struct call *c, const struct err *why)

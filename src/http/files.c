@@ -215,14 +215,6 @@ static const struct file *choose(const struct files *f, const struct file *plain
 	return plain;
 }
 
-static void refuse(struct exchange *x, int code, const char *sentence)
-{
-	struct err err;
-
-	err_set(&err, code, "%s", sentence);
-	exchange_fail(x, &err);
-}
-
 void files_serve(const struct files *f, struct exchange *x)
 {
 	const struct request *request = exchange_request(x);
@@ -231,11 +223,11 @@ void files_serve(const struct files *f, struct exchange *x)
 	const char *encoding;
 
 	if (request->method != H1_GET && request->method != H1_HEAD) {
-		refuse(x, ERR_METHOD, "files are only read: use GET");
+		exchange_fail(x, &(struct err){ ERR_METHOD, "files are only read: use GET" });
 		return;
 	}
 	if (file == NULL) {
-		refuse(x, ERR_NOT_FOUND, "there is no such page");
+		exchange_fail(x, &(struct err){ ERR_NOT_FOUND, "there is no such page" });
 		return;
 	}
 	file = choose(f, file, path, request->head, &encoding);

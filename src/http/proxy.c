@@ -36,10 +36,7 @@ static void finish(struct proxy *p, const struct err *why)
 
 static void finish_left(struct proxy *p)
 {
-	struct err why;
-
-	err_set(&why, ERR_CANCELED, "the client left");
-	finish(p, &why);
+	finish(p, &(struct err){ ERR_CANCELED, "the client left" });
 }
 
 /* Upstream to client */
