@@ -81,8 +81,7 @@ struct metrics {
 
 static struct model_metrics *metrics_of(struct metrics *m, const char *id)
 {
-	MODEL_EACH(mm, m)
-	{
+	MODEL_EACH (mm, m) {
 		if (strcmp(mm->id, id) == 0) {
 			return mm;
 		}
@@ -186,16 +185,14 @@ static void write_requests(const struct metrics *m, struct buf *out)
 {
 #define WRITE(field, series, bounds, help) \
 	head(out, series, "histogram", help); \
-	MODEL_EACH(mm, m) \
-	{ \
+	MODEL_EACH (mm, m) { \
 		write_histogram(out, series, mm->id, &mm->field, bounds, ARRAY_LEN(bounds)); \
 	}
 	HISTOGRAM_TABLE(WRITE)
 #undef WRITE
 #define WRITE(field, help) \
 	head(out, "ronzal_" #field "_total", "counter", help); \
-	MODEL_EACH(mm, m) \
-	{ \
+	MODEL_EACH (mm, m) { \
 		buf_printf(out, "ronzal_" #field "_total{model=\"%s\"} %llu\n", mm->id, \
 			   (unsigned long long)mm->field); \
 	}
@@ -205,8 +202,7 @@ static void write_requests(const struct metrics *m, struct buf *out)
 	     "requests that the usage database had no room for");
 	buf_printf(out, "ronzal_requests_not_kept_total %llu\n", (unsigned long long)m->not_kept);
 	head(out, "ronzal_errors_total", "counter", "requests that failed, by class");
-	MODEL_EACH(mm, m)
-	{
+	MODEL_EACH (mm, m) {
 #define WRITE(class, from, to) \
 	buf_printf(out, "ronzal_errors_total{model=\"%s\",class=\"" #class "\"} %llu\n", mm->id, \
 		   (unsigned long long)mm->errors_##class);
@@ -293,8 +289,7 @@ static void write_engines(const struct metrics *m, struct buf *out)
 	struct line *lines = NULL;
 	size_t count = 0;
 
-	MODEL_EACH(mm, m)
-	{
+	MODEL_EACH (mm, m) {
 		struct span rest = buf_span(&mm->engine);
 
 		while (rest.len > 0) {
@@ -421,8 +416,7 @@ void metrics_close(struct metrics *m)
 		return;
 	}
 	answer_all(m);
-	MODEL_EACH(mm, m)
-	{
+	MODEL_EACH (mm, m) {
 		client_fetch_cancel(mm->request);
 		buf_finish(&mm->engine);
 		free(mm);

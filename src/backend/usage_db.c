@@ -441,11 +441,11 @@ struct view {
 
 static const struct view views[] = {
 	[USAGE_REQUESTS] = { "requests",
-			     "SELECT id, at AS at_unix_ms, model AS model_id, key AS key_name, "
-			     "path,"
-			     " stream, 'done' AS phase, status, prompt AS prompt_tokens, cached AS"
-			     " cached_tokens, generated AS generated_tokens, queue_ms, first_ms AS"
-			     " first_token_ms, speed AS tokens_per_second, total_ms, error FROM "
+			     "SELECT id, at AS at_unix_ms, model AS model_id, key AS key_name,"
+			     " path, stream, 'done' AS phase, status, prompt AS prompt_tokens,"
+			     " cached AS cached_tokens, generated AS generated_tokens, queue_ms,"
+			     " first_ms AS first_token_ms, speed AS tokens_per_second, total_ms,"
+			     " error FROM "
 			     "recent WHERE (?1='' OR model=?1) AND (?2='' OR key=?2) AND (?3=0 OR "
 			     "status>=400) AND (?4=0 OR id<?4) ORDER BY id DESC LIMIT ?5",
 			     "iitttbtiiiiiidit" },
