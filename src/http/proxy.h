@@ -45,7 +45,7 @@ struct proxy_hooks {
 
 struct proxy_options {
 	struct client *client;
-	/* The method is the exchange's; its body (living as long as the request) may be streamed. */
+	/* The method is the exchange's; the body lives as long as the request, or is streamed. */
 	struct client_options request;
 	const struct span *pass; /* names of request fields that go along with those above */
 	size_t pass_count;
