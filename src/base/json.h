@@ -141,11 +141,11 @@ void jsonw_value(struct json_writer *w, const struct json_value *v); /* a read v
 void jsonw_raw(struct json_writer *w, struct span json); /* must be one valid JSON value */
 
 /* key and value in one */
-void jsonw_member_text(struct json_writer *w, const char *key, const char *text);
-void jsonw_member_span(struct json_writer *w, const char *key, struct span s);
-void jsonw_member_i64(struct json_writer *w, const char *key, int64_t v);
-void jsonw_member_u64(struct json_writer *w, const char *key, uint64_t v);
-void jsonw_member_bool(struct json_writer *w, const char *key, bool v);
+void jsonw_member_text(struct json_writer *w, const char *key, const char *value);
+void jsonw_member_span(struct json_writer *w, const char *key, struct span value);
+void jsonw_member_i64(struct json_writer *w, const char *key, int64_t value);
+void jsonw_member_u64(struct json_writer *w, const char *key, uint64_t value);
+void jsonw_member_bool(struct json_writer *w, const char *key, bool value);
 void jsonw_member_double(struct json_writer *w, const char *key, double v, int decimals);
 void jsonw_member_object(struct json_writer *w, const char *key); /* jsonw_end ends them */
 void jsonw_member_array(struct json_writer *w, const char *key);

@@ -8,6 +8,18 @@
 #define SLIPS_MAX_BYTES 128 /* of a word are compared */
 #define PART_MIN_BYTES 4    /* a part of a name this long is taken for it */
 
+bool span_begins(struct span s, struct span prefix)
+{
+	return s.len >= prefix.len && memcmp(s.ptr, prefix.ptr, prefix.len) == 0;
+}
+
+bool span_has_suffix(struct span s, const char *suffix)
+{
+	size_t len = strlen(suffix);
+
+	return s.len >= len && memcmp(s.ptr + s.len - len, suffix, len) == 0;
+}
+
 /* Looked for by its second byte: the first is often a quote or a CR, of which there are many. */
 size_t span_find_span(struct span s, struct span needle)
 {

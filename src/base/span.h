@@ -53,19 +53,13 @@ static inline bool span_is_nocase(struct span s, const char *text)
 	return span_equal_nocase(s, span_of(text));
 }
 
+bool span_begins(struct span s, struct span prefix);
 static inline bool span_has_prefix(struct span s, const char *prefix)
 {
-	size_t len = strlen(prefix);
-
-	return s.len >= len && memcmp(s.ptr, prefix, len) == 0;
+	return span_begins(s, span_of(prefix));
 }
 
-static inline bool span_has_suffix(struct span s, const char *suffix)
-{
-	size_t len = strlen(suffix);
-
-	return s.len >= len && memcmp(s.ptr + s.len - len, suffix, len) == 0;
-}
+bool span_has_suffix(struct span s, const char *suffix);
 
 /* Index of the first occurrence, or s.len when there is none. */
 size_t span_find_span(struct span s, struct span needle);
