@@ -6,8 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/buf.h"
-
 #define MEM_SMALL_BYTES 1024
 
 static _Noreturn void out_of_memory(size_t bytes)
@@ -65,12 +63,17 @@ char *mem_spandup(struct span s)
 
 char *mem_printf(const char *format, ...)
 {
-	struct buf text;
-	va_list args;
+	va_list args, again;
 
-	buf_init(&text, SIZE_MAX);
 	va_start(args, format);
-	buf_vprintf(&text, format, args);
+	va_copy(again, args);
+	int len = vsnprintf(NULL, 0, format, args);
+	char *text = mem_alloc(len > 0 ? (size_t)len + 1 : 1);
+
+	if (len > 0) {
+		vsnprintf(text, (size_t)len + 1, format, again);
+	}
+	va_end(again);
 	va_end(args);
-	return buf_detach(&text);
+	return text;
 }
