@@ -17,7 +17,7 @@ set -eu
 cd "$(dirname "$0")/.."
 build=$PWD/${BUILD:-build}
 rounds=${ROUNDS:-7}
-requests=${REQUESTS:-2000} # what the usage database takes at once: none is dropped
+requests=${REQUESTS:-2000} # fewer than may wait for the usage database: none is dropped
 port=${PORT:-19730}
 sizes=${STREAMS:-1000 5000 9500}
 cancels=${CANCELS:-1000}

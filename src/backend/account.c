@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "backend/account.h"
 
-#include <math.h>
-
+#include "backend/show.h"
 #include "io/loop.h"
 
 int64_t account_ms(uint64_t from_us, uint64_t to_us)
@@ -39,8 +38,7 @@ void account_write(struct json_writer *w, const struct account *a)
 	member_known(w, "generated_tokens", a->generated_tokens);
 	jsonw_member_i64(w, "queue_ms", account_ms(a->begin_us, routed_us));
 	member_known(w, "first_token_ms", account_ms(a->begin_us, a->first_us));
-	jsonw_member_double(w, "tokens_per_second",
-			    a->tokens_per_second > 0 ? a->tokens_per_second : (double)NAN, 2);
+	show_positive(w, "tokens_per_second", a->tokens_per_second, 2);
 	jsonw_member_i64(w, "total_ms",
 			 a->end_us != 0 ? account_ms(a->begin_us, a->end_us) : INT64_C(0));
 	jsonw_member_text(w, "error", a->error);

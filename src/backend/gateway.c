@@ -143,12 +143,8 @@ static void tell(struct ask *a, enum account_phase phase, const char *error)
 /* The first and the last bytes of a plain answer: usage stands in either. */
 static void read_ends(struct ask *a, struct span head, struct span tail)
 {
-	if (head.len > 0) {
-		api_usage_scan(&a->usage, head);
-	}
-	if (tail.len > 0) {
-		api_usage_scan(&a->usage, tail);
-	}
+	api_usage_scan(&a->usage, head);
+	api_usage_scan(&a->usage, tail);
 }
 
 static void set_state(struct ask *a, enum ask_state state, struct fleet_model *m)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One job at a time is with the thread: a batch of rows to write, or a question. The database is
+ * One job at a time is with a thread: a batch of rows to write, or a question. The database is
  * touched there only (and before the loop runs). Jobs own copies of all that they need.
  */
 #include "backend/usage.h"

@@ -21,7 +21,10 @@ static const struct json_value *of_val(const yyjson_val *v)
 	return (const struct json_value *)v;
 }
 
-/* Whether brackets nest too deeply. A tree is one run of values, each container before its own. */
+/*
+ * Whether brackets nest too deeply, for which most trees have too few. A tree is one run of values,
+ * each container before its own.
+ */
 static bool is_too_deep(yyjson_val *root)
 {
 	yyjson_val *ends[JSON_DEPTH_MAX];

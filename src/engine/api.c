@@ -152,6 +152,8 @@ static void scan_for(struct api_usage *u, struct span text, struct span key,
 
 void api_usage_scan(struct api_usage *u, struct span text)
 {
-	scan_for(u, text, SPAN_LIT("\"usage\""), usage_read);
-	scan_for(u, text, SPAN_LIT("\"timings\""), timings_read);
+	if (text.len > 0) {
+		scan_for(u, text, SPAN_LIT("\"usage\""), usage_read);
+		scan_for(u, text, SPAN_LIT("\"timings\""), timings_read);
+	}
 }
