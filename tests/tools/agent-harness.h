@@ -62,6 +62,7 @@ struct world {
 	uint64_t log_lines, log_dropped;
 	double noticed_ms; /* when READY was told last, by CLOCK_MONOTONIC */
 	uint32_t kills;	   /* of engines, by the case */
+	int descriptors;   /* of the agent, counted by the case */
 	double backoff_ms; /* ... and BACKOFF, with the error of that time */
 	char backoff_error[SERVER_TEXT_MAX_BYTES];
 };

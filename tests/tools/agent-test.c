@@ -126,10 +126,15 @@ static bool all_came_back(struct world *w)
 	return all_ready(w) && restarts == w->kills;
 }
 
+/* The agent opens a file for a moment now and then: what it has leaked stays. */
+static bool no_descriptor_was_leaked(struct world *w)
+{
+	return descriptors_of(w->agent) <= w->descriptors;
+}
+
 static void engines_killed_at_random_times_all_come_back_and_leave_nothing(struct world *w)
 {
 	int killed[4] = { 0 };
-	int descriptors;
 
 	for (int i = 0; i < 4; i++) {
 		add_model(w, (const char *[]){ "a", "b", "c", "d" }[i], "health_delay_ms 200\n",
@@ -137,7 +142,7 @@ static void engines_killed_at_random_times_all_come_back_and_leave_nothing(struc
 	}
 	begin(w);
 	EXPECT(w, get(w, VERB_START, NULL) == 0);
-	descriptors = descriptors_of(w->agent);
+	w->descriptors = descriptors_of(w->agent);
 	for (int round = 0; round < 3; round++) {
 		for (int i = 0; i < w->server_count; i++) {
 			int pid = w->servers[i].pid;
@@ -152,7 +157,7 @@ static void engines_killed_at_random_times_all_come_back_and_leave_nothing(struc
 	EXPECT(w, wait_for(w, all_came_back, 2 * WAIT_MS));
 	EXPECT(w, strstr(w->backoff_error, "SIGKILL") != NULL);
 	EXPECT(w, processes_with("fake-engine") >= w->server_count);
-	EXPECT(w, descriptors_of(w->agent) <= descriptors);
+	EXPECT(w, wait_for(w, no_descriptor_was_leaked, WAIT_MS));
 	shut_down(w);
 }
 
