@@ -112,6 +112,7 @@ check silence_at_an_open_input_means_start_everything silent_person
 
 sigkill() {
 	post start >/dev/null
+	both_chat || return 1 # so that the backend has the keys
 	before=$(pids)
 	hostapi_kill
 	chat demo | grep -q '"choices"' || { echo 'no answer while the Host API is away'; return 1; }
