@@ -193,8 +193,11 @@ static int check_port(struct preflight *p)
 	return p->err.code;
 }
 
-/* An empty key file would mean no authentication at all, so what was written is read back. */
-static int make_key(struct preflight *p)
+/*
+ * An empty key file would mean no authentication at all, so what was written is read back. Not on
+ * the other thread: a start that was canceled would write over the key of the one after it.
+ */
+static void make_key(struct preflight *p)
 {
 	struct buf check;
 	int status;
@@ -210,7 +213,6 @@ static int make_key(struct preflight *p)
 		err_set(&p->err, ERR_IO, "%s does not hold what was written to it", p->key_path);
 	}
 	buf_finish(&check);
-	return p->err.code;
 }
 
 int preflight_check_files(const struct preflight_options *options, const struct model *model,
@@ -241,7 +243,6 @@ static void preflight_work(void *arg)
 		    0 &&
 	    check_model(p, p->file_path, p->mmproj_file) == 0 && check_port(p) == 0) {
 		find_fit(p);
-		make_key(p);
 	}
 }
 
@@ -262,9 +263,12 @@ static void preflight_done(void *arg)
 	p->done = NULL;
 	if (p->canceled) {
 		preflight_free(p);
-	} else {
-		done(p->user);
+		return;
 	}
+	if (p->err.code == 0) {
+		make_key(p);
+	}
+	done(p->user);
 }
 
 struct preflight *preflight_start(struct loop *loop, const struct preflight_options *options,

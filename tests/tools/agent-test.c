@@ -306,6 +306,21 @@ static void stops_and_starts_that_cross_are_idempotent(struct world *w)
 	shut_down(w);
 }
 
+/* Each takes the place of the one before, which may be checking its files still. */
+static void restarts_that_overtake_each_other_end_ready(struct world *w)
+{
+	add_model(w, "m", "", "");
+	begin(w);
+	for (int i = 0; i < rounds(20, 200); i++) {
+		for (int k = 0; k < 8; k++) {
+			ask(w, VERB_RESTART, "m", 0, 0);
+		}
+		EXPECT(w, wait_for(w, replied, WAIT_MS) && w->reply.code == 0);
+		EXPECT(w, all_ready(w));
+	}
+	shut_down(w);
+}
+
 static void stops_in_mid_stream_keep_their_deadline(struct world *w)
 {
 	char key[WIRE_KEY_MAX_BYTES];
@@ -590,6 +605,7 @@ static const struct test_case cases[] = {
 	CASE(another_program_on_the_port_is_named_and_left_alone),
 	CASE(a_port_that_proves_nothing_is_not_ready),
 	CASE(stops_and_starts_that_cross_are_idempotent),
+	CASE(restarts_that_overtake_each_other_end_ready),
 	CASE(stops_in_mid_stream_keep_their_deadline),
 	CASE(a_drain_ends_when_the_last_stream_does),
 	CASE(require_gpu_fails_a_start_on_the_cpu),
