@@ -52,7 +52,7 @@ char *buf_reserve_more(struct buf *b, size_t len)
 	}
 	size_t grown = b->block_len * 2 > BUF_FIRST_BYTES ? b->block_len * 2 : BUF_FIRST_BYTES;
 
-	if (grown > b->max_bytes + 1) {
+	if (grown - 1 > b->max_bytes) {
 		grown = b->max_bytes + 1;
 	}
 	if (grown < need) {

@@ -105,6 +105,22 @@ static void reserved_room_is_counted_when_used(void **state)
 	buf_finish(&b);
 }
 
+static void grows_by_doubling_without_a_limit_too(void **state)
+{
+	struct buf b;
+	int moves = 0;
+
+	(void)state;
+	buf_init(&b, SIZE_MAX);
+	for (size_t room = 0; b.len < 100000;) {
+		buf_add_text(&b, "0123456789");
+		moves += b.block_len != room;
+		room = b.block_len;
+	}
+	assert_true(moves < 20);
+	buf_finish(&b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -113,6 +129,7 @@ int main(void)
 		cmocka_unit_test(bytes_come_out_in_order_through_many_moves),
 		cmocka_unit_test(detaching_hands_over_text),
 		cmocka_unit_test(reserved_room_is_counted_when_used),
+		cmocka_unit_test(grows_by_doubling_without_a_limit_too),
 	};
 	return cmocka_run_group_tests_name("buf", tests, NULL, NULL);
 }
