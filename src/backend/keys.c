@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "base/secret_file.h"
@@ -110,6 +111,9 @@ int keys_refresh(struct keys *k, struct err *err)
 	if (status == 0) {
 		status = parse(k, buf_span(&text), err);
 	}
+	if (status != 0) {
+		k->stamp.bytes = -1; /* whoever asks again shall hear it again */
+	}
 	buf_finish(&text);
 	return status;
 }
@@ -198,6 +202,20 @@ void keys_close(struct keys *k)
 
 /* Changing */
 
+/* The command line and the backend take turns: from here to the file's end as the other left it. */
+static int begin_change(struct keys *k, int *ret_lock, struct err *err)
+{
+	int lock = fs_lock(k->path, err);
+	int status = lock < 0 ? lock : keys_refresh(k, err);
+
+	if (status == 0) {
+		*ret_lock = lock;
+	} else if (lock >= 0) {
+		close(lock);
+	}
+	return status;
+}
+
 static bool name_is_valid(const char *name)
 {
 	size_t len = strlen(name);
@@ -221,15 +239,12 @@ const struct key *keys_named(const struct keys *k, const char *id_or_name)
 	return NULL;
 }
 
-int keys_add(struct keys *k, const char *name, const char *const *models, int model_count,
-	     char ret_secret[KEY_SECRET_BYTES], struct err *err)
+static int add(struct keys *k, const char *name, const char *const *models, int model_count,
+	       char ret_secret[KEY_SECRET_BYTES], struct err *err)
 {
 	char random[SECRET_TEXT_BYTES];
-	int status = keys_refresh(k, err);
+	int status;
 
-	if (status != 0) {
-		return status;
-	}
 	if (!name_is_valid(name)) {
 		return err_set(err, ERR_INVALID,
 			       "a key's name has 1 to %d bytes and no control characters",
@@ -262,26 +277,45 @@ int keys_add(struct keys *k, const char *name, const char *const *models, int mo
 	return 0;
 }
 
-int keys_revoke(struct keys *k, const char *id_or_name, struct err *err)
+int keys_add(struct keys *k, const char *name, const char *const *models, int model_count,
+	     char ret_secret[KEY_SECRET_BYTES], struct err *err)
 {
-	int status = keys_refresh(k, err);
+	int lock, status = begin_change(k, &lock, err);
 
-	if (status != 0) {
-		return status;
+	if (status == 0) {
+		status = add(k, name, models, model_count, ret_secret, err);
+		close(lock);
 	}
+	return status;
+}
+
+static int revoke(struct keys *k, const char *id_or_name, struct err *err)
+{
 	const struct key *key = keys_named(k, id_or_name);
 
 	if (key == NULL) {
 		return err_set(err, ERR_NOT_FOUND, "there is no key '%s'. See them: ronzal keys",
 			       id_or_name);
 	}
-	status = save(k, key, NULL, err);
+	int status = save(k, key, NULL, err);
+
 	if (status == 0) {
 		size_t at = (size_t)(key - k->items);
 
 		key_finish(&k->items[at]);
 		k->count--;
 		memmove(&k->items[at], &k->items[at + 1], (k->count - at) * sizeof(*key));
+	}
+	return status;
+}
+
+int keys_revoke(struct keys *k, const char *id_or_name, struct err *err)
+{
+	int lock, status = begin_change(k, &lock, err);
+
+	if (status == 0) {
+		status = revoke(k, id_or_name, err);
+		close(lock);
 	}
 	return status;
 }

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -124,6 +125,23 @@ int fs_replace(const char *path, struct span content, mode_t mode, struct err *e
 	return status == 0 ? 0 : err_set_os(err, status, "writing %s", path);
 }
 
+int fs_lock(const char *path, struct err *err)
+{
+	char *lock_path = mem_printf("%s.lock", path);
+	struct flock whole = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	int fd = open(lock_path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+	int status = fd < 0 ? err_set_os(err, -errno, "opening %s", lock_path) : 0;
+
+	while (status == 0 && fcntl(fd, F_SETLKW, &whole) != 0) {
+		if (errno != EINTR) {
+			status = err_set_os(err, -errno, "locking %s", lock_path);
+			close(fd);
+		}
+	}
+	free(lock_path);
+	return status == 0 ? fd : status;
+}
+
 int fs_mkdirs(const char *path, mode_t mode, struct err *err)
 {
 	char *partial = mem_strdup(path);
@@ -215,11 +233,15 @@ int fs_size(const char *path, uint64_t *ret_bytes)
 bool fs_changed(const char *path, struct fs_stamp *stamp)
 {
 	struct stat st = { 0 };
+	time_t looked_s = time(NULL);
 
 	stat(path, &st);
-	struct fs_stamp now = { st.st_ino, st.st_mtime, st.st_size };
+	struct fs_stamp now = { st.st_dev, st.st_ino, st.st_mtime, st.st_size };
 	bool is_other = memcmp(&now, stamp, sizeof(now)) != 0;
 
 	*stamp = now;
+	if (st.st_mtime == looked_s || st.st_mtime == looked_s + 1) {
+		stamp->written_s = -1; /* is none that it can have next time */
+	}
 	return is_other;
 }

@@ -28,6 +28,12 @@ int fs_read(const char *path, struct buf *out, struct err *err);
  */
 int fs_replace(const char *path, struct span content, mode_t mode, struct err *err);
 
+/*
+ * Waits until no other process holds the lock of a file, which is a file beside it ("PATH.lock").
+ * A descriptor to close() when done, or an error.
+ */
+int fs_lock(const char *path, struct err *err);
+
 /* Makes a folder and its parents; those it makes get `mode`. An existing folder is fine. */
 int fs_mkdirs(const char *path, mode_t mode, struct err *err);
 
@@ -44,13 +50,17 @@ bool fs_is_folder(const char *path);
 /* 0 and the size in bytes of a regular file (links followed), or -errno. */
 int fs_size(const char *path, uint64_t *ret_bytes);
 
-/* Which file was found at a path, zeroed: none. A replacement is another file: the inode tells. */
+/* Which file was found at a path, zeroed: none. */
 struct fs_stamp {
-	uint64_t inode;
+	uint64_t device, inode;
 	int64_t written_s, bytes;
 };
 
-/* Whether another file is there than was at the last look, or one where none was, or none. */
+/*
+ * Whether another file is there than was at the last look, or one where none was, or none. While
+ * the second lasts in which a file was written, the answer is yes: one that replaces it then may
+ * look the same, down to the inode.
+ */
 bool fs_changed(const char *path, struct fs_stamp *stamp);
 
 #endif

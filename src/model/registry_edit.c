@@ -2,36 +2,17 @@
 #include "model/registry_edit.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/fs.h"
 #include "base/mem.h"
-
-static int take_lock(struct registry_edit *e, struct err *err)
-{
-	char *path = mem_printf("%s.lock", e->path);
-	struct flock whole = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
-	int status = 0;
-
-	e->lock = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (e->lock < 0) {
-		status = err_set_os(err, -errno, "opening %s", path);
-	}
-	while (status == 0 && fcntl(e->lock, F_SETLKW, &whole) != 0) {
-		if (errno != EINTR) {
-			status = err_set_os(err, -errno, "locking %s", path);
-		}
-	}
-	free(path);
-	return status;
-}
 
 int registry_edit_begin(struct registry_edit *e, const char *path, uint16_t port_min,
 			uint16_t port_max, struct err *err)
 {
-	*e = (struct registry_edit){ .path = mem_strdup(path) };
-	int status = take_lock(e, err);
+	*e = (struct registry_edit){ .path = mem_strdup(path), .lock = fs_lock(path, err) };
+	int status = e->lock < 0 ? e->lock : 0;
 
 	if (status == 0) {
 		status = registry_load(&e->registry, path, port_min, port_max, err);

@@ -282,6 +282,29 @@ static void sizes_are_of_regular_files(void **state)
 	assert_true(fs_is_file("link") && !fs_is_file(".") && !fs_is_file("none"));
 }
 
+static void a_file_counts_as_changed_until_its_second_is_over(void **state)
+{
+	const struct timespec past[] = { { .tv_sec = 1000 }, { .tv_sec = 1000 } };
+	struct fs_stamp stamp = { 0 };
+	struct err err;
+
+	(void)state;
+	assert_false(fs_changed("f", &stamp));
+	assert_int_equal(fs_replace("f", SPAN_LIT("one"), 0600, &err), 0);
+	assert_true(fs_changed("f", &stamp));
+	int fd = open("f", O_WRONLY);
+
+	assert_int_equal(write(fd, "two", 3), 3); /* as long, in the same second and inode */
+	close(fd);
+	assert_true(fs_changed("f", &stamp));
+	assert_int_equal(utimensat(AT_FDCWD, "f", past, 0), 0);
+	assert_true(fs_changed("f", &stamp));
+	assert_false(fs_changed("f", &stamp));
+	assert_int_equal(unlink("f"), 0);
+	assert_true(fs_changed("f", &stamp));
+	assert_false(fs_changed("f", &stamp));
+}
+
 #define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, enter_folder, leave_folder)
 
 int main(void)
@@ -296,6 +319,7 @@ int main(void)
 		IN_FOLDER(a_path_stays_inside_its_root),
 		IN_FOLDER(joining_puts_one_slash),
 		IN_FOLDER(sizes_are_of_regular_files),
+		IN_FOLDER(a_file_counts_as_changed_until_its_second_is_over),
 	};
 	return cmocka_run_group_tests_name("fs", tests, NULL, NULL);
 }

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "backend/keys.h"
@@ -12,7 +13,7 @@
 
 struct home {
 	char folder[64];
-	char *keys_path, *token_path;
+	char *keys_path, *token_path, *lock_path;
 	struct keys keys;
 };
 
@@ -24,6 +25,7 @@ static int set_up(void **state)
 	snprintf(h->folder, sizeof(h->folder), "/tmp/ronzal-keys-XXXXXX");
 	assert_non_null(mkdtemp(h->folder));
 	h->keys_path = fs_join(h->folder, "keys.json");
+	h->lock_path = fs_join(h->folder, "keys.json.lock");
 	h->token_path = fs_join(h->folder, "management.token");
 	assert_int_equal(keys_open(&h->keys, h->folder, &err), 0);
 	*state = h;
@@ -37,9 +39,11 @@ static int tear_down(void **state)
 	keys_close(&h->keys);
 	unlink(h->keys_path);
 	unlink(h->token_path);
+	unlink(h->lock_path);
 	rmdir(h->folder);
 	free(h->keys_path);
 	free(h->token_path);
+	free(h->lock_path);
 	free(h);
 	return 0;
 }
@@ -170,7 +174,7 @@ static void keeps_its_keys_when_the_file_is_broken(void **state)
 	static const char *const broken[] = { "", "{", "{\"keys\":7}", "{\"keys\":[{}]}",
 					      "{\"keys\":[{\"name\":\"x\",\"hash\":\"short\"}]}" };
 	struct home *h = *state;
-	char secret[KEY_SECRET_BYTES];
+	char secret[KEY_SECRET_BYTES], fresh[KEY_SECRET_BYTES];
 	struct err err;
 
 	assert_int_equal(keys_add(&h->keys, "laptop", NULL, 0, secret, &err), 0);
@@ -179,7 +183,53 @@ static void keeps_its_keys_when_the_file_is_broken(void **state)
 		assert_int_equal(keys_refresh(&h->keys, &err), ERR_INVALID);
 		assert_non_null(strstr(err.text, "is not a list of keys"));
 		assert_non_null(keys_find(&h->keys, span_of(secret)));
+		/* It may be mended yet: it is not written over. */
+		assert_int_equal(keys_revoke(&h->keys, "laptop", &err), ERR_INVALID);
+		assert_int_equal(keys_add(&h->keys, "b", NULL, 0, fresh, &err), ERR_INVALID);
 	}
+	assert_int_equal(unlink(h->keys_path), 0);
+	assert_int_equal(keys_refresh(&h->keys, &err), 0);
+	assert_int_equal(h->keys.count, 0);
+}
+
+/* Files that follow each other within a second may have one inode, and as many bytes. */
+static void sees_each_change_of_many_in_a_second(void **state)
+{
+	char old[KEY_SECRET_BYTES], fresh[KEY_SECRET_BYTES];
+	struct home *h = *state;
+	struct keys other;
+	struct err err;
+
+	assert_int_equal(keys_open(&other, h->folder, &err), 0);
+	for (int i = 0; i < 10; i++) {
+		assert_int_equal(keys_add(&other, "aaa", NULL, 0, old, &err), 0);
+		assert_non_null(keys_look_up(&h->keys, span_of(old), KEYS_LOOK_MS));
+		assert_int_equal(keys_revoke(&other, "aaa", &err), 0);
+		assert_int_equal(keys_add(&other, "bbb", NULL, 0, fresh, &err), 0);
+		assert_non_null(keys_look_up(&h->keys, span_of(fresh), KEYS_LOOK_MS));
+		assert_null(keys_find(&h->keys, span_of(old)));
+		assert_int_equal(keys_revoke(&other, "bbb", &err), 0);
+	}
+	keys_close(&other);
+}
+
+static void loses_no_key_when_many_processes_add_one(void **state)
+{
+	struct home *h = *state;
+	char secret[KEY_SECRET_BYTES], name[8];
+	struct err err;
+
+	for (int i = 0; i < 20; i++) {
+		snprintf(name, sizeof(name), "key%d", i);
+		if (fork() == 0) {
+			_exit(keys_add(&h->keys, name, NULL, 0, secret, &err) != 0);
+		}
+	}
+	for (int status; wait(&status) > 0;) {
+		assert_int_equal(status, 0);
+	}
+	assert_int_equal(keys_refresh(&h->keys, &err), 0);
+	assert_int_equal(h->keys.count, 20);
 }
 
 static void knows_its_own_token_only(void **state)
@@ -205,6 +255,8 @@ int main(void)
 		TEST(sees_what_another_process_changed),
 		TEST(refuses_bad_names_doubles_and_too_many),
 		TEST(keeps_its_keys_when_the_file_is_broken),
+		TEST(sees_each_change_of_many_in_a_second),
+		TEST(loses_no_key_when_many_processes_add_one),
 		TEST(knows_its_own_token_only),
 	};
 
