@@ -172,6 +172,19 @@ static void uncount(struct ask *a)
 	}
 }
 
+/*
+ * A whole answer comes when all is generated. Where it tells for how long, that is when its first
+ * token was; else nobody knows.
+ */
+static uint64_t whole_first_us(const struct ask *a)
+{
+	double generating_us = a->usage.predicted_ms * 1000;
+	bool is_told = generating_us >= 0 && a->last_us > a->routed_us &&
+		       generating_us <= (double)(a->last_us - a->routed_us);
+
+	return is_told ? a->last_us - (uint64_t)generating_us : 0;
+}
+
 /* The one way out. */
 static void ask_done(struct ask *a, int status, const char *error)
 {
@@ -182,6 +195,7 @@ static void ask_done(struct ask *a, int status, const char *error)
 		sse_parser_finish(&a->answer.events);
 	} else {
 		read_ends(a, buf_span(&a->answer.plain.head), buf_span(&a->answer.plain.tail));
+		a->first_us = whole_first_us(a);
 		buf_finish(&a->answer.plain.head);
 		buf_finish(&a->answer.plain.tail);
 	}
@@ -280,7 +294,7 @@ static void on_body(void *user, struct span piece)
 		sse_parse(&a->answer.events, piece);
 		return;
 	}
-	a->first_us = a->first_us != 0 ? a->first_us : loop_turn_us(a->gateway->options.loop);
+	a->last_us = a->last_us != 0 ? a->last_us : loop_turn_us(a->gateway->options.loop);
 	if (piece.len == a->answer.plain.length) {
 		struct span head = { piece.ptr,
 				     piece.len > GATEWAY_TAIL_BYTES ? GATEWAY_HEAD_BYTES : 0 };

@@ -26,7 +26,7 @@
 	"\"quantization\":\"Q4_K_M\",\"size_params\":4.02,\"aliases\":[\"small\"]}," \
 	"\"gpt-oss-20b\":{\"file_path\":\"/m/g.gguf\",\"port\":8082,\"enabled\":false}}}"
 
-enum script { ANSWER, STREAM, STREAM_ON, DIE_IN_STREAM, HANG_UP, SILENT };
+enum script { ANSWER, ANSWER_TIMED, STREAM, STREAM_ON, DIE_IN_STREAM, HANG_UP, SILENT };
 
 struct rig;
 
@@ -47,6 +47,7 @@ struct rig {
 	struct http_server *front, *engine;
 	uint16_t engine_port;
 	enum script script;
+	const char *predicted_ms; /* of ANSWER_TIMED */
 	struct buf asked; /* what the engine heard: lines of method, target, fields, body */
 	int requests, engine_closed;
 	struct exchange *held;
@@ -97,6 +98,7 @@ static void on_engine_body(void *user, struct exchange *x, struct span body)
 	static const struct exchange_callbacks calls = { on_engine_close, NULL };
 	const struct request *request = exchange_request(x);
 	struct rig *r = user;
+	char timed[64];
 
 	r->requests++;
 	buf_printf(&r->asked, "%s %.*s\n%.*s\n", h1_method_name(request->method),
@@ -107,6 +109,11 @@ static void on_engine_body(void *user, struct exchange *x, struct span body)
 		exchange_reply_json(x, 200,
 				    SPAN_LIT("{\"answer\":42,\"usage\":{\"prompt_tokens\":11,"
 					     "\"completion_tokens\":3}}"));
+		return;
+	case ANSWER_TIMED:
+		snprintf(timed, sizeof(timed), "{\"timings\":{\"predicted_ms\":%s}}",
+			 r->predicted_ms);
+		exchange_reply_json(x, 200, span_of(timed));
 		return;
 	case STREAM:
 		send_events(x, EVENTS);
