@@ -17,9 +17,7 @@ static void on_account(void *user, const struct account *a)
 	struct backend *b = user;
 
 	metrics_account(b->metrics, a);
-	if (!usage_account(b->usage, a)) {
-		metrics_not_kept(b->metrics);
-	}
+	usage_account(b->usage, a);
 	events_account(b->events, a);
 }
 
@@ -128,8 +126,8 @@ struct backend *backend_start(struct loop *loop, const struct backend_options *o
 		backend_close(b);
 		return NULL;
 	}
-	b->metrics = metrics_create(loop, b->fleet);
 	b->usage = usage_open(loop, options->usage_path);
+	b->metrics = metrics_create(loop, b->fleet, b->usage);
 	b->starts.on_model = on_model;
 	fleet_listen(b->fleet, &b->starts);
 	b->pulls = pulls_create(b);

@@ -64,10 +64,10 @@ struct model_metrics {
 struct metrics {
 	struct loop *loop;
 	struct fleet *fleet;
+	const struct usage *usage;
 	struct client *client;
 	struct list models;
 	size_t count;
-	uint64_t not_kept;
 	uint64_t fetched_ms;
 	size_t fetching; /* engines that have not answered yet */
 	struct waiter {
@@ -144,11 +144,6 @@ void metrics_account(struct metrics *m, const struct account *a)
 #undef COUNT
 }
 
-void metrics_not_kept(struct metrics *m)
-{
-	m->not_kept++;
-}
-
 void metrics_gap(struct metrics *m, const char *model, uint64_t gap_us)
 {
 	struct model_metrics *mm = metrics_of(m, model);
@@ -199,8 +194,9 @@ static void write_requests(const struct metrics *m, struct buf *out)
 	COUNTER_TABLE(WRITE)
 #undef WRITE
 	head(out, "ronzal_requests_not_kept_total", "counter",
-	     "requests that the usage database had no room for");
-	buf_printf(out, "ronzal_requests_not_kept_total %llu\n", (unsigned long long)m->not_kept);
+	     "requests that are not in the usage database, which was full, locked or broken");
+	buf_printf(out, "ronzal_requests_not_kept_total %llu\n",
+		   (unsigned long long)usage_not_kept(m->usage));
 	head(out, "ronzal_errors_total", "counter", "requests that failed, by class");
 	MODEL_EACH (mm, m) {
 #define WRITE(class, from, to) \
@@ -399,12 +395,13 @@ void metrics_collect(struct metrics *m, metrics_text_fn *on_text, void *user)
 	}
 }
 
-struct metrics *metrics_create(struct loop *loop, struct fleet *fleet)
+struct metrics *metrics_create(struct loop *loop, struct fleet *fleet, const struct usage *usage)
 {
 	struct metrics *m = mem_alloc(sizeof(*m));
 
 	m->loop = loop;
 	m->fleet = fleet;
+	m->usage = usage;
 	m->client = client_create(loop);
 	list_init(&m->models);
 	return m;

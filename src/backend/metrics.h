@@ -12,6 +12,7 @@
 
 #include "backend/account.h"
 #include "backend/fleet.h"
+#include "backend/usage.h"
 #include "base/buf.h"
 #include "http/client.h"
 
@@ -20,12 +21,11 @@
 
 struct metrics;
 
-struct metrics *metrics_create(struct loop *loop, struct fleet *fleet);
+struct metrics *metrics_create(struct loop *loop, struct fleet *fleet, const struct usage *usage);
 void metrics_close(struct metrics *m); /* NULL is fine */
 
 /* For struct account_sink. */
 void metrics_account(struct metrics *m, const struct account *a);
-void metrics_not_kept(struct metrics *m); /* usage had no room for a request */
 void metrics_gap(struct metrics *m, const char *model, uint64_t gap_us);
 
 /*

@@ -34,7 +34,8 @@ struct job {
 struct usage {
 	struct loop *loop;
 	struct usage_db *db; /* NULL: see err */
-	struct err err;
+	struct err err;	     /* of the opening, or of the last writing */
+	uint64_t not_kept;
 	struct usage_batch waiting;
 	struct usage_start *running; /* one per model: its last start as known so far */
 	size_t running_count;
@@ -70,6 +71,18 @@ static void destroy(struct usage *u)
 	free(u);
 }
 
+/* A disk may be full for a while, a database locked: the next batch is tried again. */
+static void note_written(struct usage *u, const struct job *j)
+{
+	u->not_kept += j->err.code != 0 ? j->batch.request_count : 0;
+	if (j->err.code != 0 && u->err.code == 0) {
+		log_error("%s: requests and usage are not kept", j->err.text);
+	} else if (j->err.code == 0 && u->err.code != 0) {
+		log_info("usage database: requests and usage are kept again");
+	}
+	u->err = j->err;
+}
+
 /* Still busy while it answers: whoever asks again from there waits for its turn. */
 static void on_worked(void *arg)
 {
@@ -79,9 +92,8 @@ static void on_worked(void *arg)
 	if (j->is_question) {
 		j->question.on_answer(j->question.user, &j->err, buf_span(&j->answer));
 		buf_finish(&j->answer);
-	} else if (j->err.code != 0 && u->err.code == 0) {
-		u->err = j->err;
-		log_error("%s: requests and usage are no longer kept", u->err.text);
+	} else {
+		note_written(u, j);
 	}
 	u->is_busy = false;
 	next_job(u);
@@ -114,7 +126,7 @@ static bool is_flush_due(const struct usage *u)
 {
 	size_t count = waiting_count(u);
 
-	return u->err.code == 0 && count > 0 &&
+	return count > 0 &&
 	       (u->closing || count >= USAGE_FLUSH_COUNT || !timer_is_on(&u->flush));
 }
 
@@ -146,7 +158,7 @@ static void on_flush(struct timer *t)
 
 static bool has_room(struct usage *u)
 {
-	if (u->err.code != 0 || waiting_count(u) >= USAGE_QUEUE_MAX) {
+	if (u->db == NULL || waiting_count(u) >= USAGE_QUEUE_MAX) {
 		return false;
 	}
 	if (!timer_is_on(&u->flush)) {
@@ -155,18 +167,19 @@ static bool has_room(struct usage *u)
 	return true;
 }
 
-bool usage_account(struct usage *u, const struct account *a)
+void usage_account(struct usage *u, const struct account *a)
 {
-	bool is_done = a->phase == ACCOUNT_DONE;
-	bool is_kept = is_done && has_room(u);
-
-	if (is_kept) {
-		usage_batch_add(&u->waiting, a);
-		if (u->waiting.request_count == USAGE_FLUSH_COUNT) {
-			next_job(u);
-		}
+	if (a->phase != ACCOUNT_DONE) {
+		return;
 	}
-	return is_kept || !is_done;
+	if (!has_room(u)) {
+		u->not_kept++;
+		return;
+	}
+	usage_batch_add(&u->waiting, a);
+	if (u->waiting.request_count == USAGE_FLUSH_COUNT) {
+		next_job(u);
+	}
 }
 
 /* Starts */
@@ -270,12 +283,12 @@ void usage_close(struct usage *u)
 	next_job(u);
 }
 
-const struct err *usage_error(const struct usage *u)
-{
-	return &u->err;
-}
-
 uint64_t usage_next_id(const struct usage *u)
 {
 	return u->db != NULL ? usage_db_next_id(u->db) : 1;
+}
+
+uint64_t usage_not_kept(const struct usage *u)
+{
+	return u->not_kept;
 }

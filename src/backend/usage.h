@@ -4,8 +4,9 @@
  * SQLite.
  *
  * Nothing waits for the disk: accounts and starts go into a bounded queue that a thread empties in
- * batches (what does not fit is dropped, and said), questions are answered from that thread too.
- * A database that cannot be used says so once and answers with its error from then on.
+ * batches, questions are answered from that thread too. What does not fit or cannot be written is
+ * dropped and counted. While a database cannot be used, its error is the answer; that is logged
+ * once.
  */
 #ifndef BACKEND_USAGE_H
 #define BACKEND_USAGE_H
@@ -21,14 +22,13 @@
 
 struct usage;
 
-/* Opens or makes the file. Never fails: see usage_error. */
+/* Opens or makes the file. Never fails: what cannot be kept is counted. */
 struct usage *usage_open(struct loop *loop, const char *path);
-void usage_close(struct usage *u);		      /* writes what waits; NULL is fine */
-const struct err *usage_error(const struct usage *u); /* code 0: it works */
-uint64_t usage_next_id(const struct usage *u);	      /* for accounts: above all that are kept */
+void usage_close(struct usage *u);		/* writes what waits; NULL is fine */
+uint64_t usage_next_id(const struct usage *u);	/* for accounts: above all that are kept */
+uint64_t usage_not_kept(const struct usage *u); /* so many requests were dropped */
 
-/* Keeps those that are DONE; false: there was no room, and it is not kept. */
-bool usage_account(struct usage *u, const struct account *a);
+void usage_account(struct usage *u, const struct account *a);	/* keeps those that are DONE */
 void usage_server(struct usage *u, const struct server *s); /* at each change: keeps starts */
 
 enum usage_what { USAGE_REQUESTS, USAGE_BUCKETS, USAGE_STARTS };

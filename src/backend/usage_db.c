@@ -10,6 +10,7 @@
 #define MINUTE_MS 60000
 #define HOUR_MS 3600000
 #define DAY_MS 86400000
+#define LOCKED_MAX_MS 1000 /* by another program */
 
 /*
  * The columns of the table of requests, and the letter of each: i a number, n one that is null when
@@ -320,9 +321,12 @@ static void add_request(struct sum *s, const union usage_value *v)
 	s->requests++;
 	s->errors += v[STATUS].number >= 400;
 	s->prompt += at_least_0(v[PROMPT].number);
-	s->generated += at_least_0(v[GENERATED].number);
+	if (v[GENERATED].number > 0) { /* without a first token's time all of it is counted */
+		s->generated += v[GENERATED].number;
+		s->generating_ms += at_least_0(v[TOTAL_MS].number -
+					       (first_ms >= 0 ? first_ms : v[QUEUE_MS].number));
+	}
 	if (first_ms >= 0) {
-		s->generating_ms += at_least_0(v[TOTAL_MS].number - first_ms);
 		s->first_ms += first_ms;
 		s->firsts++;
 	}
@@ -507,8 +511,7 @@ int usage_db_answer(struct usage_db *db, const struct usage_question *q, struct 
 		write_row(&w, statement, view->kinds);
 	}
 	jsonw_end_all(&w);
-	sqlite3_finalize(statement);
-	return 0;
+	return sqlite3_finalize(statement) == SQLITE_OK ? 0 : say(db, "asking", err);
 }
 
 /* Life */
@@ -536,6 +539,7 @@ struct usage_db *usage_db_open(const char *path, struct err *err)
 	if (sqlite3_open_v2(path, &db->sqlite,
 			    SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
 			    NULL) != SQLITE_OK ||
+	    sqlite3_busy_timeout(db->sqlite, LOCKED_MAX_MS) != SQLITE_OK ||
 	    sqlite3_create_module(db->sqlite, "batch", &batch_module, db) != SQLITE_OK ||
 	    sqlite3_exec(db->sqlite, schema, NULL, NULL, NULL) != SQLITE_OK) {
 		err_set(err, ERR_IO, "usage database %s: %s", path, sqlite3_errmsg(db->sqlite));

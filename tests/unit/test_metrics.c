@@ -15,6 +15,7 @@
 struct scene {
 	struct loop *loop;
 	struct fleet fleet;
+	struct usage *usage;
 	struct metrics *metrics;
 	struct http_server *engine;
 	int asked;
@@ -28,7 +29,8 @@ static struct scene *make_scene(void)
 
 	s->loop = loop_create();
 	fake_init(&s->fleet, REGISTRY);
-	s->metrics = metrics_create(s->loop, &s->fleet);
+	s->usage = usage_open(s->loop, "/nonexistent/usage.db");
+	s->metrics = metrics_create(s->loop, &s->fleet, s->usage);
 	buf_init(&s->text, METRICS_TEXT_MAX_BYTES);
 	return s;
 }
@@ -36,6 +38,7 @@ static struct scene *make_scene(void)
 static void finish_scene(struct scene *s)
 {
 	metrics_close(s->metrics);
+	usage_close(s->usage);
 	http_server_close(s->engine);
 	loop_destroy(s->loop);
 	fake_finish(&s->fleet);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <sqlite3.h>
 
 #include "backend/usage.h"
 #include "base/mem.h"
@@ -25,7 +26,6 @@ static void open_scene(struct scene *s)
 	snprintf(s->path, sizeof(s->path), "/tmp/ronzal-usage-%ld.db", (long)getpid());
 	s->loop = loop_create();
 	s->usage = usage_open(s->loop, s->path);
-	assert_int_equal(usage_error(s->usage)->code, 0);
 }
 
 static void close_scene(struct scene *s)
@@ -186,11 +186,85 @@ static void a_database_that_cannot_be_used_says_so_and_harms_nobody(void **state
 
 	(void)state;
 	s.usage = usage_open(s.loop, "/nonexistent/usage.db");
-	assert_int_not_equal(usage_error(s.usage)->code, 0);
-	assert_false(usage_account(s.usage, &a));
+	usage_account(s.usage, &a);
+	assert_int_equal(usage_not_kept(s.usage), 1);
 	usage_ask(s.usage, &(struct usage_question){ .what = USAGE_REQUESTS }, on_answer, &s);
 	assert_int_equal(s.status, ERR_IO);
 	close_scene(&s);
+}
+
+/* Another program's SQL on the same file. */
+static sqlite3 *tamper(const struct scene *s, const char *sql)
+{
+	sqlite3 *other;
+
+	assert_int_equal(sqlite3_open(s->path, &other), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(other, sql, NULL, NULL, NULL), SQLITE_OK);
+	return other;
+}
+
+static void what_cannot_be_written_is_counted_and_the_next_is_kept(void **state)
+{
+	struct scene s = { .answer = NULL };
+	struct account accounts[] = { account_of(1, "a", 200), account_of(2, "a", 200) };
+	const struct usage_question all = { .what = USAGE_REQUESTS, .limit = 10 };
+
+	(void)state;
+	open_scene(&s);
+	sqlite3 *other = tamper(&s, "BEGIN IMMEDIATE");
+
+	usage_account(s.usage, &accounts[0]);
+	loop_run(s.loop);
+	assert_int_equal(usage_not_kept(s.usage), 1);
+	usage_ask(s.usage, &all, on_answer, &s);
+	assert_int_equal(s.status, ERR_IO);
+	sqlite3_close(other);
+	usage_account(s.usage, &accounts[1]);
+	loop_run(s.loop);
+	assert_int_equal(usage_not_kept(s.usage), 1);
+	ask(&s, &all);
+	assert_non_null(strstr(s.answer, "\"id\":2,"));
+	close_scene(&s);
+	remove_files(&s);
+}
+
+static void a_broken_table_is_no_empty_answer(void **state)
+{
+	struct scene s = { .answer = NULL };
+
+	(void)state;
+	open_scene(&s);
+	/* json() fails, and only once the row is read. */
+	sqlite3_close(tamper(&s, "DROP TABLE recent; CREATE VIEW recent AS SELECT 1 AS id, 1 AS at,"
+				 " 'm' AS model, '' AS key, '' AS path, 0 AS stream, 200 AS status,"
+				 " 0 AS prompt, 0 AS cached, 0 AS generated, 0 AS queue_ms,"
+				 " 0 AS first_ms, json('{') AS speed, 0 AS total_ms, '' AS error"));
+	usage_ask(s.usage, &(struct usage_question){ .what = USAGE_REQUESTS, .limit = 10 },
+		  on_answer, &s);
+	loop_run(s.loop);
+	assert_int_equal(s.status, ERR_IO);
+	close_scene(&s);
+	remove_files(&s);
+}
+
+/* Tokens by milliseconds are the mean speed: both are of the same requests. */
+static void generating_is_counted_where_something_was_generated(void **state)
+{
+	struct scene s = { .answer = NULL };
+	struct account whole = account_of(1, "a", 200), left = account_of(2, "a", 499);
+
+	(void)state;
+	whole.first_us = 0; /* not told: all of its 99 ms since it was routed */
+	left.generated_tokens = -1;
+	open_scene(&s);
+	usage_account(s.usage, &whole);
+	usage_account(s.usage, &left);
+	loop_run(s.loop);
+	ask(&s, &(struct usage_question){ .what = USAGE_BUCKETS, .step_ms = 86400000 });
+	assert_non_null(strstr(s.answer, "\"generated_tokens\":5,\"generating_ms\":99,"
+					 "\"first_token_ms_mean\":20.00"));
+	close_scene(&s);
+	remove_files(&s);
 }
 
 int main(void)
@@ -199,6 +273,9 @@ int main(void)
 		cmocka_unit_test(requests_and_sums_come_back_after_a_restart),
 		cmocka_unit_test(the_oldest_request_makes_room),
 		cmocka_unit_test(a_start_is_one_row_from_its_beginning_to_its_end),
+		cmocka_unit_test(what_cannot_be_written_is_counted_and_the_next_is_kept),
+		cmocka_unit_test(a_broken_table_is_no_empty_answer),
+		cmocka_unit_test(generating_is_counted_where_something_was_generated),
 		cmocka_unit_test(a_database_that_cannot_be_used_says_so_and_harms_nobody),
 	};
 
