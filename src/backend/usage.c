@@ -126,8 +126,7 @@ static bool is_flush_due(const struct usage *u)
 {
 	size_t count = waiting_count(u);
 
-	return count > 0 &&
-	       (u->closing || count >= USAGE_FLUSH_COUNT || !timer_is_on(&u->flush));
+	return count > 0 && (u->closing || count >= USAGE_FLUSH_COUNT || !timer_is_on(&u->flush));
 }
 
 static void next_job(struct usage *u)

@@ -28,8 +28,8 @@ void usage_close(struct usage *u);		/* writes what waits; NULL is fine */
 uint64_t usage_next_id(const struct usage *u);	/* for accounts: above all that are kept */
 uint64_t usage_not_kept(const struct usage *u); /* so many requests were dropped */
 
-void usage_account(struct usage *u, const struct account *a);	/* keeps those that are DONE */
-void usage_server(struct usage *u, const struct server *s); /* at each change: keeps starts */
+void usage_account(struct usage *u, const struct account *a); /* keeps those that are DONE */
+void usage_server(struct usage *u, const struct server *s);   /* at each change: keeps starts */
 
 enum usage_what { USAGE_REQUESTS, USAGE_BUCKETS, USAGE_STARTS };
 

@@ -48,7 +48,7 @@ struct rig {
 	uint16_t engine_port;
 	enum script script;
 	const char *predicted_ms; /* of ANSWER_TIMED */
-	struct buf asked; /* what the engine heard: lines of method, target, fields, body */
+	struct buf asked;	  /* what the engine heard: lines of method, target, fields, body */
 	int requests, engine_closed;
 	struct exchange *held;
 	struct peer peers[CLIENTS_MAX];
