@@ -224,10 +224,9 @@ static int find_backend(const struct config *c, char **ret_host, uint16_t *ret_p
 	const struct words here = term_words("http://127.0.0.1:%u", c->backend_port);
 	const char *url = c->backend_url[0] != '\0' ? c->backend_url : here.text;
 
-	return hostapi_url_parse(url, ret_host, ret_port, NULL) == 0
+	return hostapi_url_parse(url, ret_host, ret_port, err) == 0
 		       ? 0
-		       : err_set(err, ERR_INVALID,
-				 "backend_url is '%s': not of the form http://NAME:PORT", url);
+		       : err_prefix(err, "backend_url");
 }
 
 int command_frontend(struct cli *cli, struct args *args, struct err *err)

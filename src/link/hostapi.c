@@ -55,8 +55,7 @@ int hostapi_url_parse(const char *url, char **ret_host, uint16_t *ret_port, stru
 	port = rest.ptr != NULL ? rest : port;
 	if (!is_http || host.len == 0 || span_find_char(host, '/') < host.len ||
 	    span_to_u64(port, UINT16_MAX, &number) != 0 || number == 0) {
-		return err_set(err, ERR_INVALID,
-			       "host_api_url is '%s': not of the form http://NAME:PORT", url);
+		return err_set(err, ERR_INVALID, "'%s' is not of the form http://NAME:PORT", url);
 	}
 	*ret_host = mem_spandup(host);
 	*ret_port = (uint16_t)number;
@@ -260,6 +259,7 @@ struct link *link_hostapi_create(struct loop *loop, const struct link_hostapi_op
 	struct hostapi_link *h = mem_alloc(sizeof(*h));
 
 	if (hostapi_url_parse(options->url, &h->host, &h->port, err) != 0) {
+		err_prefix(err, "host_api_url");
 		free(h);
 		return NULL;
 	}
