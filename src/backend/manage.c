@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "backend/manage.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "backend/events.h"
@@ -8,6 +9,9 @@
 #include "backend/metrics.h"
 #include "backend/show.h"
 #include "base/mem.h"
+#include "http/policy.h"
+
+#define ALLOW_MAX_BYTES 64 /* of all methods there are */
 
 #define ROUTE(method, path, name, open) { H1_##method, path, handle_##name, open },
 static const struct manage_route routes[] = { MANAGE_ROUTES(ROUTE) };
@@ -122,7 +126,7 @@ void call_query(const struct call *c, const char *name, char *ret_text, size_t r
 		struct span key = span_split(&value, '=');
 
 		if (span_is(key, name)) {
-			span_copy(value.ptr != NULL ? value : SPAN_LIT(""), ret_text, room);
+			policy_query_value(value, ret_text, room);
 		}
 	}
 }
@@ -140,6 +144,36 @@ bool call_query_number(struct call *c, const char *name, uint64_t max, uint64_t 
 	call_refuse(c, ERR_INVALID, "%s=%s is not a whole number of at most %llu", name, text,
 		    (unsigned long long)max);
 	return false;
+}
+
+bool call_query_flag(struct call *c, const char *name, bool fallback, bool *ret_flag)
+{
+	char text[8];
+
+	call_query(c, name, text, sizeof(text));
+	*ret_flag = text[0] == '\0' ? fallback : strcmp(text, "true") == 0;
+	if (*ret_flag || text[0] == '\0' || strcmp(text, "false") == 0) {
+		return true;
+	}
+	call_refuse(c, ERR_INVALID, "%s=%s is neither true nor false", name, text);
+	return false;
+}
+
+int call_check_members(const struct call *c, const char *names, struct err *err)
+{
+	JSON_EACH (it, c->body) {
+		struct span rest = span_of(names);
+		bool is_known = false;
+
+		while (rest.ptr != NULL && !is_known) {
+			is_known = span_equal(span_split(&rest, ' '), it.key);
+		}
+		if (!is_known) {
+			return err_set(err, ERR_INVALID, "the body holds '%.*s'; it takes: %s",
+				       SPAN_ARG(it.key), names);
+		}
+	}
+	return 0;
 }
 
 struct fleet_model *call_model(struct call *c)
@@ -182,25 +216,32 @@ static bool path_matches(const char *form, const char *path, char ret_id[SERVER_
 	return forms.ptr == NULL && parts.ptr == NULL;
 }
 
-/* Fixed paths stand before those with an id. ERR_NOT_FOUND, or ERR_METHOD. */
+/* Fixed paths stand before those with an id. ERR_NOT_FOUND, or ERR_METHOD and what is allowed. */
 static int find_route(const struct request *r, const struct manage_route **ret_route,
-		      char ret_id[SERVER_ID_MAX_BYTES], struct err *err)
+		      char ret_id[SERVER_ID_MAX_BYTES], char ret_allow[ALLOW_MAX_BYTES],
+		      struct err *err)
 {
 	enum h1_method method = r->method == H1_HEAD ? H1_GET : r->method;
-	const struct manage_route *other = NULL;
+	const char *path = NULL;
+	int len = 0;
 
 	for (size_t i = 0; i < ARRAY_LEN(routes); i++) {
-		if (path_matches(routes[i].path, r->path, ret_id)) {
-			if (routes[i].method == method) {
-				*ret_route = &routes[i];
-				return 0;
-			}
-			other = &routes[i];
+		if (!path_matches(routes[i].path, r->path, ret_id)) {
+			continue;
+		}
+		if (routes[i].method == method) {
+			*ret_route = &routes[i];
+			return 0;
+		}
+		path = path != NULL ? path : routes[i].path;
+		if (strcmp(path, routes[i].path) == 0) {
+			len += snprintf(ret_allow + len, ALLOW_MAX_BYTES - (size_t)len, "%s%s",
+					len > 0 ? ", " : "", h1_method_name(routes[i].method));
 		}
 	}
-	if (other != NULL) {
-		return err_set(err, ERR_METHOD, "%s takes %s, not %s", other->path,
-			       h1_method_name(other->method), h1_method_name(r->method));
+	if (path != NULL) {
+		return err_set(err, ERR_METHOD, "%s takes %s, not %s", path, ret_allow,
+			       h1_method_name(r->method));
 	}
 	return err_set(err, ERR_NOT_FOUND,
 		       "there is no %s here\ndocs/openapi.yaml lists what there is", r->path);
@@ -279,15 +320,20 @@ bool manage_has_path(const char *path)
 void manage_handle(struct manage *m, struct exchange *x)
 {
 	const struct manage_route *route = NULL;
-	char id[SERVER_ID_MAX_BYTES];
+	char id[SERVER_ID_MAX_BYTES], allow[ALLOW_MAX_BYTES];
 	struct err err;
-	int status = find_route(exchange_request(x), &route, id, &err);
+	int status = find_route(exchange_request(x), &route, id, allow, &err);
 
 	/* Who may not is not told what there is. */
 	if ((route == NULL || !route->is_open) && authorize(m, x, &err) != 0) {
 		status = ERR_UNAUTHENTICATED;
 	}
-	if (status != 0) {
+	if (status == ERR_METHOD) {
+		struct h1_field field = { SPAN_LIT("Allow"), span_of(allow) };
+
+		exchange_fail_with(x, &(struct reply){ 405, .fields = &field, .field_count = 1 },
+				   &err);
+	} else if (status != 0) {
 		exchange_fail(x, &err);
 	} else {
 		begin_call(m, x, route, id);

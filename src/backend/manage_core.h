@@ -61,10 +61,13 @@ struct exchange *call_take(struct call *c); /* hands the exchange over, for stre
 /* What the call was held for is over: whether there is still somebody to answer. */
 bool call_resume(struct call *c);
 
-/* ?name=: copied, "" without; numbers within bounds, or call_fail and false. */
+/* ?name=: copied, "" without; flags, and numbers within bounds, or call_fail and false. */
 void call_query(const struct call *c, const char *name, char *ret_text, size_t room);
 bool call_query_number(struct call *c, const char *name, uint64_t max, uint64_t fallback,
 		       uint64_t *ret_number);
+bool call_query_flag(struct call *c, const char *name, bool fallback, bool *ret_flag);
+/* Refuses a body with a member beside these ("name models"): one mistyped is not taken for done. */
+int call_check_members(const struct call *c, const char *names, struct err *err);
 /* The model of the path, whose id is in c->id then (it may have been an alias); or call_fail. */
 struct fleet_model *call_model(struct call *c);
 

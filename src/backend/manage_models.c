@@ -178,26 +178,13 @@ void handle_registry(struct call *c)
 
 /* Changes: the file is changed under its lock, then the model is shown with its facts */
 
-/* A member that is not described is refused, so that a mistyped one is not taken for done. */
-static int check_members(const struct json_value *body, const char *only, struct err *err)
-{
-	JSON_EACH (it, body) {
-		if (!span_is(it.key, only)) {
-			return err_set(err, ERR_INVALID,
-				       "the body holds '%.*s'; it takes '%s' alone",
-				       SPAN_ARG(it.key), only);
-		}
-	}
-	return 0;
-}
-
 static int change_enabled(struct call *c, struct registry *r, struct model *m, struct err *err)
 {
 	(void)r;
 	if (!json_to_bool(json_get(c->body, "enabled"), &m->enabled)) {
 		return err_set(err, ERR_INVALID, "enabled: neither true nor false");
 	}
-	return check_members(c->body, "enabled", err);
+	return call_check_members(c, "enabled", err);
 }
 
 static int change_port(struct call *c, struct registry *r, struct model *m, struct err *err)
@@ -207,7 +194,7 @@ static int change_port(struct call *c, struct registry *r, struct model *m, stru
 	if (!json_to_i64(json_get(c->body, "port"), &port)) {
 		return err_set(err, ERR_INVALID, "port: not a whole number");
 	}
-	int status = check_members(c->body, "port", err);
+	int status = call_check_members(c, "port", err);
 
 	return status == 0 ? registry_set_port(r, m, port, err) : status;
 }
@@ -336,7 +323,7 @@ void handle_pull(struct call *c)
 	const struct pull *pull;
 	struct err err = { 0 };
 
-	if (check_members(c->body, "model", &err) == 0 &&
+	if (call_check_members(c, "model", &err) == 0 &&
 	    pulls_start(c->backend->pulls, source, &pull, &err) == 0) {
 		jsonw_object(&c->w);
 		jsonw_key(&c->w, "pull");

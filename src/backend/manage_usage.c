@@ -41,13 +41,11 @@ void handle_requests(struct call *c)
 {
 	struct usage_question q = { .what = USAGE_REQUESTS };
 	uint64_t before, limit;
-	char failed[8];
 
 	call_query(c, "model", q.model, sizeof(q.model));
 	call_query(c, "key", q.key, sizeof(q.key));
-	call_query(c, "failed", failed, sizeof(failed));
-	q.failed = strcmp(failed, "true") == 0;
-	if (call_query_number(c, "before", INT64_MAX, 0, &before) &&
+	if (call_query_flag(c, "failed", false, &q.failed) &&
+	    call_query_number(c, "before", INT64_MAX, 0, &before) &&
 	    call_query_number(c, "limit", REQUESTS_MAX, REQUESTS_DEFAULT, &limit)) {
 		q.before = (int64_t)before;
 		q.limit = (int64_t)limit;
@@ -92,16 +90,15 @@ void handle_history(struct call *c)
 void handle_logs(struct call *c)
 {
 	const struct fleet_model *m = call_model(c);
-	char follow[8];
+	bool follow;
 	uint64_t tail;
 	struct err err;
 
-	if (m == NULL || !call_query_number(c, "tail", LOGS_TAIL_MAX_LINES, 500, &tail)) {
+	if (m == NULL || !call_query_flag(c, "follow", true, &follow) ||
+	    !call_query_number(c, "tail", LOGS_TAIL_MAX_LINES, 500, &tail)) {
 		return;
 	}
-	call_query(c, "follow", follow, sizeof(follow));
-	if (logs_add(c->m->logs, c->x, m->server.id, (uint32_t)tail, strcmp(follow, "false") != 0,
-		     &err) != 0) {
+	if (logs_add(c->m->logs, c->x, m->server.id, (uint32_t)tail, follow, &err) != 0) {
 		call_fail(c, &err);
 	} else {
 		call_take(c);
@@ -208,7 +205,8 @@ void handle_add_key(struct call *c)
 	struct err err = { 0 };
 	int count = 0;
 
-	if (read_models(c, json_get(c->body, "models"), models, &count, &err) == 0 &&
+	if (call_check_members(c, "name models", &err) == 0 &&
+	    read_models(c, json_get(c->body, "models"), models, &count, &err) == 0 &&
 	    keys_add(keys, name, models, count, secret, &err) == 0) {
 		jsonw_object(&c->w);
 		jsonw_key(&c->w, "key");

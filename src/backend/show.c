@@ -8,7 +8,7 @@ static const char *next_step(int code)
 	switch (code) {
 	case ERR_UNAUTHENTICATED:
 		return "send 'Authorization: Bearer TOKEN' with the management token: ronzal keys "
-		       "show";
+		       "token";
 	case ERR_NO_AGENT:
 		return "ronzal service install";
 	case ERR_NO_ENGINE:

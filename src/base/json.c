@@ -212,7 +212,7 @@ const char *json_text_at(const struct json_value *object, const char *key, const
 {
 	struct span s;
 
-	return json_to_span(json_get(object, key), &s) ? s.ptr : fallback;
+	return json_to_span(json_get(object, key), &s) && strlen(s.ptr) == s.len ? s.ptr : fallback;
 }
 
 struct json_iter json_iter(const struct json_value *array_or_object)

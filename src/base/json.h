@@ -94,7 +94,8 @@ static inline double json_double_at(const struct json_value *object, const char 
 	return fallback;
 }
 
-const char *json_text_at(const struct json_value *object, const char *key, const char *fallback);
+const char *json_text_at(const struct json_value *object, const char *key,
+			 const char *fallback); /* also for a text that holds a NUL */
 
 /*
  * Walks an array or object in order. JSON_EACH (it, v) is the loop over all of v; where it may end

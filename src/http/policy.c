@@ -130,6 +130,19 @@ int policy_path(struct span raw, char *ret_path, struct err *err)
 	return 0;
 }
 
+void policy_query_value(struct span raw, char *ret_text, size_t room)
+{
+	size_t len = 0;
+
+	for (size_t i = 0; i < raw.len && len + 1 < room; i++) {
+		int byte = raw.ptr[i] == '%' ? escaped(raw, i) : -1;
+
+		i += byte >= 0x20 ? 2 : 0;
+		ret_text[len++] = byte >= 0x20 ? (char)byte : raw.ptr[i] == '+' ? ' ' : raw.ptr[i];
+	}
+	ret_text[len] = '\0';
+}
+
 static bool is_listed(struct span word, const char *const *list)
 {
 	for (size_t i = 0; list != NULL && list[i] != NULL; i++) {

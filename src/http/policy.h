@@ -31,6 +31,9 @@ int policy_target(struct span target, struct span host, struct policy_target *re
  */
 int policy_path(struct span raw, char *ret_path, struct err *err);
 
+/* A value of a query, decoded and cut to room. What is no escape, or one of a control byte, stays. */
+void policy_query_value(struct span raw, char *ret_text, size_t room);
+
 /* Whether the host's name is in the list. NULL list: any. */
 bool policy_host_is_allowed(struct span name, const char *const *hosts);
 /* No Origin, our own (same authority as Host), or one in the list (NULL: none). */

@@ -140,6 +140,33 @@ refuses_settings_with_their_bounds() {
 		post "/api/models/$MODEL/estimate" '{"ctx_size":256}' | has '"fits":true'
 }
 
+# What is mistyped is not taken for something else; and what is said helps on.
+refuses_what_it_does_not_know() {
+	put "/api/models/$MODEL/enabled" '{"enabled":true,"x":1}' | has 'it takes: enabled' &&
+		post /api/keys '{"name":"wide","model":["none"]}' | has 'it takes: name models' &&
+		post /api/keys '{"name":"cut\u0000off"}' | has '"INVALID"' &&
+		get /api/keys | has '{"keys":\[\]}' &&
+		[ "$(code '/api/requests?failed=maybe')" = 400 ] &&
+		[ "$(code "/api/models/servers/$MODEL/logs?follow=no")" = 400 ] &&
+		get /api/keys -X PUT -i >"$T/out" &&
+		has '^Allow: GET, POST' "$T/out" && has '/api/keys takes GET, POST, not PUT' "$T/out" &&
+		get /api/models/rescan | has '/api/models/rescan takes POST, not GET' &&
+		get /api/host -H 'Authorization: Bearer x' | has 'ronzal keys token'
+}
+
+finds_requests_by_a_key_of_any_name() {
+	secret=$(post /api/keys '{"name":"my app+1"}' | sed 's/.*"secret":"\([^"]*\)".*/\1/')
+	get /v1/chat/completions -H "Authorization: Bearer $secret" -d '{"model":"none"}' | has 'not here' || return 1
+	until_true finds_the_key
+	status=$?
+	get /api/keys | sed 's/.*"id":"\([^"]*\)".*/\1/' >"$T/out"
+	[ "$(code "/api/keys/$(cat "$T/out")" -X DELETE)" = 204 ] && return $status
+}
+finds_the_key() {
+	get '/api/requests?key=my+app%2B1' | has '"key_name":"my app+1"' &&
+		get '/api/requests?key=my%20app%2b1' | has '"key_name":"my app+1"'
+}
+
 keeps_strangers_out_without_a_trace() {
 	[ "$(code /api/host -H 'Host: evil.com')" = 403 ] &&
 		[ "$(code /api/host -H 'Host: 127.0.0.1.evil.com')" = 403 ] &&
@@ -286,6 +313,7 @@ for name in is_up_with_an_agent_of_its_own answers_ready_only_when_a_model_could
 	starts_all_and_waits_for_each lets_a_stream_end_before_a_stop \
 	ends_a_stream_with_an_error_when_the_drain_is_over says_that_new_settings_need_a_restart \
 	notices_a_change_of_the_registry_by_the_command_line refuses_settings_with_their_bounds \
+	refuses_what_it_does_not_know finds_requests_by_a_key_of_any_name \
 	keeps_strangers_out_without_a_trace opens_to_the_management_token makes_and_revokes_keys \
 	follows_a_log_for_two_readers tells_events_from_a_full_picture_on \
 	keeps_what_was_used tells_the_speed_of_whole_answers is_small_and_quiet_when_idle \
