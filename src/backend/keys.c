@@ -144,7 +144,7 @@ void keys_write(const struct keys *k, struct json_writer *w)
 	jsonw_end(w);
 }
 
-/* Writes the file as it is to be: without one of the keys, or with one more. Each may be NULL. */
+/* Writes the file without one of the keys, or with one more, and reads it. Each may be NULL. */
 static int save(struct keys *k, const struct key *without, const struct key *more, struct err *err)
 {
 	struct json_writer w;
@@ -167,7 +167,7 @@ static int save(struct keys *k, const struct key *without, const struct key *mor
 
 	if (status == 0) {
 		status = fs_replace(k->path, buf_span(&text), 0600, err);
-		fs_changed(k->path, &k->stamp);
+		status = status == 0 ? keys_refresh(k, err) : status;
 	} else {
 		err_set(err, status, "%s would be larger than %u bytes", k->path,
 			KEYS_FILE_MAX_BYTES);
@@ -202,20 +202,6 @@ void keys_close(struct keys *k)
 
 /* Changing */
 
-/* The command line and the backend take turns: from here to the file's end as the other left it. */
-static int begin_change(struct keys *k, int *ret_lock, struct err *err)
-{
-	int lock = fs_lock(k->path, err);
-	int status = lock < 0 ? lock : keys_refresh(k, err);
-
-	if (status == 0) {
-		*ret_lock = lock;
-	} else if (lock >= 0) {
-		close(lock);
-	}
-	return status;
-}
-
 static bool name_is_valid(const char *name)
 {
 	size_t len = strlen(name);
@@ -243,8 +229,11 @@ static int add(struct keys *k, const char *name, const char *const *models, int 
 	       char ret_secret[KEY_SECRET_BYTES], struct err *err)
 {
 	char random[SECRET_TEXT_BYTES];
-	int status;
+	int status = keys_refresh(k, err);
 
+	if (status != 0) {
+		return status;
+	}
 	if (!name_is_valid(name)) {
 		return err_set(err, ERR_INVALID,
 			       "a key's name has 1 to %d bytes and no control characters",
@@ -268,55 +257,41 @@ static int add(struct keys *k, const char *name, const char *const *models, int 
 		key.models[key.model_count++] = mem_strdup(models[i]);
 	}
 	status = save(k, NULL, &key, err);
-	if (status != 0) {
-		key_finish(&key);
-		return status;
-	}
-	k->items = mem_resize(k->items, k->count + 1, sizeof(*k->items));
-	k->items[k->count++] = key;
-	return 0;
-}
-
-int keys_add(struct keys *k, const char *name, const char *const *models, int model_count,
-	     char ret_secret[KEY_SECRET_BYTES], struct err *err)
-{
-	int lock, status = begin_change(k, &lock, err);
-
-	if (status == 0) {
-		status = add(k, name, models, model_count, ret_secret, err);
-		close(lock);
-	}
+	key_finish(&key);
 	return status;
 }
 
-static int revoke(struct keys *k, const char *id_or_name, struct err *err)
+/* Under the file's lock, so that the command line and the backend do not undo each other's work. */
+int keys_add(struct keys *k, const char *name, const char *const *models, int model_count,
+	     char ret_secret[KEY_SECRET_BYTES], struct err *err)
 {
-	const struct key *key = keys_named(k, id_or_name);
+	int lock = fs_lock(k->path, err);
 
-	if (key == NULL) {
-		return err_set(err, ERR_NOT_FOUND, "there is no key '%s'. See them: ronzal keys",
-			       id_or_name);
+	if (lock < 0) {
+		return lock;
 	}
-	int status = save(k, key, NULL, err);
+	int status = add(k, name, models, model_count, ret_secret, err);
 
-	if (status == 0) {
-		size_t at = (size_t)(key - k->items);
-
-		key_finish(&k->items[at]);
-		k->count--;
-		memmove(&k->items[at], &k->items[at + 1], (k->count - at) * sizeof(*key));
-	}
+	close(lock);
 	return status;
 }
 
 int keys_revoke(struct keys *k, const char *id_or_name, struct err *err)
 {
-	int lock, status = begin_change(k, &lock, err);
+	int lock = fs_lock(k->path, err);
 
-	if (status == 0) {
-		status = revoke(k, id_or_name, err);
-		close(lock);
+	if (lock < 0) {
+		return lock;
 	}
+	int status = keys_refresh(k, err);
+	const struct key *key = keys_named(k, id_or_name);
+
+	if (status == 0 && key == NULL) {
+		status = err_set(err, ERR_NOT_FOUND, "there is no key '%s'. See them: ronzal keys",
+				 id_or_name);
+	}
+	status = status == 0 ? save(k, key, NULL, err) : status;
+	close(lock);
 	return status;
 }
 
