@@ -10,6 +10,8 @@
 #define MINUTE_MS 60000
 #define HOUR_MS 3600000
 #define DAY_MS 86400000
+#define TEXT_OF(number) #number
+#define TEXT(number) TEXT_OF(number)
 #define LOCKED_MAX_MS 1000 /* by another program */
 
 /*
@@ -458,35 +460,26 @@ static const struct view views[] = {
 			    " prompt AS prompt_tokens, generated AS generated_tokens,"
 			    " generating_ms, CASE WHEN firsts>0 THEN first_ms*1.0/firsts END AS"
 			    " first_token_ms_mean FROM bucket WHERE (?1='' OR model=?1) AND"
-			    " step=?2 AND start>=?3 ORDER BY start LIMIT ?4",
+			    " step=?6 AND start>=?7 ORDER BY start LIMIT " TEXT(USAGE_BUCKETS_MAX),
 			    "itiiiiid" },
 	[USAGE_STARTS] = { "starts",
 			   "SELECT started AS started_unix_ms, ready AS ready_unix_ms, ended AS"
 			   " ended_unix_ms, load_ms, exit, verdict, device AS device_name,"
 			   " context AS context_tokens FROM start WHERE model=?1 ORDER BY started"
-			   " DESC LIMIT ?2",
+			   " DESC",
 			   "iiiittti" },
 };
 
+/* Each view takes of these what it names; SQLite refuses the others. */
 static void bind(sqlite3_stmt *s, const struct usage_question *q)
 {
 	sqlite3_bind_text(s, 1, q->model, -1, SQLITE_STATIC);
-	switch (q->what) {
-	case USAGE_REQUESTS:
-		sqlite3_bind_text(s, 2, q->key, -1, SQLITE_STATIC);
-		sqlite3_bind_int(s, 3, q->failed);
-		sqlite3_bind_int64(s, 4, q->before);
-		sqlite3_bind_int64(s, 5, q->limit);
-		break;
-	case USAGE_BUCKETS:
-		sqlite3_bind_int64(s, 2, q->step_ms);
-		sqlite3_bind_int64(s, 3, q->since_unix_ms);
-		sqlite3_bind_int64(s, 4, USAGE_BUCKETS_MAX);
-		break;
-	case USAGE_STARTS:
-		sqlite3_bind_int64(s, 2, USAGE_STARTS_KEPT);
-		break;
-	}
+	sqlite3_bind_text(s, 2, q->key, -1, SQLITE_STATIC);
+	sqlite3_bind_int(s, 3, q->failed);
+	sqlite3_bind_int64(s, 4, q->before);
+	sqlite3_bind_int64(s, 5, q->limit);
+	sqlite3_bind_int64(s, 6, q->step_ms);
+	sqlite3_bind_int64(s, 7, q->since_unix_ms);
 }
 
 int usage_db_answer(struct usage_db *db, const struct usage_question *q, struct buf *out,
