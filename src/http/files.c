@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "http/files.h"
 
-#include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
@@ -12,7 +11,6 @@
 #include "base/mem.h"
 
 #define FILES_DEPTH_MAX 8
-#define HASH_CHARS 8 /* in a name like index-Bx3kQ9aZ.js */
 
 struct file {
 	char *path; /* "/assets/index-Bx3kQ9aZ.js" */
@@ -160,24 +158,6 @@ static const char *content_type(const char *path)
 	return "application/octet-stream";
 }
 
-/* "-" and 8 characters, not all of them small letters (a word), before the extension. */
-static bool has_hash(const char *path)
-{
-	const char *dot = strrchr(path, '.');
-	bool is_word = true;
-
-	if (dot == NULL || dot - path < HASH_CHARS + 2 || dot[-HASH_CHARS - 1] != '-') {
-		return false;
-	}
-	for (const char *c = dot - HASH_CHARS; c < dot; c++) {
-		if (!isalnum((unsigned char)*c) && *c != '_' && *c != '-') {
-			return false;
-		}
-		is_word = is_word && islower((unsigned char)*c);
-	}
-	return !is_word;
-}
-
 static const struct file *resolve(const struct files *f, const char **path)
 {
 	const struct file *file;
@@ -231,8 +211,9 @@ void files_serve(const struct files *f, struct exchange *x)
 		return;
 	}
 	file = choose(f, file, path, request->head, &encoding);
-	struct span caching = has_hash(path) ? SPAN_LIT("public, max-age=31536000, immutable")
-					     : SPAN_LIT("no-cache");
+	struct span caching = span_has_prefix(span_of(path), "/assets/")
+				      ? SPAN_LIT("public, max-age=31536000, immutable")
+				      : SPAN_LIT("no-cache");
 	struct h1_field fields[4 + FILES_FIELDS_MAX] = {
 		{ SPAN_LIT("ETag"), span_of(file->etag) },
 		{ SPAN_LIT("Cache-Control"), caching },

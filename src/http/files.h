@@ -4,8 +4,8 @@
  * path that is not in the table does not exist, so there is nothing to traverse.
  *
  * Beside `x.js`, `x.js.br` and `x.js.gz` are its compressed forms, chosen by Accept-Encoding. Each
- * file has an ETag from its content. Names with a hash (`index-Bx3kQ9aZ.js`) are cached for ever,
- * others are asked for again.
+ * file has an ETag from its content. What lies in /assets is cached for ever, because the page's
+ * build puts the hash of its content into its name; others are asked for again.
  */
 #ifndef HTTP_FILES_H
 #define HTTP_FILES_H
