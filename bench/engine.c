@@ -10,7 +10,8 @@
 
 #include "base/fs.h"
 #include "base/mem.h"
-#include "http/sse.h"
+#include "http/server.h"
+#include "io/timer.h"
 
 #define CONNS_MAX 19000
 #define BODY_MAX_BYTES (64u << 20)

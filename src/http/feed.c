@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "http/sse.h"
 
 struct json_writer *feed_begin(struct feed *f)
 {
@@ -15,8 +16,20 @@ struct json_writer *feed_begin(struct feed *f)
 int feed_send(struct feed_reader *r, const char *type)
 {
 	struct feed *f = r->feed;
+	int status = jsonw_end_all(&f->json);
+	struct buf event;
 
-	return jsonw_end_all(&f->json) == 0 ? sse_send(r->sse, type, buf_span(&f->text)) : 0;
+	if (status != 0) {
+		return 0;
+	}
+	buf_init(&event, exchange_room(r->x));
+	status = sse_write(&event, type, buf_span(&f->text));
+	if (status == 0) {
+		status = exchange_send(r->x, buf_span(&event));
+		timer_start(&r->heartbeat, f->kind->heartbeat_ms);
+	}
+	buf_finish(&event);
+	return status;
 }
 
 static int tell_lagged(struct feed_reader *r)
@@ -113,6 +126,7 @@ static void on_close(void *user)
 	struct feed_reader *r = user;
 	struct feed *f = r->feed;
 
+	timer_stop(&r->heartbeat);
 	list_remove(&r->link);
 	f->reader_count--;
 	free(r);
@@ -126,9 +140,24 @@ static void on_drain(void *user)
 	pump(user);
 }
 
+static void on_heartbeat(struct timer *t)
+{
+	struct feed_reader *r = CONTAINER_OF(t, struct feed_reader, heartbeat);
+
+	if (exchange_kept(r->x) == 0) {
+		exchange_send(r->x, SPAN_LIT(":\n\n"));
+	}
+	timer_start(t, r->feed->kind->heartbeat_ms);
+}
+
 struct feed_reader *feed_add(struct feed *f, struct exchange *x, struct err *err)
 {
 	static const struct exchange_callbacks calls = { on_close, on_drain };
+	static const struct h1_field fields[] = {
+		{ SPAN_INIT("Cache-Control"), SPAN_INIT("no-cache") },
+		{ SPAN_INIT("X-Accel-Buffering"), SPAN_INIT("no") },
+	};
+	static const struct reply reply = { 200, "text/event-stream", fields, ARRAY_LEN(fields) };
 
 	if (f->kind->readers_max > 0 && f->reader_count >= f->kind->readers_max) {
 		err_set(err, ERR_RATE, "%zu readers of %s are connected already", f->reader_count,
@@ -138,7 +167,12 @@ struct feed_reader *feed_add(struct feed *f, struct exchange *x, struct err *err
 	struct feed_reader *r = mem_alloc(sizeof(*r));
 
 	r->feed = f;
-	r->sse = sse_start(f->loop, x, f->kind->heartbeat_ms, &calls, r);
+	r->x = x;
+	exchange_watch(x, &calls, r);
+	exchange_begin(x, &reply, -1);
+	exchange_flush(x);
+	timer_init(&r->heartbeat, f->loop, on_heartbeat);
+	timer_start(&r->heartbeat, f->kind->heartbeat_ms);
 	list_append(&f->readers, &r->link);
 	f->reader_count++;
 	pump(r);
@@ -147,7 +181,9 @@ struct feed_reader *feed_add(struct feed *f, struct exchange *x, struct err *err
 
 void feed_hang_up(struct feed_reader *r)
 {
-	sse_end(r->sse);
+	if (exchange_end(r->x, SPAN_LIT("")) == ERR_FULL) {
+		exchange_abort(r->x);
+	}
 	on_close(r);
 }
 

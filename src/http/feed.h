@@ -15,7 +15,8 @@
 
 #include "base/json.h"
 #include "base/list.h"
-#include "http/sse.h"
+#include "http/server.h"
+#include "io/timer.h"
 
 #define FEED_RANKS 6
 
@@ -29,9 +30,9 @@ struct topic {
 struct feed;
 
 struct feed_kind {
-	const char *of;	    /* "64 readers of events are connected already" */
-	size_t readers_max; /* 0: others count them */
-	uint64_t heartbeat_ms;
+	const char *of;		/* "64 readers of events are connected already" */
+	size_t readers_max;	/* 0: others count them */
+	uint64_t heartbeat_ms;	/* a comment goes out when nothing else did for so long */
 	size_t event_max_bytes; /* what is longer is not told: nobody could read it */
 	const char *lagged;	/* type of the event {"dropped":N}; NULL: it is not told */
 	/* Writes what a topic is about, returns the event's type. NULL where there are none. */
@@ -53,7 +54,8 @@ struct feed {
 struct feed_reader {
 	struct list link;
 	struct feed *feed;
-	struct sse_stream *sse;
+	struct exchange *x;
+	struct timer heartbeat;
 	uint64_t seen[FEED_RANKS];
 	uint64_t dropped; /* events that it missed and was not told of */
 	bool is_whole;	  /* it has the full picture */

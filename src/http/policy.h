@@ -31,7 +31,7 @@ int policy_target(struct span target, struct span host, struct policy_target *re
  */
 int policy_path(struct span raw, char *ret_path, struct err *err);
 
-/* A value of a query, decoded and cut to room. What is no escape, or one of a control byte, stays. */
+/* A value of a query, decoded and cut to room. Broken escapes and those of control bytes stay. */
 void policy_query_value(struct span raw, char *ret_text, size_t room);
 
 /* Whether the host's name is in the list. NULL list: any. */

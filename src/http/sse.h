@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Server-sent events (WHATWG HTML, section 9.2): a parser for accounting, and a writer on top of an
- * exchange.
+ * Server-sent events (WHATWG HTML, section 9.2) as text: a parser for accounting, and how they are
+ * written. http/feed.h sends them.
  */
 #ifndef HTTP_SSE_H
 #define HTTP_SSE_H
 
-#include "http/server.h"
-#include "io/timer.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
 
 #define SSE_TYPE_MAX_BYTES 128 /* longer event types are taken for none */
 
@@ -40,18 +42,5 @@ void sse_parse(struct sse_parser *p, struct span more);
 
 /* One event as text: "event: type\ndata: ...\n\n"; type NULL leaves that line away. 0, ERR_FULL. */
 int sse_write(struct buf *out, const char *type, struct span data);
-
-/*
- * Writer: an event stream to one client. Takes over the exchange. A comment goes out when nothing
- * else did for heartbeat_ms. Its queue is the exchange's: sse_send says ERR_FULL instead of growing
- * and the caller decides what to drop or to join; on_drain says when to go on.
- */
-struct sse_stream;
-
-/* on_close: the client left, and the stream is gone on return. */
-struct sse_stream *sse_start(struct loop *loop, struct exchange *x, uint64_t heartbeat_ms,
-			     const struct exchange_callbacks *callbacks, void *user);
-int sse_send(struct sse_stream *s, const char *type, struct span data); /* 0 or ERR_FULL */
-void sse_end(struct sse_stream *s); /* a clean end; no on_close */
 
 #endif

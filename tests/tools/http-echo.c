@@ -16,11 +16,10 @@
 #include "base/mem.h"
 #include "http/files.h"
 #include "http/proxy.h"
-#include "http/sse.h"
+#include "io/timer.h"
 
 #define BODY_MAX_BYTES (8u << 20)
 #define EVENT_MS 10
-#define HEARTBEAT_MS 15000
 
 struct echo {
 	struct loop *loop;
@@ -34,7 +33,6 @@ struct echo {
 struct task {
 	struct echo *echo;
 	struct exchange *x;
-	struct sse_stream *stream;
 	struct timer timer;
 	uint64_t left;
 	bool has_begun;
@@ -105,25 +103,28 @@ static void on_slow(struct timer *timer)
 static void on_event(struct timer *timer)
 {
 	struct task *t = CONTAINER_OF(timer, struct task, timer);
-	char text[48];
+	char text[64];
 
 	if (t->left == 0) {
-		sse_end(t->stream);
+		exchange_end(t->x, SPAN_LIT(""));
 		free(t);
 		return;
 	}
-	snprintf(text, sizeof(text), "{\"left\":%llu}", (unsigned long long)--t->left);
-	sse_send(t->stream, NULL, span_of(text));
+	snprintf(text, sizeof(text), "data: {\"left\":%llu}\n\n", (unsigned long long)--t->left);
+	exchange_send(t->x, span_of(text));
 	timer_start(timer, EVENT_MS);
 }
 
 static void begin_events(struct echo *e, struct exchange *x, uint64_t count)
 {
 	static const struct exchange_callbacks callbacks = { on_task_close, NULL };
+	static const struct reply events = { .status = 200, .content_type = "text/event-stream" };
 	struct task *t = mem_alloc(sizeof(*t));
 
 	t->left = count;
-	t->stream = sse_start(e->loop, x, HEARTBEAT_MS, &callbacks, t);
+	t->x = x;
+	exchange_watch(x, &callbacks, t);
+	exchange_begin(x, &events, -1);
 	timer_init(&t->timer, e->loop, on_event);
 	timer_start(&t->timer, 0);
 }

@@ -38,7 +38,7 @@ static void on_leave(struct feed *f)
 
 static const struct feed_kind kind = { .of = "numbers",
 				       .readers_max = 2,
-				       .heartbeat_ms = 10000,
+				       .heartbeat_ms = 20,
 				       .event_max_bytes = 5000,
 				       .lagged = "lagged",
 				       .write = write_number,
@@ -116,6 +116,8 @@ static void a_fresh_reader_gets_the_picture_by_ranks_and_then_each_change(void *
 	raw_wait(&raw, "event: second\ndata: {\"n\":1}\n\n");
 	assert_true(place(&raw, "event: first\ndata: {\"n\":2}\n\n") < place(&raw, "second"));
 	assert_true(s.reader->is_whole);
+	assert_non_null(strstr(buf_text(&raw.got), "Content-Type: text/event-stream\r\n"));
+	raw_wait(&raw, "\r\n:\n\n");
 	put(&s, 1, 3);
 	tell(&s, "hello", false);
 	raw_wait(&raw, "event: told\ndata: {\"text\":\"hello\"}\n\n");

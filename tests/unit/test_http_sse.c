@@ -130,73 +130,6 @@ static void what_is_written_is_read_back(void **state)
 	buf_finish(&seen);
 }
 
-/* A stream to a real client: heartbeats, a bounded queue, and the end. */
-struct live {
-	struct rig rig; /* first: on_request gets it */
-	struct sse_stream *stream;
-	int closes, drains;
-};
-
-static void on_close(void *user)
-{
-	struct live *l = user;
-
-	l->closes++;
-	l->stream = NULL;
-}
-
-static void on_drain(void *user)
-{
-	struct live *l = user;
-
-	l->drains++;
-}
-
-static void begin(struct rig *rig, struct exchange *x)
-{
-	static const struct exchange_callbacks callbacks = { on_close, on_drain };
-	struct live *l = CONTAINER_OF(rig, struct live, rig);
-
-	l->stream = sse_start(rig->loop, x, 20, &callbacks, l);
-}
-
-static void a_stream_beats_is_bounded_and_ends(void **state)
-{
-	struct live l = { .rig.on_request = begin };
-	struct raw raw;
-	char big[4000];
-
-	(void)state;
-	rig_start(&l.rig, &(struct http_server_options){ 0 });
-	raw_start(&raw, &l.rig, SPAN_LIT("GET / HTTP/1.1\r\nHost: a\r\n\r\n"), 1000);
-	raw_wait(&raw, ":\n\n");
-	assert_non_null(strstr(buf_text(&raw.got), "Content-Type: text/event-stream\r\n"));
-	conn_pause(raw.conn);
-	memset(big, 'b', sizeof(big));
-	int sent = 0;
-
-	while (sse_send(l.stream, "big", (struct span){ big, sizeof(big) }) == 0) {
-		assert_true(++sent < 5000);
-	}
-	conn_resume(raw.conn);
-	while (l.drains == 0) {
-		rig_run(&l.rig, 10);
-	}
-	assert_int_equal(sse_send(l.stream, NULL, SPAN_LIT("after")), 0);
-	raw_wait(&raw, "data: after\n\n");
-	sse_end(l.stream);
-	raw_wait(&raw, "0\r\n\r\n");
-	assert_int_equal(l.closes, 0);
-	raw_finish(&raw);
-
-	raw_start(&raw, &l.rig, SPAN_LIT("GET / HTTP/1.1\r\nHost: a\r\n\r\n"), 1000);
-	raw_wait(&raw, "\r\n\r\n");
-	raw_finish(&raw);
-	rig_run(&l.rig, 50);
-	assert_int_equal(l.closes, 1);
-	rig_finish(&l.rig);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -204,7 +137,6 @@ int main(void)
 		cmocka_unit_test(an_event_that_is_too_long_is_skipped_and_the_next_is_not),
 		cmocka_unit_test(an_event_of_one_mib_passes),
 		cmocka_unit_test(what_is_written_is_read_back),
-		cmocka_unit_test(a_stream_beats_is_bounded_and_ends),
 	};
 
 	return cmocka_run_group_tests_name("http_sse", tests, NULL, NULL);
