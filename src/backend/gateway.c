@@ -178,11 +178,10 @@ static void uncount(struct ask *a)
  */
 static uint64_t whole_first_us(const struct ask *a)
 {
-	double generating_us = a->usage.predicted_ms * 1000;
-	bool is_told = generating_us >= 0 && a->last_us > a->routed_us &&
-		       generating_us <= (double)(a->last_us - a->routed_us);
+	double us = a->usage.predicted_ms * 1000,
+	       all_us = (double)a->last_us - (double)a->routed_us;
 
-	return is_told ? a->last_us - (uint64_t)generating_us : 0;
+	return us >= 0 && us <= all_us ? a->last_us - (uint64_t)us : 0;
 }
 
 /* The one way out. */

@@ -63,7 +63,6 @@ union usage_value {
 
 struct usage_db {
 	sqlite3 *sqlite;
-	uint64_t next_id;
 	sqlite3_vtab table; /* "batch", and its only cursor */
 	sqlite3_vtab_cursor cursor;
 	const struct usage_batch *batch; /* that is being written */
@@ -509,12 +508,12 @@ int usage_db_answer(struct usage_db *db, const struct usage_question *q, struct 
 
 /* Life */
 
-static uint64_t read_next_id(sqlite3 *sqlite)
+uint64_t usage_db_next_id(const struct usage_db *db)
 {
 	sqlite3_stmt *statement = NULL;
 	uint64_t id = 1;
 
-	if (sqlite3_prepare_v2(sqlite, "SELECT max(id) FROM recent", -1, &statement, NULL) ==
+	if (sqlite3_prepare_v2(db->sqlite, "SELECT max(id) FROM recent", -1, &statement, NULL) ==
 		    SQLITE_OK &&
 	    sqlite3_step(statement) == SQLITE_ROW) {
 		id = (uint64_t)sqlite3_column_int64(statement, 0) + 1;
@@ -539,7 +538,6 @@ struct usage_db *usage_db_open(const char *path, struct err *err)
 		usage_db_close(db);
 		return NULL;
 	}
-	db->next_id = read_next_id(db->sqlite);
 	return db;
 }
 
@@ -553,9 +551,4 @@ void usage_db_close(struct usage_db *db)
 	}
 	sqlite3_close(db->sqlite);
 	free(db);
-}
-
-uint64_t usage_db_next_id(const struct usage_db *db)
-{
-	return db->next_id;
 }

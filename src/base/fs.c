@@ -14,6 +14,8 @@
 #include "base/mem.h"
 
 #define FS_CHUNK_BYTES 65536
+#define LOCK_TRIES 200 /* 2 s: a change takes milliseconds, and who waits must be able to end */
+#define LOCK_POLL_MS 10
 
 static int read_all(int fd, const char *path, struct buf *out, struct err *err)
 {
@@ -132,11 +134,17 @@ int fs_lock(const char *path, struct err *err)
 	int fd = open(lock_path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
 	int status = fd < 0 ? err_set_os(err, -errno, "opening %s", lock_path) : 0;
 
-	while (status == 0 && fcntl(fd, F_SETLKW, &whole) != 0) {
-		if (errno != EINTR) {
+	for (int i = 0; status == 0 && fcntl(fd, F_SETLK, &whole) != 0; i++) {
+		if (errno != EAGAIN && errno != EACCES) {
 			status = err_set_os(err, -errno, "locking %s", lock_path);
-			close(fd);
+		} else if (i == LOCK_TRIES) {
+			status = err_set(err, ERR_BUSY, "another process keeps %s locked: end it",
+					 lock_path);
 		}
+		nanosleep(&(struct timespec){ .tv_nsec = LOCK_POLL_MS * 1000000L }, NULL);
+	}
+	if (status != 0 && fd >= 0) {
+		close(fd);
 	}
 	free(lock_path);
 	return status == 0 ? fd : status;

@@ -29,8 +29,8 @@ int fs_read(const char *path, struct buf *out, struct err *err);
 int fs_replace(const char *path, struct span content, mode_t mode, struct err *err);
 
 /*
- * Waits until no other process holds the lock of a file, which is a file beside it ("PATH.lock").
- * A descriptor to close() when done, or an error.
+ * Takes the lock of a file, which is a file beside it ("PATH.lock"). A descriptor to close() when
+ * done; ERR_BUSY when another process did not let go of it within seconds.
  */
 int fs_lock(const char *path, struct err *err);
 
