@@ -5,6 +5,7 @@
 set -u
 
 cd "$(dirname "$0")/../.." || exit 1
+. tests/lib/words.sh
 build=${BUILD:-build}
 engine=$(scripts/engine.sh --find 2>/dev/null) || {
 	echo 'skip backend: there is no llama-server (scripts/engine.sh installs it)'
@@ -46,18 +47,6 @@ phase() { # MODEL
 	get /api/models/servers | grep -o "\"id\":\"$1\"[^}]*\"phase\":\"[a-z]*\"" |
 		sed 's/.*"phase":"//; s/"//'
 }
-until_true() { # COMMAND...; gives up after a minute or so
-	tries=1200
-	while [ $tries -gt 0 ]; do
-		"$@" >/dev/null 2>&1 && return
-		tries=$((tries - 1))
-		sleep 0.05
-	done
-	return 1
-}
-has() { # TEXT FILE-OR-NOTHING
-	grep -q -- "$1" ${2:+"$2"}
-}
 check() { # NAME COMMAND...
 	name=$1
 	shift
@@ -71,7 +60,7 @@ check() { # NAME COMMAND...
 start_backend() {
 	"$build/ronzal" backend >>"$T/log" 2>&1 &
 	pid=$!
-	until_true get /health && until_true up
+	until_true 60 get /health && until_true 60 up
 }
 up() { get /api/host | has '"state":"up"'; }
 
@@ -84,7 +73,7 @@ answers_ready_only_when_a_model_could_serve() {
 	MODEL=$(get /api/models/registry | sed 's/^{"models":{"\([^"]*\)".*/\1/')
 	get /api/models/registry | has '"architecture":"llama"' || return 1
 	put "/api/models/$MODEL/enabled" '{"enabled":true}' | has '"enabled":true' || return 1
-	until_true ready
+	until_true 60 ready
 }
 ready() { [ "$(code /ready)" = 200 ]; }
 
@@ -101,10 +90,10 @@ stream() { # TOKENS OUTPUT
 lets_a_stream_end_before_a_stop() {
 	stream 100 "$T/stream" &
 	reader=$!
-	until_true has data "$T/stream" || return 1
+	until_true 60 has data "$T/stream" || return 1
 	post "/api/models/servers/$MODEL/stop?drain_ms=20000" | has '"phase":"draining"' || return 1
 	wait $reader && has '^data: \[DONE\]' "$T/stream" || return 1
-	until_true is_phase stopped
+	until_true 60 is_phase stopped
 }
 is_phase() { [ "$(phase "$MODEL")" = "$1" ]; }
 
@@ -112,7 +101,7 @@ ends_a_stream_with_an_error_when_the_drain_is_over() {
 	post "/api/models/servers/$MODEL/start?wait=120" | has '"phase":"ready"' || return 1
 	stream 900 "$T/cut" &
 	reader=$!
-	until_true has data "$T/cut" || return 1
+	until_true 60 has data "$T/cut" || return 1
 	post "/api/models/servers/$MODEL/stop?wait=20&drain_ms=0" | has '"phase":"stopped"' || return 1
 	wait $reader
 	has '"error"' "$T/cut" && ! has '^data: \[DONE\]' "$T/cut"
@@ -129,7 +118,7 @@ says_that_new_settings_need_a_restart() {
 
 notices_a_change_of_the_registry_by_the_command_line() {
 	"$build/ronzal" set "$MODEL" ctx_size=1024 >/dev/null || return 1
-	until_true restart_needed
+	until_true 60 restart_needed
 }
 restart_needed() { get /api/models/servers | has '"restart_needed":true'; }
 
@@ -157,7 +146,7 @@ refuses_what_it_does_not_know() {
 finds_requests_by_a_key_of_any_name() {
 	secret=$(post /api/keys '{"name":"my app+1"}' | sed 's/.*"secret":"\([^"]*\)".*/\1/')
 	get /v1/chat/completions -H "Authorization: Bearer $secret" -d '{"model":"none"}' | has 'not here' || return 1
-	until_true finds_the_key
+	until_true 60 finds_the_key
 	status=$?
 	get /api/keys | sed 's/.*"id":"\([^"]*\)".*/\1/' >"$T/out"
 	[ "$(code "/api/keys/$(cat "$T/out")" -X DELETE)" = 204 ] && return $status
@@ -190,20 +179,20 @@ makes_and_revokes_keys() {
 	[ "$(code /v1/models -H "Authorization: Bearer $secret")" = 200 ] || return 1
 	[ "$(code /api/host -H "Authorization: Bearer $secret")" = 401 ] || return 1
 	[ "$(code /api/keys/notes -X DELETE)" = 204 ] || return 1
-	until_true is_revoked
+	until_true 60 is_revoked
 }
 is_revoked() { [ "$(code /v1/models -H "Authorization: Bearer $secret")" = 401 ]; }
 
 tells_events_from_a_full_picture_on() {
 	get /api/events -N -m 120 >"$T/events" 2>/dev/null &
 	reader=$!
-	until_true has 'event: synced' "$T/events" || return 1
+	until_true 60 has 'event: synced' "$T/events" || return 1
 	put "/api/models/$MODEL/enabled" '{"enabled":true}' >/dev/null
 	post "/api/models/servers/$MODEL/restart?wait=120" >/dev/null
 	stream 20 "$T/out"
-	until_true has '"phase":"done"' "$T/events"
+	until_true 60 has '"phase":"done"' "$T/events"
 	for event in hello host server synced registry traffic request; do
-		until_true has "^event: $event\$" "$T/events" || { echo "# no event $event" && return 1; }
+		until_true 60 has "^event: $event\$" "$T/events" || { echo "# no event $event" && return 1; }
 	done
 	kill $reader
 	has '"phase":"loading"' "$T/events" && has '"phase":"done"' "$T/events"
@@ -213,12 +202,12 @@ tells_events_from_a_full_picture_on() {
 tells_the_speed_of_whole_answers() {
 	get /api/events -N -m 120 >"$T/speed" 2>/dev/null &
 	reader=$!
-	until_true has 'event: synced' "$T/speed" || return 1
+	until_true 60 has 'event: synced' "$T/speed" || return 1
 	for i in 1 2 3 4 5 6; do
 		post /v1/chat/completions "{\"model\":\"$MODEL\",\"ignore_eos\":true,\"max_tokens\":8,
 			\"messages\":[{\"role\":\"user\",\"content\":\"$i\"}]}" >/dev/null || return 1
 	done
-	until_true has '"tokens_per_second":0.0,"active_requests":0' "$T/speed"
+	until_true 60 has '"tokens_per_second":0.0,"active_requests":0' "$T/speed"
 	kill $reader
 	sum=$(awk -F'"tokens_per_second":' '
 		/^event:/ { is_traffic = /traffic/ }
@@ -230,13 +219,13 @@ tells_the_speed_of_whole_answers() {
 follows_a_log_for_two_readers() {
 	get "/api/models/servers/$MODEL/logs?tail=5" -N -m 120 >"$T/log1" 2>/dev/null &
 	first=$!
-	until_true has 'event: synced' "$T/log1" || return 1
+	until_true 60 has 'event: synced' "$T/log1" || return 1
 	get "/api/models/servers/$MODEL/logs?tail=5" -N -m 120 >"$T/log2" 2>/dev/null &
 	second=$!
-	until_true has 'event: synced' "$T/log2" || return 1
+	until_true 60 has 'event: synced' "$T/log2" || return 1
 	before=$(grep -c '^event: log' "$T/log1")
 	post "/api/models/servers/$MODEL/restart?wait=120" >/dev/null
-	until_true has 'layers on the CPU' "$T/log2"
+	until_true 60 has 'layers on the CPU' "$T/log2"
 	status=$?
 	kill $first $second
 	[ "$before" = 5 ] && [ $status = 0 ] && has 'layers on the CPU' "$T/log1" &&
@@ -245,7 +234,7 @@ follows_a_log_for_two_readers() {
 }
 
 keeps_what_was_used() {
-	until_true was_kept && get "/api/usage?step=minute" | has '"errors":[1-9]' &&
+	until_true 60 was_kept && get "/api/usage?step=minute" | has '"errors":[1-9]' &&
 		get "/api/models/$MODEL/history" | has '"verdict":"cpu"' &&
 		get /metrics | has '^ronzal_'
 }
@@ -272,7 +261,7 @@ is_small_and_quiet_when_idle() {
 ends_all_within_8_s_of_a_signal() {
 	stream 900 "$T/last" &
 	reader=$!
-	until_true has data "$T/last" || return 1
+	until_true 60 has data "$T/last" || return 1
 	engine_pid=$(get /api/models/servers | sed 's/.*"pid":\([0-9]*\).*/\1/')
 	begin=$(date +%s%N)
 	kill "$pid"
@@ -298,7 +287,7 @@ takes_its_agent_along_when_it_is_killed() {
 	kill -KILL "$pid"
 	wait "$pid" 2>/dev/null
 	pid=
-	until_true none_left || { pgrep -af "$RONZAL_HOME" && return 1; }
+	until_true 60 none_left || { pgrep -af "$RONZAL_HOME" && return 1; }
 }
 none_left() { # shims and engines name the home, the agent has it in its environment
 	! pgrep -f "$RONZAL_HOME" && ! env -u RONZAL_HOME grep -qs "RONZAL_HOME=$T/home" /proc/[0-9]*/environ

@@ -6,6 +6,7 @@
 set -u
 
 cd "$(dirname "$0")/../.." || exit 1
+. tests/lib/words.sh
 build=${BUILD:-build}
 command -v node >/dev/null 2>&1 || { echo 'skip pull: node is not installed' && exit 0; }
 command -v curl >/dev/null 2>&1 || { echo 'skip pull: curl is not installed' && exit 0; }
@@ -42,19 +43,6 @@ make_model "$T/repos/parts/Big-F16.gguf" name=big seed=6
 node tests/lib/fake-hub.mjs "$T/repos" "$T/port" "$T/log" &
 hub=$!
 
-until_true() { # SECONDS COMMAND...
-	tries=$(($1 * 20))
-	shift
-	while [ $tries -gt 0 ]; do
-		"$@" >/dev/null 2>&1 && return
-		tries=$((tries - 1))
-		sleep 0.05
-	done
-	return 1
-}
-has() { # TEXT FILE-OR-NOTHING
-	grep -q -- "$1" ${2:+"$2"}
-}
 check() { # NAME COMMAND...
 	name=$1
 	shift
