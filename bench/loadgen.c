@@ -18,6 +18,7 @@
 #include "base/mem.h"
 #include "http/client.h"
 #include "http/sse.h"
+#include "io/timer.h"
 
 #define SAMPLES_MAX 2000000u
 #define EVENT_MAX_BYTES 4096
