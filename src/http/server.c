@@ -234,9 +234,13 @@ static void give_piece(struct exchange *x, struct span piece)
 static void take_body(struct server_conn *sc, struct span *input)
 {
 	struct err err;
-	struct span piece;
+	struct span piece, some = *input;
 
-	if (h1_body_next(&sc->body, input, &piece, &err) != 0) {
+	some.len = some.len < SERVER_PIECE_MAX_BYTES ? some.len : SERVER_PIECE_MAX_BYTES;
+	int status = h1_body_next(&sc->body, &some, &piece, &err);
+
+	*input = span_from(*input, (size_t)(some.ptr - input->ptr));
+	if (status != 0) {
 		if (sc->x != NULL) {
 			refuse_exchange(sc->x, 400, &err);
 		} else {

@@ -25,6 +25,7 @@
 #define SERVER_IDLE_MS 75000  /* between requests */
 #define SERVER_LINGER_MS 2000 /* reading and discarding after an early last answer */
 #define SERVER_PIPELINE_MAX_BYTES 16384	     /* read ahead of the answer at hand */
+#define SERVER_PIECE_MAX_BYTES 65536	     /* of a body, given at once */
 #define SERVER_SEND_MAX_BYTES (65536 + 4096) /* kept for a slow reader: one full read, framed */
 
 struct exchange;

@@ -247,6 +247,44 @@ static void a_large_upload_is_streamed(void **state)
 	relay_finish(&r);
 }
 
+static struct exchange *kept;
+
+static void keep_request(struct rig *rig, struct exchange *x)
+{
+	(void)rig;
+	kept = x;
+}
+
+/* What a client sends while the upstream's name is looked up is more than one read. */
+static void an_upload_that_was_read_ahead_is_streamed_too(void **state)
+{
+	const size_t first = 16000, size = 80000;
+	struct relay r;
+	struct raw raw;
+	char *request = mem_printf("POST /up HTTP/1.1\r\nHost: a\r\nContent-Length: %zu\r\n\r\n%*c",
+				   size, (int)size, 'x');
+	size_t head = strlen(request) - size;
+
+	(void)state;
+	relay_start(&r, "");
+	r.rig.on_request = keep_request;
+	raw_start(&raw, &r.rig, (struct span){ request, head + first }, head + first);
+	for (int i = 0; i < RIG_WAIT_MS && r.rig.requests == 0; i++) {
+		rig_run(&r.rig, 1);
+	}
+	conn_write(raw.conn, (struct span){ request + head + first, size - first });
+	rig_run(&r.rig, 20);
+	relay_request(&r.rig, kept);
+	for (int i = 0; i < RIG_WAIT_MS && r.up.got.len < size; i++) {
+		rig_run(&r.rig, 1);
+	}
+	assert_non_null(strstr(buf_text(&r.up.got), request + head));
+	raw_finish(&raw);
+	rig_run(&r.rig, 5);
+	free(request);
+	relay_finish(&r);
+}
+
 static void stopping_ends_a_stream_with_its_last_words(void **state)
 {
 	static const struct err why = { .code = ERR_UNAVAILABLE, .text = "stopping" };
@@ -273,6 +311,7 @@ int main(void)
 		cmocka_unit_test(a_failed_exchange_can_be_taken_back),
 		cmocka_unit_test(a_slow_reader_slows_the_upstream_and_gets_every_byte),
 		cmocka_unit_test(a_large_upload_is_streamed),
+		cmocka_unit_test(an_upload_that_was_read_ahead_is_streamed_too),
 		cmocka_unit_test(stopping_ends_a_stream_with_its_last_words),
 	};
 
