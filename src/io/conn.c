@@ -387,6 +387,9 @@ int conn_writev(struct conn *c, const struct span *parts, size_t count)
 		if (sent == UV_EAGAIN) {
 			sent = 0;
 		} else if (sent < 0) {
+			if (c->paused) { /* whoever reads sees it by itself, behind what came */
+				break_soon(c, sent);
+			}
 			return sent;
 		}
 	}

@@ -426,6 +426,26 @@ static void the_handler_hears_at_once_that_the_client_left(void **state)
 	scene_close(&s);
 }
 
+/* Behind so many pipelined requests the connection is not read: a write that fails has to tell. */
+static void a_client_that_left_is_noticed_behind_pipelined_requests_too(void **state)
+{
+	const size_t size = 2 * SERVER_PIPELINE_MAX_BYTES;
+	char *request = mem_printf("GET /hold HTTP/1.1\r\n" HOST "\r\n%*c", (int)size, 'x');
+	struct scene s;
+	struct peer p;
+
+	(void)state;
+	scene_open(&s, NULL);
+	peer_dial(&s, &p);
+	peer_say(&s, &p, request);
+	WAIT_FOR(&s, peer_has(&p, "held"));
+	peer_reset(&p);
+	WAIT_FOR(&s, exchange_send(s.held[0], SPAN_LIT("more")) != 0);
+	WAIT_FOR(&s, s.closes == 1);
+	free(request);
+	scene_close(&s);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -440,6 +460,7 @@ int main(void)
 		cmocka_unit_test(answers_to_HEAD_have_the_length_and_no_body),
 		cmocka_unit_test(a_broken_off_answer_never_looks_complete),
 		cmocka_unit_test(the_handler_hears_at_once_that_the_client_left),
+		cmocka_unit_test(a_client_that_left_is_noticed_behind_pipelined_requests_too),
 	};
 
 	return cmocka_run_group_tests_name("http_server", tests, NULL, NULL);
