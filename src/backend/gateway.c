@@ -85,9 +85,7 @@ struct ask {
 
 void gateway_write_error(const struct request *request, const struct err *why, struct buf *out)
 {
-	const struct route *route = request != NULL ? route_find(request->path) : NULL;
-
-	error_body_write(route != NULL ? route->dialect : DIALECT_OPENAI, why, out);
+	error_body_write(route_dialect(request != NULL ? request->path : ""), why, out);
 }
 
 static void fail(struct exchange *x, const struct err *why, const char *allow)
@@ -591,6 +589,16 @@ static void on_removed(struct fleet_listener *l, const char *id)
 
 /* Reading */
 
+static int open_model(const struct key *key, const char *key_name, const struct fleet_model *m,
+		      struct err *err)
+{
+	if (key == NULL || !key_opens(key, m->server.id)) {
+		return err_set(err, ERR_DENIED, "the key '%s' does not open model '%s'", key_name,
+			       m->server.id);
+	}
+	return 0;
+}
+
 static int read_routing(struct ask *a, struct fleet_model **ret_model, struct err *err)
 {
 	const struct gateway_options *o = &a->gateway->options;
@@ -607,12 +615,7 @@ static int read_routing(struct ask *a, struct fleet_model **ret_model, struct er
 	a->is_stream = routing.stream;
 	status = routing_choose(o->fleet, routing.model, ret_model, err);
 	if (status == 0 && a->has_key) {
-		const struct key *key = keys_named(o->keys, a->key);
-
-		if (key == NULL || !key_opens(key, (*ret_model)->server.id)) {
-			return err_set(err, ERR_DENIED, "the key '%s' does not open model '%s'",
-				       a->key, (*ret_model)->server.id);
-		}
+		status = open_model(keys_named(o->keys, a->key), a->key, *ret_model, err);
 	}
 	return status;
 }
@@ -655,18 +658,20 @@ static void begin_ask(struct gateway *g, struct exchange *x, const struct route 
 	exchange_read_body(x, g->options.body_max_bytes, on_request_body, a);
 }
 
-static void list_models(struct gateway *g, struct exchange *x, const struct key *key)
+static void list_models(struct gateway *g, struct exchange *x, const struct route *route,
+			const struct key *key)
 {
-	const char *wanted = exchange_request(x)->path + strlen("/v1/models");
+	const char *wanted = exchange_request(x)->path + strlen(route->path);
 	const struct fleet *f = g->options.fleet;
 	struct fleet_model *m;
 	struct err err;
 	struct buf out;
 
 	buf_init(&out, CATALOG_MAX_BYTES);
-	if (wanted[0] == '\0') {
+	if (wanted[0] == '\0' || wanted[1] == '\0') {
 		catalog_write(f, key, &out);
-	} else if (routing_choose(f, wanted + 1, &m, &err) != 0) {
+	} else if (routing_choose(f, wanted + 1, &m, &err) != 0 ||
+		   (key != NULL && open_model(key, key->name, m, &err) != 0)) {
 		fail(x, &err, NULL);
 		return;
 	} else {
@@ -733,7 +738,7 @@ void gateway_handle(struct gateway *g, struct exchange *x)
 	} else if (authenticate(g, x, &key, &key_name, &err) != 0) {
 		fail(x, &err, NULL);
 	} else if (route->kind == ROUTE_MODELS) {
-		list_models(g, x, key);
+		list_models(g, x, route, key);
 	} else {
 		begin_ask(g, x, route, key, key_name);
 	}

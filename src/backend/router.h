@@ -15,10 +15,13 @@ enum route_kind { ROUTE_MODELS, ROUTE_JSON, ROUTE_FORM };
 /* X(path, method, kind, dialect); there are no other paths, engine control ones least of all. */
 #define ROUTE_TABLE(X) \
 	X("/v1/models", GET, MODELS, OPENAI) \
+	X("/models", GET, MODELS, OPENAI) \
 	X("/v1/chat/completions", POST, JSON, OPENAI) \
+	X("/v1/chat/completions/input_tokens", POST, JSON, OPENAI) \
 	X("/v1/completions", POST, JSON, OPENAI) \
 	X("/v1/embeddings", POST, JSON, OPENAI) \
 	X("/v1/responses", POST, JSON, OPENAI) \
+	X("/v1/responses/input_tokens", POST, JSON, OPENAI) \
 	X("/v1/rerank", POST, JSON, OPENAI) \
 	X("/v1/reranking", POST, JSON, OPENAI) \
 	X("/rerank", POST, JSON, OPENAI) \
@@ -29,7 +32,10 @@ enum route_kind { ROUTE_MODELS, ROUTE_JSON, ROUTE_FORM };
 	X("/chat/completions", POST, JSON, OPENAI) \
 	X("/completions", POST, JSON, OPENAI) \
 	X("/embeddings", POST, JSON, OPENAI) \
+	X("/responses", POST, JSON, OPENAI) \
+	X("/audio/transcriptions", POST, FORM, OPENAI) \
 	X("/completion", POST, JSON, LLAMA) \
+	X("/embedding", POST, JSON, LLAMA) \
 	X("/tokenize", POST, JSON, LLAMA) \
 	X("/detokenize", POST, JSON, LLAMA) \
 	X("/apply-template", POST, JSON, LLAMA) \
@@ -44,6 +50,8 @@ struct route {
 
 /* NULL: there is none. "/v1/models/ID" is the route of "/v1/models". */
 const struct route *route_find(const char *path);
+/* That of the route, or where there is none that of the API whose path it could be. */
+enum dialect route_dialect(const char *path);
 
 /* What a body says. `model` is "" when it says none. */
 struct routing {

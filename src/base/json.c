@@ -107,7 +107,8 @@ struct json *json_parse_in(struct json_room *room, struct span text, bool only_f
 		yyjson_read_opts((char *)(uintptr_t)text.ptr, text.len,
 				 only_first ? YYJSON_READ_STOP_WHEN_DONE : 0, &allocator, &why);
 	if (doc == NULL) {
-		err_set(err, ERR_INVALID, "not JSON at byte %zu: %s", why.pos, why.msg);
+		err_set(err, ERR_INVALID, "not JSON at byte %zu: %s", why.pos,
+			text.len > 0 ? why.msg : "there is nothing");
 	} else if (is_too_deep(yyjson_doc_get_root(doc))) {
 		err_set(err, ERR_INVALID, "JSON is nested deeper than %d", JSON_DEPTH_MAX);
 		yyjson_doc_free(doc);

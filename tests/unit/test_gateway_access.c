@@ -32,7 +32,12 @@ static void refuses_wrong_keys_with_one_body_and_right_ones_for_other_models(voi
 
 	snprintf(fields, sizeof(fields), "Authorization: Bearer %s\r\n", other);
 	struct peer *denied = post(r, "/v1/chat/completions", fields, "{\"model\":\"qwen3-4b\"}");
+	char *get = mem_printf("GET /v1/models/qwen3-4b HTTP/1.1\r\nHost: localhost\r\n%s"
+			       "Connection: close\r\n\r\n",
+			       fields);
+	struct peer *unseen = send_raw(r, get);
 
+	free(get);
 	run_until(r, all_ended);
 	expect(none, 401, "invalid_api_key");
 	size_t at = span_find(buf_span(&none->got), "\r\n\r\n");
@@ -43,6 +48,7 @@ static void refuses_wrong_keys_with_one_body_and_right_ones_for_other_models(voi
 	expect(good, 200, "42");
 	expect(page, 200, "42");
 	expect(denied, 403, "does not open model 'qwen3-4b'");
+	expect(unseen, 403, "does not open model 'qwen3-4b'");
 	for (int i = 0; i < r->done; i++) {
 		if (r->accounts[i].status == 200) {
 			assert_true(strcmp(r->accounts[i].key, "all") == 0 ||
@@ -103,7 +109,9 @@ static void answers_what_is_not_here_in_the_callers_dialect(void **state)
 	(void)state;
 	struct peer *openai = chat(r, "{\"model\":\"qwen3\"}");
 	struct peer *anthropic = post(r, "/v1/messages", "", "{\"model\":\"qwen3-4c\"}");
+	struct peer *batches = post(r, "/v1/messages/batches", "", "{}");
 	struct peer *llama = post(r, "/tokenize", "", "{\"model\":7}");
+	struct peer *empty = chat(r, "");
 	struct peer *wrong_method = send_raw(r, "GET /v1/chat/completions HTTP/1.1\r\n"
 						"Host: localhost\r\nConnection: close\r\n\r\n");
 	struct peer *big = post(r, "/v1/chat/completions", "", "{\"x\":\"");
@@ -115,7 +123,9 @@ static void answers_what_is_not_here_in_the_callers_dialect(void **state)
 	expect(openai, 404, "\"code\":\"model_not_found\"");
 	expect(openai, 404, "Models: qwen3-4b, gpt-oss-20b. Did you mean 'qwen3-4b'?");
 	expect(anthropic, 404, "\"type\":\"not_found_error\"");
+	expect(batches, 404, "{\"type\":\"error\",\"error\":{\"message\":\"there is no endpoint");
 	expect(llama, 400, "\"code\":400");
+	expect(empty, 400, "there is nothing");
 	expect(wrong_method, 405, "Allow: POST");
 	expect(big, 413, "error");
 	assert_int_equal(r->requests, 0);
@@ -153,6 +163,10 @@ static void lists_models_in_one_form_for_both_client_libraries(void **state)
 	m->server.receipt.context_tokens = 32768;
 	struct peer *list = send_raw(r, "GET /v1/models HTTP/1.1\r\nHost: localhost\r\n"
 					"Connection: close\r\n\r\n");
+	struct peer *same = send_raw(r, "GET /v1/models/ HTTP/1.1\r\nHost: localhost\r\n"
+					"Connection: close\r\n\r\n");
+	struct peer *unversioned = send_raw(r, "GET /models HTTP/1.1\r\nHost: localhost\r\n"
+					       "Connection: close\r\n\r\n");
 	struct peer *one = send_raw(r, "GET /v1/models/small HTTP/1.1\r\nHost: localhost\r\n"
 				       "Connection: close\r\n\r\n");
 	struct peer *missing = send_raw(r, "GET /v1/models/none HTTP/1.1\r\nHost: localhost\r\n"
@@ -162,6 +176,8 @@ static void lists_models_in_one_form_for_both_client_libraries(void **state)
 	expect(list, 200, "{\"object\":\"list\",\"data\":[{\"id\":\"qwen3-4b\",");
 	expect(list, 200,
 	       "\"has_more\":false,\"first_id\":\"qwen3-4b\",\"last_id\":\"gpt-oss-20b\"");
+	expect(same, 200, "{\"object\":\"list\",");
+	expect(unversioned, 200, "{\"object\":\"list\",");
 	expect(one, 200,
 	       "\"context_length\":32768,\"quantization\":\"Q4_K_M\","
 	       "\"parameters_billion\":4.020,\"aliases\":[\"small\"]}");
