@@ -4,7 +4,8 @@
  *
  * One request: route by path -> authenticate -> read the bounded body -> find its model -> wait
  * until that is ready (starting it when it is enabled; in order, bounded, with a deadline) -> relay
- * with the engine's own key -> account. A request that has reached an engine is never sent twice.
+ * with the engine's own key -> account. A request that an engine may have begun is not sent again,
+ * unless its kept connection turns out closed before a byte of an answer (client.h).
  */
 #ifndef BACKEND_GATEWAY_H
 #define BACKEND_GATEWAY_H

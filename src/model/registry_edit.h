@@ -14,7 +14,10 @@ struct registry_edit {
 	int lock; /* private: descriptor */
 };
 
-/* Waits for the lock and reads; a file that is not there is an empty registry. */
+/*
+ * Takes the lock and reads; a file that is not there is an empty registry. ERR_BUSY: another
+ * process did not let go of the lock within seconds.
+ */
 int registry_edit_begin(struct registry_edit *e, const char *path, uint16_t port_min,
 			uint16_t port_max, struct err *err);
 /* Writes what was changed; ends the edit whatever comes of it. */

@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "base/fs.h"
 #include "base/mem.h"
-#include "model/registry.h"
+#include "model/registry_edit.h"
 
 #define PORT_MIN 8080
 #define PORT_MAX 8099
@@ -458,6 +460,45 @@ static void settings_are_parsed_and_printed_by_the_table(void **state)
 	assert_null(setting_find(SPAN_LIT("host")));
 }
 
+static int begin_edit(struct registry_edit *e, const char *path, struct err *err)
+{
+	return registry_edit_begin(e, path, 8080, 8099, err);
+}
+
+/* A backend whose edit waits could not end. */
+static void a_lock_that_another_process_keeps_is_not_waited_for_without_end(void **state)
+{
+	char folder[] = "/tmp/ronzal-registry-XXXXXX";
+	struct registry_edit edit;
+	struct err err;
+	int ready[2];
+	char byte;
+
+	(void)state;
+	assert_non_null(mkdtemp(folder));
+	assert_int_equal(pipe(ready), 0);
+	char *path = fs_join(folder, "registry.json"), *lock = mem_printf("%s.lock", path);
+	pid_t other = fork();
+
+	if (other == 0) {
+		begin_edit(&edit, path, &err);
+		_exit(write(ready[1], "x", 1) == 1 ? pause() : 1);
+	}
+	assert_int_equal(read(ready[0], &byte, 1), 1);
+	assert_int_equal(begin_edit(&edit, path, &err), ERR_BUSY);
+	assert_non_null(strstr(err.text, lock));
+	kill(other, SIGKILL);
+	waitpid(other, NULL, 0);
+	assert_int_equal(begin_edit(&edit, path, &err), 0);
+	registry_edit_abandon(&edit);
+	unlink(lock);
+	rmdir(folder);
+	free(lock);
+	free(path);
+	close(ready[0]);
+	close(ready[1]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -473,6 +514,7 @@ int main(void)
 		cmocka_unit_test(a_hundred_thousand_models_cost_little),
 		cmocka_unit_test(a_mistyped_id_finds_its_neighbour),
 		cmocka_unit_test(settings_are_parsed_and_printed_by_the_table),
+		cmocka_unit_test(a_lock_that_another_process_keeps_is_not_waited_for_without_end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
