@@ -12,7 +12,6 @@ static const struct route routes[] = { ROUTE_TABLE(ROUTE_ROW) };
 #undef ROUTE_ROW
 
 #define MODELS_PREFIX "/v1/models/"
-#define MESSAGES_PREFIX "/v1/messages/"
 #define NAMES_MAX_BYTES 400
 #define PART_MAX_BYTES 4096 /* of a form: the head of a part and a model's name */
 
@@ -29,9 +28,10 @@ const struct route *route_find(const char *path)
 enum dialect route_dialect(const char *path)
 {
 	const struct route *route = route_find(path);
-	bool is_anthropic = strncmp(path, MESSAGES_PREFIX, strlen(MESSAGES_PREFIX)) == 0;
 
-	return route != NULL ? route->dialect : is_anthropic ? DIALECT_ANTHROPIC : DIALECT_OPENAI;
+	return route != NULL					 ? route->dialect
+	       : span_has_prefix(span_of(path), "/v1/messages/") ? DIALECT_ANTHROPIC
+								 : DIALECT_OPENAI;
 }
 
 /* Members that would reach files, adapters or slots of the engine. */
