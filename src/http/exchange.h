@@ -26,7 +26,6 @@ struct http_server {
 	struct http_server_options options;
 	struct listener *listener;
 	struct list conns;
-	size_t exchanges;
 	bool is_draining;
 	time_t date_s; /* `date` is the Date field of this second */
 	char date[32];
@@ -50,7 +49,6 @@ struct server_conn {
 	struct buf ahead;    /* input whose turn has not come */
 	bool is_taking;	     /* take_input is on the stack */
 	bool is_deferred;    /* on_take_ahead will come */
-	bool owes; /* the client has not taken all of the last answer; counted as one more */
 	bool is_lingering, is_dropped;
 	bool is_local, knows_local; /* the peer, asked once */
 };

@@ -26,13 +26,6 @@ static void on_free(void *arg)
 	free(sc);
 }
 
-/* The client has all of the last answer, or never will. */
-static void settle(struct server_conn *sc)
-{
-	sc->server->exchanges -= sc->owes;
-	sc->owes = false;
-}
-
 void server_conn_drop(struct server_conn *sc, bool with_reset)
 {
 	struct exchange *x = sc->x;
@@ -50,9 +43,7 @@ void server_conn_drop(struct server_conn *sc, bool with_reset)
 		conn_close(sc->conn);
 	}
 	loop_defer(sc->server->loop, on_free, sc);
-	settle(sc);
 	if (x != NULL) {
-		sc->server->exchanges--;
 		if (x->callbacks != NULL && x->callbacks->on_close != NULL) {
 			x->callbacks->on_close(x->user);
 		}
@@ -130,10 +121,6 @@ void server_conn_answered(struct server_conn *sc)
 	bool is_last = x->is_last;
 
 	sc->x = NULL;
-	sc->owes = true;
-	if (conn_kept(sc->conn) == 0) {
-		settle(sc);
-	}
 	exchange_free(x);
 	if (is_last) {
 		server_conn_linger(sc);
@@ -330,7 +317,6 @@ static struct exchange *create_exchange(struct server_conn *sc, struct h1_head *
 	x->owes_continue = head->expects_continue && asked->request.has_body && head->minor == 1;
 	h1_body_init(&sc->body, head->framing, head->content_length);
 	sc->x = x;
-	sc->server->exchanges++;
 	timer_stop(&sc->timer);
 	return x;
 }
@@ -499,7 +485,6 @@ static void on_drain(void *user)
 	} else if (sc->server->is_draining) {
 		server_conn_drop(sc, false);
 	} else {
-		settle(sc);
 		rest(sc);
 	}
 }
@@ -597,11 +582,6 @@ struct http_server *http_server_start(struct loop *loop, const struct http_serve
 uint16_t http_server_port(const struct http_server *s)
 {
 	return listener_port(s->listener);
-}
-
-size_t http_server_exchanges(const struct http_server *s)
-{
-	return s->exchanges;
 }
 
 void http_server_drain(struct http_server *s)

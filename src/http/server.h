@@ -83,8 +83,6 @@ struct http_server_options {
 struct http_server *http_server_start(struct loop *loop, const struct http_server_options *options,
 				      struct err *err);
 uint16_t http_server_port(const struct http_server *s);
-/* Begun and not ended, or not yet taken by the client. */
-size_t http_server_exchanges(const struct http_server *s);
 /* Accepts no more and closes idle connections; running exchanges go on, then their ends close. */
 void http_server_drain(struct http_server *s);
 /* Closes all at once; running exchanges hear on_close. Frees later. NULL is fine. */
