@@ -215,7 +215,10 @@ static void ask_fail(struct ask *a, const struct err *why)
 
 static void on_exchange_close(void *user)
 {
-	ask_done(user, 499, "the client left");
+	struct ask *a = user;
+	const struct err *why = exchange_refusal(a->exchange);
+
+	ask_done(a, err_http_status(why->code), why->text);
 }
 
 static const struct exchange_callbacks exchange_calls = { on_exchange_close, NULL };
@@ -340,12 +343,10 @@ static void on_broken(void *user, const struct err *why, struct buf *last)
 	}
 }
 
-static void on_done(void *user, const struct proxy_result *result)
+static void on_done(void *user, const struct err *why, int status)
 {
-	const struct err *why = result->why;
-
 	if (why == NULL) {
-		ask_done(user, result->status, "");
+		ask_done(user, status, "");
 	} else {
 		ask_done(user, err_http_status(why->code), why->text);
 	}

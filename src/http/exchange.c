@@ -93,6 +93,13 @@ void exchange_watch(struct exchange *x, const struct exchange_callbacks *callbac
 	x->user = user;
 }
 
+const struct err *exchange_refusal(const struct exchange *x)
+{
+	static const struct err left = { ERR_CANCELED, "the client left" };
+
+	return x->refusal != NULL ? x->refusal : &left;
+}
+
 /* Heads */
 
 static void add_framing(struct exchange *x, int status, int64_t content_length)

@@ -73,6 +73,7 @@ struct exchange {
 	struct server_conn *sc;
 	const struct exchange_callbacks *callbacks;
 	void *user;
+	const struct err *refusal; /* while a refused one hears on_close */
 
 	enum body_want want;
 	bool body_is_paused;

@@ -18,18 +18,15 @@ struct proxy {
 	void *user;
 	const struct h1_field *reply_fields;
 	size_t reply_field_count;
-	int status;	/* relayed; 0: none yet */
-	uint64_t bytes; /* of body relayed */
+	int status; /* relayed; 0: none yet */
 	uint64_t body_max_bytes;
 	bool is_uploading, has_length;
 };
 
 static void finish(struct proxy *p, const struct err *why)
 {
-	struct proxy_result result = { why, p->status, p->bytes };
-
 	if (p->hooks->on_done != NULL) {
-		p->hooks->on_done(p->user, &result);
+		p->hooks->on_done(p->user, why, p->status);
 	}
 	free(p);
 }
@@ -104,7 +101,6 @@ static void on_piece(void *user, const struct client_piece *piece)
 		begin_answer(p, piece->head);
 	}
 	status = piece->done ? exchange_end(p->x, piece->body) : exchange_send(p->x, piece->body);
-	p->bytes += piece->body.len;
 	if (p->hooks->on_body != NULL && piece->body.len > 0) {
 		p->hooks->on_body(p->user, piece->body);
 	}

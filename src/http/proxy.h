@@ -18,13 +18,6 @@
 #include "http/client.h"
 #include "http/server.h"
 
-struct proxy_result {
-	/* NULL: complete. ERR_CANCELED: the client left. Else the upstream's fault. */
-	const struct err *why;
-	int status;	/* relayed, or 0 when no answer of the upstream was */
-	uint64_t bytes; /* of body relayed */
-};
-
 struct proxy_hooks {
 	/* The answer's head, before it is relayed. */
 	void (*on_head)(void *user, const struct h1_head *head);
@@ -37,7 +30,8 @@ struct proxy_hooks {
 	bool (*on_fail)(void *user, struct exchange *x, const struct err *why, bool sent);
 	/* Broken off in mid-stream: bytes put into `last` are still delivered (an error event). */
 	void (*on_broken)(void *user, const struct err *why, struct buf *last);
-	void (*on_done)(void *user, const struct proxy_result *result);
+	/* NULL: complete; ERR_CANCELED: the client left; else the upstream's fault. 0: no status */
+	void (*on_done)(void *user, const struct err *why, int status);
 }; /* each may be NULL */
 
 #define PROXY_FIELDS_MAX 32	  /* of each kind that the options name */

@@ -158,6 +158,7 @@ static void refuse_exchange(struct exchange *x, int status, const struct err *wh
 
 	x->callbacks = NULL;
 	x->want = BODY_TOLD;
+	x->refusal = why;
 	if (callbacks != NULL && callbacks->on_close != NULL) {
 		callbacks->on_close(x->user);
 	}

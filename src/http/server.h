@@ -99,6 +99,8 @@ struct exchange_callbacks {
 	void (*on_close)(void *user);
 	void (*on_drain)(void *user); /* all that exchange_send kept is gone; may be NULL */
 };
+/* In on_close: why. ERR_CANCELED: the client left; else what came of the request was refused. */
+const struct err *exchange_refusal(const struct exchange *x);
 /* Who is told. `callbacks` is borrowed for the life of the exchange. */
 void exchange_watch(struct exchange *x, const struct exchange_callbacks *callbacks, void *user);
 

@@ -78,7 +78,6 @@ static void end_event(struct sse_parser *p)
 	if (p->is_skipping) {
 		p->skipped++;
 	} else if (p->has_data) {
-		p->events++;
 		p->on_event(p->user, &event);
 	}
 	sse_parser_finish(p);

@@ -25,7 +25,6 @@ struct sse_event {
 
 struct sse_parser {
 	size_t max_bytes;
-	uint64_t events;  /* delivered */
 	uint64_t skipped; /* too long */
 	void (*on_event)(void *user, const struct sse_event *event);
 	void *user;

@@ -118,12 +118,12 @@ static void hold_open(struct scene *s, struct exchange *x)
 	exchange_send(x, SPAN_LIT("held"));
 }
 
-static void on_done(void *user, const struct proxy_result *result)
+static void on_done(void *user, const struct err *why, int status)
 {
 	struct exchange **place = user;
 
-	now->result = *result;
-	now->why = result->why != NULL ? *result->why : (struct err){ .code = 0 };
+	(void)status;
+	now->why = why != NULL ? *why : (struct err){ .code = 0 };
 	now->results++;
 	*place = NULL;
 }

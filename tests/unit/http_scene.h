@@ -40,8 +40,7 @@ struct scene {
 	size_t requests;		       /* that reached the handler */
 	size_t closes;			       /* on_close was heard */
 	struct exchange *held[SCENE_HELD_MAX]; /* /hold and /proxy, while they live */
-	struct proxy_result result;	       /* of the last /proxy that ended */
-	struct err why;			       /* of the same; code 0: complete */
+	struct err why;			       /* of the last /proxy that ended; code 0: complete */
 	size_t results;
 	unsigned turns;
 };

@@ -128,6 +128,13 @@ static void answers_what_is_not_here_in_the_callers_dialect(void **state)
 	expect(empty, 400, "there is nothing");
 	expect(wrong_method, 405, "Allow: POST");
 	expect(big, 413, "error");
+	bool is_counted = false;
+
+	for (int i = 0; i < r->done; i++) { /* what was refused is not said to have left */
+		assert_int_not_equal(r->accounts[i].status, 499);
+		is_counted |= r->accounts[i].status == 413;
+	}
+	assert_true(is_counted);
 	assert_int_equal(r->requests, 0);
 	finish_rig(r);
 }

@@ -512,7 +512,6 @@ static void a_long_head_and_a_full_read_behind_it_lose_nothing(void **state)
 		WAIT_FOR(&s, s.results == (size_t)is_chunked + 1);
 		WAIT_FOR(&s, peer_has_bytes(&client, 80 * 300 + len));
 		assert_int_equal(s.why.code, 0);
-		assert_int_equal(s.result.bytes, len);
 		buf_finish(&head);
 		end(&client, &up);
 	}
