@@ -15,8 +15,8 @@
 #include "base/err.h"
 #include "io/loop.h"
 
-#define USAGE_REQUESTS_KEPT 10000
-#define USAGE_STARTS_KEPT 50 /* per model */
+#define USAGE_REQUESTS_KEPT 10000 /* at least, by whole batches */
+#define USAGE_STARTS_KEPT 50	  /* per model */
 #define USAGE_QUEUE_MAX 4096
 #define USAGE_BUCKETS_MAX 1000
 

@@ -15,24 +15,23 @@
 #define LOCKED_MAX_MS 1000 /* by another program */
 
 /*
- * The columns of the table of requests, and the letter of each: i a number, n one that is null when
- * negative, t a text, d a real number; these two are null when empty or 0.
+ * The columns of a request, and the letter of each: f a number above that of the batch's first
+ * request, n one that is null when negative, t a text that is null when empty. Speed in hundredths.
  */
 #define REQUEST_TABLE(X) \
-	X(PLACE, "place INTEGER", 'i') \
-	X(ID, "id INTEGER", 'i') \
-	X(AT, "at INTEGER", 'i') \
+	X(ID, "id INTEGER", 'f') \
+	X(AT, "at INTEGER", 'f') \
 	X(MODEL, "model TEXT", 't') \
 	X(KEY, "key TEXT", 't') \
 	X(PATH, "path TEXT", 't') \
-	X(STREAM, "stream INTEGER", 'i') \
-	X(STATUS, "status INTEGER", 'i') \
+	X(STREAM, "stream INTEGER", 'n') \
+	X(STATUS, "status INTEGER", 'n') \
 	X(PROMPT, "prompt INTEGER", 'n') \
 	X(CACHED, "cached INTEGER", 'n') \
 	X(GENERATED, "generated INTEGER", 'n') \
 	X(QUEUE_MS, "queue_ms INTEGER", 'n') \
 	X(FIRST_MS, "first_ms INTEGER", 'n') \
-	X(SPEED, "speed REAL", 'd') \
+	X(SPEED, "speed INTEGER", 'n') \
 	X(TOTAL_MS, "total_ms INTEGER", 'n') \
 	X(ERROR, "error TEXT", 't')
 
@@ -41,12 +40,15 @@
 #define COLUMN_KIND(name, declaration, kind) kind,
 enum column { REQUEST_TABLE(COLUMN_PLACE) COLUMN_COUNT };
 static const char column_kinds[] = { REQUEST_TABLE(COLUMN_KIND) };
-#define REQUEST_COLUMNS "(" REQUEST_TABLE(COLUMN_DECLARATION) "PRIMARY KEY(place))"
+#define REQUEST_COLUMNS "(" REQUEST_TABLE(COLUMN_DECLARATION) "PRIMARY KEY(id))"
+#define REQUEST_BYTES (COLUMN_COUNT * sizeof(int32_t))
 
+/* A batch's requests are one row, as they lay in memory: all cost hardly more than one would. */
 static const char schema[] =
 	"PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"
-	"DROP TABLE IF EXISTS request;" /* of an older form */
-	"CREATE TABLE IF NOT EXISTS recent" REQUEST_COLUMNS ";"
+	"DROP TABLE IF EXISTS request; DROP TABLE IF EXISTS recent;" /* of older forms */
+	"CREATE TABLE IF NOT EXISTS batch(upto INTEGER PRIMARY KEY," /* requests ever, with these */
+	" id INTEGER, at INTEGER, requests BLOB, texts BLOB);"
 	"CREATE TABLE IF NOT EXISTS bucket(step INTEGER, start INTEGER, model TEXT,"
 	" requests INTEGER, errors INTEGER, prompt INTEGER, generated INTEGER,"
 	" generating_ms INTEGER, first_ms INTEGER, firsts INTEGER,"
@@ -55,42 +57,30 @@ static const char schema[] =
 	" ended INTEGER, load_ms INTEGER, exit TEXT, verdict TEXT, device TEXT, context INTEGER,"
 	" PRIMARY KEY(model, started)) WITHOUT ROWID;";
 
-union usage_value {
-	int64_t number;
-	double real;
-	size_t text; /* where it begins in the batch's texts */
-};
-
 struct usage_db {
 	sqlite3 *sqlite;
-	sqlite3_vtab table; /* "batch", and its only cursor */
+	sqlite3_vtab table; /* "kept", and its only cursor */
 	sqlite3_vtab_cursor cursor;
-	const struct usage_batch *batch; /* that is being written */
-	size_t at;
+	sqlite3_stmt *batches;	     /* that it goes through; of the one at hand: */
+	struct span requests, texts; /* those not yet told, and all */
 };
 
 /* Batches */
 
-static const union usage_value *request_at(const struct usage_batch *b, size_t index)
+static int32_t clip(int64_t value)
 {
-	return b->values + index * COLUMN_COUNT;
+	return value > INT32_MAX ? INT32_MAX : value < INT32_MIN ? INT32_MIN : (int32_t)value;
 }
 
-static const char *text_at(const struct usage_batch *b, const union usage_value *v)
+/* Where the text is in the batch's texts. Most are those of the request before. */
+static void set_text(struct usage_batch *b, int32_t *request, enum column c, const char *text)
 {
-	return b->texts.data + v->text;
-}
+	const int32_t *before = request - COLUMN_COUNT;
 
-/* Most texts are those of the request before. */
-static void set_text(struct usage_batch *b, union usage_value *request, enum column c,
-		     const char *text)
-{
-	const union usage_value *before = request - COLUMN_COUNT;
-
-	if (b->request_count > 0 && strcmp(text_at(b, &before[c]), text) == 0) {
-		request[c].text = before[c].text;
+	if (b->request_count > 0 && strcmp(b->texts.data + before[c], text) == 0) {
+		request[c] = before[c];
 	} else {
-		request[c].text = b->texts.len;
+		request[c] = (int32_t)b->texts.len;
 		ENSURE(buf_add(&b->texts, text, strlen(text) + 1) == 0);
 	}
 }
@@ -99,28 +89,29 @@ void usage_batch_add(struct usage_batch *b, const struct account *a)
 {
 	if (b->request_count == b->request_room) {
 		b->request_room = b->request_room * 2 + 16;
-		b->values =
-			mem_resize(b->values, b->request_room, COLUMN_COUNT * sizeof(*b->values));
-		b->texts.max_bytes = SIZE_MAX;
+		b->values = mem_resize(b->values, b->request_room, REQUEST_BYTES);
+		b->texts.max_bytes = INT32_MAX;
 	}
-	union usage_value *v = b->values + b->request_count * COLUMN_COUNT;
+	if (b->request_count == 0) {
+		b->first_id = (int64_t)a->id;
+		b->first_at = a->at_unix_ms;
+	}
+	int32_t *v = b->values + b->request_count * COLUMN_COUNT;
 
-	/* One request takes the place of another that is USAGE_REQUESTS_KEPT older. */
-	v[PLACE].number = (int64_t)(a->id % USAGE_REQUESTS_KEPT);
-	v[ID].number = (int64_t)a->id;
-	v[AT].number = a->at_unix_ms;
+	v[ID] = clip((int64_t)a->id - b->first_id);
+	v[AT] = clip(a->at_unix_ms - b->first_at);
 	set_text(b, v, MODEL, a->model);
 	set_text(b, v, KEY, a->key);
 	set_text(b, v, PATH, a->path);
-	v[STREAM].number = a->stream;
-	v[STATUS].number = a->status;
-	v[PROMPT].number = a->prompt_tokens;
-	v[CACHED].number = a->cached_tokens;
-	v[GENERATED].number = a->generated_tokens;
-	v[QUEUE_MS].number = account_ms(a->begin_us, a->routed_us != 0 ? a->routed_us : a->end_us);
-	v[FIRST_MS].number = account_ms(a->begin_us, a->first_us);
-	v[SPEED].real = a->tokens_per_second;
-	v[TOTAL_MS].number = account_ms(a->begin_us, a->end_us);
+	v[STREAM] = a->stream;
+	v[STATUS] = a->status;
+	v[PROMPT] = clip(a->prompt_tokens);
+	v[CACHED] = clip(a->cached_tokens);
+	v[GENERATED] = clip(a->generated_tokens);
+	v[QUEUE_MS] = clip(account_ms(a->begin_us, a->routed_us != 0 ? a->routed_us : a->end_us));
+	v[FIRST_MS] = clip(account_ms(a->begin_us, a->first_us));
+	v[SPEED] = clip((int64_t)(a->tokens_per_second * 100 + 0.5));
+	v[TOTAL_MS] = clip(account_ms(a->begin_us, a->end_us));
 	set_text(b, v, ERROR, a->error);
 	b->request_count++;
 }
@@ -163,7 +154,7 @@ static int prepared(sqlite3 *sqlite, const char *sql, sqlite3_stmt **ret_stateme
 	return sqlite3_prepare_v3(sqlite, sql, -1, SQLITE_PREPARE_PERSISTENT, ret_statement, NULL);
 }
 
-/* One letter a parameter: i int64_t, t text. */
+/* One letter a parameter: i int64_t, t text, b struct span. */
 static int run(struct usage_db *db, const char *sql, struct err *err, const char *kinds, ...)
 {
 	sqlite3_stmt *statement = NULL;
@@ -175,24 +166,23 @@ static int run(struct usage_db *db, const char *sql, struct err *err, const char
 		if (kinds[i - 1] == 't') {
 			status = sqlite3_bind_text(statement, i, va_arg(args, const char *), -1,
 						   SQLITE_STATIC);
+		} else if (kinds[i - 1] == 'b') {
+			struct span b = va_arg(args, struct span);
+
+			status = sqlite3_bind_blob(statement, i, b.ptr, (int)b.len, SQLITE_STATIC);
 		} else {
 			status = sqlite3_bind_int64(statement, i, va_arg(args, int64_t));
 		}
 	}
 	va_end(args);
-	if (status == SQLITE_OK) {
-		status = sqlite3_step(statement);
-	}
+	status = status == SQLITE_OK ? sqlite3_step(statement) : status;
 	sqlite3_reset(statement);
 	return status == SQLITE_DONE || status == SQLITE_ROW ? 0 : say(db, "writing", err);
 }
 
-/*
- * The requests of the batch as a virtual table of SQLite's, "batch": one statement takes them all,
- * which costs less than binding and stepping for each.
- */
-static int batch_connect(sqlite3 *sqlite, void *arg, int argc, const char *const *argv,
-			 sqlite3_vtab **ret_table, char **ret_error)
+/* The requests of all batches as a virtual table of SQLite's, "kept". */
+static int kept_connect(sqlite3 *sqlite, void *arg, int argc, const char *const *argv,
+			sqlite3_vtab **ret_table, char **ret_error)
 {
 	struct usage_db *db = arg;
 
@@ -200,114 +190,126 @@ static int batch_connect(sqlite3 *sqlite, void *arg, int argc, const char *const
 	(void)argv;
 	(void)ret_error;
 	*ret_table = &db->table;
-	return sqlite3_declare_vtab(sqlite, "CREATE TABLE batch" REQUEST_COLUMNS "WITHOUT ROWID");
+	return sqlite3_declare_vtab(sqlite, "CREATE TABLE kept" REQUEST_COLUMNS "WITHOUT ROWID");
 }
 
-static int batch_disconnect(sqlite3_vtab *table)
+static int kept_disconnect(sqlite3_vtab *table)
 {
 	(void)table;
 	return SQLITE_OK;
 }
 
-/* There is one way to read it: from the first to the last. */
-static int batch_plan(sqlite3_vtab *table, sqlite3_index_info *info)
+/* There is one way to read it: all of it. */
+static int kept_plan(sqlite3_vtab *table, sqlite3_index_info *info)
 {
 	(void)table;
 	(void)info;
 	return SQLITE_OK;
 }
 
-static int batch_open(sqlite3_vtab *table, sqlite3_vtab_cursor **ret_cursor)
+static int kept_open(sqlite3_vtab *table, sqlite3_vtab_cursor **ret_cursor)
 {
 	*ret_cursor = &CONTAINER_OF(table, struct usage_db, table)->cursor;
 	return SQLITE_OK;
 }
 
-static int batch_close(sqlite3_vtab_cursor *cursor)
+static int kept_close(sqlite3_vtab_cursor *cursor)
 {
-	(void)cursor;
+	sqlite3_reset(CONTAINER_OF(cursor, struct usage_db, cursor)->batches);
 	return SQLITE_OK;
 }
 
-static int batch_rewind(sqlite3_vtab_cursor *cursor, int plan, const char *plan_text, int argc,
-			sqlite3_value **argv)
+static int kept_next(sqlite3_vtab_cursor *cursor)
 {
+	struct usage_db *db = CONTAINER_OF(cursor, struct usage_db, cursor);
+	int status = SQLITE_ROW;
+
+	db->requests = span_from(db->requests, REQUEST_BYTES);
+	while (db->requests.len < REQUEST_BYTES &&
+	       (status = sqlite3_step(db->batches)) == SQLITE_ROW) {
+		db->requests.ptr = sqlite3_column_blob(db->batches, 2);
+		db->requests.len = (size_t)sqlite3_column_bytes(db->batches, 2);
+		db->texts.ptr = sqlite3_column_blob(db->batches, 3);
+		db->texts.len = (size_t)sqlite3_column_bytes(db->batches, 3);
+	}
+	return status == SQLITE_ROW || status == SQLITE_DONE ? SQLITE_OK : status;
+}
+
+static int kept_rewind(sqlite3_vtab_cursor *cursor, int plan, const char *plan_text, int argc,
+		       sqlite3_value **argv)
+{
+	struct usage_db *db = CONTAINER_OF(cursor, struct usage_db, cursor);
+	int status =
+		prepared(db->sqlite, "SELECT id, at, requests, texts FROM batch", &db->batches);
+
 	(void)plan;
 	(void)plan_text;
 	(void)argc;
 	(void)argv;
-	CONTAINER_OF(cursor, struct usage_db, cursor)->at = 0;
-	return SQLITE_OK;
+	db->requests = SPAN_LIT("");
+	return status == SQLITE_OK ? kept_next(cursor) : status;
 }
 
-static int batch_next(sqlite3_vtab_cursor *cursor)
+static int kept_is_over(sqlite3_vtab_cursor *cursor)
 {
-	CONTAINER_OF(cursor, struct usage_db, cursor)->at++;
-	return SQLITE_OK;
+	return CONTAINER_OF(cursor, struct usage_db, cursor)->requests.len < REQUEST_BYTES;
 }
 
-static int batch_is_over(sqlite3_vtab_cursor *cursor)
-{
-	const struct usage_db *db = CONTAINER_OF(cursor, struct usage_db, cursor);
-
-	return db->at == db->batch->request_count;
-}
-
-static int batch_value(sqlite3_vtab_cursor *cursor, sqlite3_context *out, int column)
+static int kept_value(sqlite3_vtab_cursor *cursor, sqlite3_context *out, int column)
 {
 	const struct usage_db *db = CONTAINER_OF(cursor, struct usage_db, cursor);
-	const union usage_value *v = &request_at(db->batch, db->at)[column];
-	char kind = column_kinds[column];
+	int32_t v;
 
-	if (kind == 't' && text_at(db->batch, v)[0] != '\0') {
-		sqlite3_result_text(out, text_at(db->batch, v), -1, SQLITE_STATIC);
-	} else if (kind == 'd' && v->real > 0) {
-		sqlite3_result_double(out, v->real);
-	} else if (kind == 'i' || (kind == 'n' && v->number >= 0)) {
-		sqlite3_result_int64(out, v->number);
+	memcpy(&v, db->requests.ptr + (size_t)column * sizeof(v), sizeof(v));
+	if (column_kinds[column] == 'f') {
+		sqlite3_result_int64(out, sqlite3_column_int64(db->batches, column) + v);
+	} else if (column_kinds[column] == 't') {
+		struct span text = span_from(db->texts, (uint32_t)v);
+
+		text.len = span_find_char(text, '\0');
+		if (text.len > 0) {
+			sqlite3_result_text(out, text.ptr, (int)text.len, SQLITE_TRANSIENT);
+		}
+	} else if (v >= 0) {
+		sqlite3_result_int64(out, v);
 	}
 	return SQLITE_OK; /* what was not given is null */
 }
 
-static const sqlite3_module batch_module = {
-	.xConnect = batch_connect,
-	.xBestIndex = batch_plan,
-	.xDisconnect = batch_disconnect,
-	.xOpen = batch_open,
-	.xClose = batch_close,
-	.xFilter = batch_rewind,
-	.xNext = batch_next,
-	.xEof = batch_is_over,
-	.xColumn = batch_value,
+static const sqlite3_module kept_module = {
+	.xConnect = kept_connect,
+	.xBestIndex = kept_plan,
+	.xDisconnect = kept_disconnect,
+	.xOpen = kept_open,
+	.xClose = kept_close,
+	.xFilter = kept_rewind,
+	.xNext = kept_next,
+	.xEof = kept_is_over,
+	.xColumn = kept_value,
 };
 
 /* Writing */
 
-/* What one batch adds to one bucket. */
+/* What one batch adds to a minute of a model. */
 struct sum {
-	int64_t step, start;
+	int64_t start;
 	const char *model;
 	int64_t requests, errors, prompt, generated, generating_ms, first_ms, firsts;
 };
 
-static struct sum *sum_of(struct sum **sums, size_t *count, int64_t step, int64_t at,
-			  const char *model)
+static struct sum *sum_of(struct sum **sums, size_t *count, int64_t at, const char *model)
 {
-	int64_t start = at - at % step;
-	struct sum *fresh;
+	int64_t start = at - at % MINUTE_MS;
+	size_t i = 0;
 
-	for (size_t i = 0; i < *count; i++) {
-		struct sum *s = &(*sums)[i];
-
-		if (s->step == step && s->start == start &&
-		    (s->model == model || strcmp(s->model, model) == 0)) {
-			return s;
-		}
+	while (i < *count && ((*sums)[i].start != start || strcmp((*sums)[i].model, model) != 0)) {
+		i++;
 	}
-	*sums = mem_resize(*sums, *count + 1, sizeof(**sums));
-	fresh = &(*sums)[(*count)++];
-	*fresh = (struct sum){ .step = step, .start = start, .model = model };
-	return fresh;
+	if (i == *count) {
+		*sums = mem_resize(*sums, ++*count, sizeof(**sums));
+		(*sums)[i] = (struct sum){ .start = start, .model = model };
+	}
+	return &(*sums)[i];
 }
 
 static int64_t at_least_0(int64_t value)
@@ -315,24 +317,24 @@ static int64_t at_least_0(int64_t value)
 	return value > 0 ? value : 0;
 }
 
-static void add_request(struct sum *s, const union usage_value *v)
+static void add_request(struct sum *s, const int32_t *v)
 {
-	int64_t first_ms = v[FIRST_MS].number;
-
 	s->requests++;
-	s->errors += v[STATUS].number >= 400;
-	s->prompt += at_least_0(v[PROMPT].number);
-	if (v[GENERATED].number > 0) { /* without a first token's time all of it is counted */
-		s->generated += v[GENERATED].number;
-		s->generating_ms += at_least_0(v[TOTAL_MS].number -
-					       (first_ms >= 0 ? first_ms : v[QUEUE_MS].number));
+	s->errors += v[STATUS] >= 400;
+	s->prompt += at_least_0(v[PROMPT]);
+	if (v[GENERATED] > 0) { /* without a first token's time all of it is counted */
+		int32_t from_ms = v[FIRST_MS] >= 0 ? v[FIRST_MS] : v[QUEUE_MS];
+
+		s->generated += v[GENERATED];
+		s->generating_ms += at_least_0((int64_t)v[TOTAL_MS] - from_ms);
 	}
-	if (first_ms >= 0) {
-		s->first_ms += first_ms;
+	if (v[FIRST_MS] >= 0) {
+		s->first_ms += v[FIRST_MS];
 		s->firsts++;
 	}
 }
 
+/* Each sum goes into its minute's bucket, its hour's and its day's. */
 static int write_sums(struct usage_db *db, const struct usage_batch *b, struct err *err)
 {
 	static const int64_t steps[] = { MINUTE_MS, HOUR_MS, DAY_MS };
@@ -341,15 +343,16 @@ static int write_sums(struct usage_db *db, const struct usage_batch *b, struct e
 	int status = 0;
 
 	for (size_t i = 0; i < b->request_count; i++) {
-		const union usage_value *v = request_at(b, i);
-		const char *model = text_at(b, &v[MODEL]);
+		const int32_t *v = b->values + i * COLUMN_COUNT;
+		const char *model = b->texts.data + v[MODEL];
 
-		for (size_t k = 0; model[0] != '\0' && k < ARRAY_LEN(steps); k++) {
-			add_request(sum_of(&sums, &count, steps[k], v[AT].number, model), v);
+		if (model[0] != '\0') {
+			add_request(sum_of(&sums, &count, b->first_at + v[AT], model), v);
 		}
 	}
-	for (size_t i = 0; status == 0 && i < count; i++) {
-		const struct sum *s = &sums[i];
+	for (size_t i = 0; status == 0 && i < count * ARRAY_LEN(steps); i++) {
+		const struct sum *s = &sums[i / ARRAY_LEN(steps)];
+		int64_t step = steps[i % ARRAY_LEN(steps)];
 
 		status = run(db,
 			     "INSERT INTO bucket VALUES(?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO UPDATE "
@@ -358,8 +361,9 @@ static int write_sums(struct usage_db *db, const struct usage_batch *b, struct e
 			     " generated=generated+excluded.generated,"
 			     " generating_ms=generating_ms+excluded.generating_ms,"
 			     " first_ms=first_ms+excluded.first_ms, firsts=firsts+excluded.firsts",
-			     err, "iitiiiiiii", s->step, s->start, s->model, s->requests, s->errors,
-			     s->prompt, s->generated, s->generating_ms, s->first_ms, s->firsts);
+			     err, "iitiiiiiii", step, s->start - s->start % step, s->model,
+			     s->requests, s->errors, s->prompt, s->generated, s->generating_ms,
+			     s->first_ms, s->firsts);
 	}
 	free(sums);
 	return status;
@@ -379,28 +383,38 @@ static int write_start(struct usage_db *db, const struct usage_start *s, struct 
 			     err, "ti", s->model, (int64_t)USAGE_STARTS_KEPT);
 }
 
-static int prune(struct usage_db *db, struct err *err)
+/* Before a batch is written: it takes the pages of an old one, once enough is kept without that. */
+static int prune(struct usage_db *db, int64_t coming, struct err *err)
 {
 	static const char sql[] = "DELETE FROM bucket WHERE step=? AND start<?";
 	int64_t day_ago = loop_unix_ms() - DAY_MS, month_ago = day_ago - 30 * (int64_t)DAY_MS;
 	int status = run(db, sql, err, "ii", (int64_t)MINUTE_MS, day_ago);
 
-	return status != 0 ? status : run(db, sql, err, "ii", (int64_t)HOUR_MS, month_ago);
+	status = status != 0 ? status : run(db, sql, err, "ii", (int64_t)HOUR_MS, month_ago);
+	return status != 0
+		       ? status
+		       : run(db, "DELETE FROM batch WHERE upto<=(SELECT max(upto) FROM batch)+?",
+			     err, "i", coming - USAGE_REQUESTS_KEPT);
 }
 
 int usage_db_write(struct usage_db *db, const struct usage_batch *b, struct err *err)
 {
+	struct span requests = { (const char *)b->values, b->request_count * REQUEST_BYTES };
+	int64_t count = (int64_t)b->request_count;
 	int status = run(db, "BEGIN", err, "");
 
-	db->batch = b;
-	if (status == 0) {
-		status = run(db, "INSERT OR REPLACE INTO recent SELECT * FROM batch", err, "");
+	status = status != 0 ? status : prune(db, count, err);
+	if (status == 0 && count > 0) {
+		status = run(db,
+			     "INSERT INTO batch VALUES("
+			     "?+(SELECT coalesce(max(upto), 0) FROM batch), ?, ?, ?, ?)",
+			     err, "iiibb", count, b->first_id, b->first_at, requests,
+			     buf_span(&b->texts));
 	}
 	status = status != 0 ? status : write_sums(db, b, err);
 	for (size_t i = 0; status == 0 && i < b->start_count; i++) {
 		status = write_start(db, &b->starts[i], err);
 	}
-	status = status != 0 ? status : prune(db, err);
 	if (status == 0) {
 		return run(db, "COMMIT", err, "");
 	}
@@ -449,10 +463,10 @@ static const struct view views[] = {
 			     "SELECT id, at AS at_unix_ms, model AS model_id, key AS key_name,"
 			     " path, stream, 'done' AS phase, status, prompt AS prompt_tokens,"
 			     " cached AS cached_tokens, generated AS generated_tokens, queue_ms,"
-			     " first_ms AS first_token_ms, speed AS tokens_per_second, total_ms,"
-			     " error FROM "
-			     "recent WHERE (?1='' OR model=?1) AND (?2='' OR key=?2) AND (?3=0 OR "
-			     "status>=400) AND (?4=0 OR id<?4) ORDER BY id DESC LIMIT ?5",
+			     " first_ms AS first_token_ms, nullif(speed, 0)/100.0 AS"
+			     " tokens_per_second, total_ms, error FROM kept WHERE (?1='' OR"
+			     " model=?1) AND (?2='' OR key=?2) AND (?3=0 OR status>=400) AND"
+			     " (?4=0 OR id<?4) ORDER BY id DESC LIMIT ?5",
 			     "iitttbtiiiiiidit" },
 	[USAGE_BUCKETS] = { "buckets",
 			    "SELECT start AS start_unix_ms, model AS model_id, requests, errors,"
@@ -513,12 +527,11 @@ uint64_t usage_db_next_id(const struct usage_db *db)
 	sqlite3_stmt *statement = NULL;
 	uint64_t id = 1;
 
-	if (sqlite3_prepare_v2(db->sqlite, "SELECT max(id) FROM recent", -1, &statement, NULL) ==
-		    SQLITE_OK &&
+	if (prepared(db->sqlite, "SELECT max(id) FROM kept", &statement) == SQLITE_OK &&
 	    sqlite3_step(statement) == SQLITE_ROW) {
 		id = (uint64_t)sqlite3_column_int64(statement, 0) + 1;
 	}
-	sqlite3_finalize(statement);
+	sqlite3_reset(statement);
 	return id;
 }
 
@@ -532,7 +545,7 @@ struct usage_db *usage_db_open(const char *path, struct err *err)
 			    SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
 			    NULL) != SQLITE_OK ||
 	    sqlite3_busy_timeout(db->sqlite, LOCKED_MAX_MS) != SQLITE_OK ||
-	    sqlite3_create_module(db->sqlite, "batch", &batch_module, db) != SQLITE_OK ||
+	    sqlite3_create_module(db->sqlite, "kept", &kept_module, db) != SQLITE_OK ||
 	    sqlite3_exec(db->sqlite, schema, NULL, NULL, NULL) != SQLITE_OK) {
 		err_set(err, ERR_IO, "usage database %s: %s", path, sqlite3_errmsg(db->sqlite));
 		usage_db_close(db);

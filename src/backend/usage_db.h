@@ -21,9 +21,10 @@ struct usage_start {
 
 /* What is to be written together: copies, in memory that is used again. A zeroed one is empty. */
 struct usage_batch {
-	union usage_value *values; /* private: those of all requests */
+	int32_t *values; /* private, as what follows: those of all requests */
 	size_t request_count, request_room;
-	struct buf texts; /* private */
+	int64_t first_id, first_at; /* those of the requests are counted from here */
+	struct buf texts;
 	struct usage_start *starts;
 	size_t start_count;
 };

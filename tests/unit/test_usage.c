@@ -95,6 +95,7 @@ static void requests_and_sums_come_back_after_a_restart(void **state)
 				      account_of(3, "b", 200) };
 
 	(void)state;
+	accounts[1].at_unix_ms += 5;
 	open_scene(&s);
 	assert_int_equal(usage_next_id(s.usage), 1);
 	for (size_t i = 0; i < ARRAY_LEN(accounts); i++) {
@@ -105,7 +106,9 @@ static void requests_and_sums_come_back_after_a_restart(void **state)
 	open_scene(&s);
 	assert_int_equal(usage_next_id(s.usage), 4);
 	ask(&s, &(struct usage_question){ .what = USAGE_REQUESTS, .model = "a", .limit = 10 });
-	assert_non_null(strstr(s.answer, "\"id\":2,"));
+	assert_non_null(strstr(s.answer, "\"id\":2,\"at_unix_ms\":1700000000005,"));
+	assert_non_null(strstr(s.answer, "\"id\":1,\"at_unix_ms\":1700000000000,"));
+	assert_non_null(strstr(s.answer, "\"tokens_per_second\":62.50,"));
 	assert_non_null(strstr(s.answer, "\"error\":\"broken\""));
 	assert_non_null(strstr(s.answer, "\"first_token_ms\":20,"));
 	assert_non_null(strstr(s.answer, "\"cached_tokens\":null"));
@@ -121,30 +124,42 @@ static void requests_and_sums_come_back_after_a_restart(void **state)
 	remove_files(&s);
 }
 
-static void the_oldest_request_makes_room(void **state)
+/* Fills the queue with ids from `id` on; it is written in two batches. The id after them. */
+static uint64_t fill_queue(struct scene *s, uint64_t id)
+{
+	for (size_t i = 0; i < USAGE_QUEUE_MAX; i++) {
+		struct account a = account_of(id++, "a", 200);
+
+		usage_account(s->usage, &a);
+	}
+	loop_run(s->loop);
+	return id;
+}
+
+static void the_oldest_requests_make_room(void **state)
 {
 	struct scene s = { .answer = NULL };
-	struct account accounts[] = { account_of(7, "a", 200), account_of(10006, "a", 200),
-				      account_of(10007, "a", 200) };
+	uint64_t next = 1;
 
 	(void)state;
-	assert_int_equal(USAGE_REQUESTS_KEPT, 10000);
 	open_scene(&s);
-	for (size_t i = 0; i < ARRAY_LEN(accounts); i++) {
-		usage_account(s.usage, &accounts[i]);
-	}
+	next = fill_queue(&s, next);
+	next = fill_queue(&s, next);
+	ask(&s, &(struct usage_question){ .what = USAGE_REQUESTS, .before = 2, .limit = 10 });
+	assert_non_null(strstr(s.answer, "\"id\":1,"));
+	next = fill_queue(&s, next);
 	close_scene(&s);
-	open_scene(&s);
-	assert_int_equal(usage_next_id(s.usage), 10008);
-	ask(&s, &(struct usage_question){ .what = USAGE_REQUESTS, .limit = 10 });
-	const char *newest = strstr(s.answer, "\"id\":10007,");
-	const char *other = strstr(s.answer, "\"id\":10006,");
 
-	assert_true(newest != NULL && other != NULL && newest < other);
-	assert_null(strstr(s.answer, "\"id\":7,"));
-	ask(&s, &(struct usage_question){ .what = USAGE_REQUESTS, .before = 10007, .limit = 10 });
-	assert_null(strstr(s.answer, "\"id\":10007,"));
-	assert_non_null(strstr(s.answer, "\"id\":10006,"));
+	open_scene(&s);
+	assert_int_equal(usage_next_id(s.usage), next);
+	ask(&s, &(struct usage_question){ .what = USAGE_REQUESTS, .limit = 10 });
+	assert_non_null(strstr(s.answer, "\"requests\":[{\"id\":12288,"));
+	assert_non_null(strstr(s.answer, "{\"id\":12279,"));
+	assert_null(strstr(s.answer, "{\"id\":12278,"));
+	ask(&s, &(struct usage_question){ .what = USAGE_REQUESTS, .before = 2060, .limit = 100 });
+	assert_non_null(strstr(s.answer, "\"requests\":[{\"id\":2059,"));
+	assert_non_null(strstr(s.answer, "{\"id\":2049,"));
+	assert_null(strstr(s.answer, "{\"id\":2048,"));
 	close_scene(&s);
 	remove_files(&s);
 }
@@ -235,10 +250,8 @@ static void a_broken_table_is_no_empty_answer(void **state)
 	(void)state;
 	open_scene(&s);
 	/* json() fails, and only once the row is read. */
-	sqlite3_close(tamper(&s, "DROP TABLE recent; CREATE VIEW recent AS SELECT 1 AS id, 1 AS at,"
-				 " 'm' AS model, '' AS key, '' AS path, 0 AS stream, 200 AS status,"
-				 " 0 AS prompt, 0 AS cached, 0 AS generated, 0 AS queue_ms,"
-				 " 0 AS first_ms, json('{') AS speed, 0 AS total_ms, '' AS error"));
+	sqlite3_close(tamper(&s, "DROP TABLE batch; CREATE VIEW batch AS SELECT 1 AS upto, 1 AS id,"
+				 " 1 AS at, json('{') AS requests, x'' AS texts"));
 	usage_ask(s.usage, &(struct usage_question){ .what = USAGE_REQUESTS, .limit = 10 },
 		  on_answer, &s);
 	loop_run(s.loop);
@@ -271,7 +284,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(requests_and_sums_come_back_after_a_restart),
-		cmocka_unit_test(the_oldest_request_makes_room),
+		cmocka_unit_test(the_oldest_requests_make_room),
 		cmocka_unit_test(a_start_is_one_row_from_its_beginning_to_its_end),
 		cmocka_unit_test(what_cannot_be_written_is_counted_and_the_next_is_kept),
 		cmocka_unit_test(a_broken_table_is_no_empty_answer),
