@@ -590,20 +590,11 @@ static void on_removed(struct fleet_listener *l, const char *id)
 
 /* Reading */
 
-static int open_model(const struct key *key, const char *key_name, const struct fleet_model *m,
-		      struct err *err)
-{
-	if (key == NULL || !key_opens(key, m->server.id)) {
-		return err_set(err, ERR_DENIED, "the key '%s' does not open model '%s'", key_name,
-			       m->server.id);
-	}
-	return 0;
-}
-
 static int read_routing(struct ask *a, struct fleet_model **ret_model, struct err *err)
 {
 	const struct gateway_options *o = &a->gateway->options;
 	const struct h1_head *head = exchange_request(a->exchange)->head;
+	const struct key *key = a->has_key ? keys_named(o->keys, a->key) : NULL;
 	struct routing routing = { .stream = false };
 	int status =
 		a->route->kind == ROUTE_FORM
@@ -614,11 +605,10 @@ static int read_routing(struct ask *a, struct fleet_model **ret_model, struct er
 		return status;
 	}
 	a->is_stream = routing.stream;
-	status = routing_choose(o->fleet, routing.model, ret_model, err);
-	if (status == 0 && a->has_key) {
-		status = open_model(keys_named(o->keys, a->key), a->key, *ret_model, err);
+	if (a->has_key && key == NULL) {
+		return err_set(err, ERR_DENIED, "the key '%s' was revoked", a->key);
 	}
-	return status;
+	return routing_choose(o->fleet, key, routing.model, ret_model, err);
 }
 
 static void on_request_body(void *user, struct exchange *x, struct span body)
@@ -671,9 +661,8 @@ static void list_models(struct gateway *g, struct exchange *x, const struct rout
 	buf_init(&out, CATALOG_MAX_BYTES);
 	if (wanted[0] == '\0' || wanted[1] == '\0') {
 		catalog_write(f, key, &out);
-	} else if (routing_choose(f, wanted + 1, &m, &err) != 0 ||
-		   (key != NULL && open_model(key, key->name, m, &err) != 0)) {
-		fail(x, &err, NULL);
+	} else if (routing_choose(f, key, wanted + 1, &m, &err) != 0) {
+		exchange_fail(x, &err);
 		return;
 	} else {
 		catalog_write_model(f, m, &out);

@@ -206,15 +206,18 @@ static struct fleet_model *only_one(const struct fleet *f)
 	return running_count == 1 ? running : enabled_count == 1 ? enabled : NULL;
 }
 
-static int say_not_found(const struct fleet *f, const char *name, struct err *err)
+static int say_not_found(const struct fleet *f, const struct key *key, const char *name,
+			 struct err *err)
 {
 	struct nearest nearest = { .word = span_of(name) };
 	struct buf names;
 
 	buf_init(&names, NAMES_MAX_BYTES);
 	FLEET_EACH (m, f) {
-		buf_printf(&names, "%s%s", names.len > 0 ? ", " : "", m->server.id);
-		nearest_try(&nearest, m->server.id);
+		if (key == NULL || key_opens(key, m->server.id)) {
+			buf_printf(&names, "%s%s", names.len > 0 ? ", " : "", m->server.id);
+			nearest_try(&nearest, m->server.id);
+		}
 	}
 	if (name[0] == '\0') {
 		err_set(err, ERR_INVALID, "'model' is missing. Models: %s", buf_text(&names));
@@ -230,13 +233,17 @@ static int say_not_found(const struct fleet *f, const char *name, struct err *er
 	return name[0] == '\0' ? ERR_INVALID : ERR_NOT_FOUND;
 }
 
-int routing_choose(const struct fleet *f, const char *name, struct fleet_model **ret_model,
-		   struct err *err)
+int routing_choose(const struct fleet *f, const struct key *key, const char *name,
+		   struct fleet_model **ret_model, struct err *err)
 {
 	struct fleet_model *m = name[0] != '\0' ? fleet_find(f, span_of(name)) : only_one(f);
 
 	if (m == NULL) {
-		return say_not_found(f, name, err);
+		return say_not_found(f, key, name, err);
+	}
+	if (key != NULL && !key_opens(key, m->server.id)) {
+		return err_set(err, ERR_DENIED, "the key '%s' does not open model '%s'", key->name,
+			       m->server.id);
 	}
 	*ret_model = m;
 	return 0;

@@ -7,6 +7,7 @@
 
 #include "backend/error_body.h"
 #include "backend/fleet.h"
+#include "backend/keys.h"
 #include "http/h1.h"
 
 /* ROUTE_MODELS lists models; ROUTE_JSON has its model in a JSON body; ROUTE_FORM in a multipart. */
@@ -71,9 +72,10 @@ int routing_read_form(struct span body, struct span content_type, struct routing
 
 /*
  * The model that is meant: by id or alias; without a name the only one that runs, or the only one
- * that is enabled. ERR_NOT_FOUND with the names there are and the nearest.
+ * that is enabled. ERR_NOT_FOUND with the nearest name and those there are, as far as the key opens
+ * them (NULL: all); ERR_DENIED if it does not open the model.
  */
-int routing_choose(const struct fleet *f, const char *name, struct fleet_model **ret_model,
-		   struct err *err);
+int routing_choose(const struct fleet *f, const struct key *key, const char *name,
+		   struct fleet_model **ret_model, struct err *err);
 
 #endif

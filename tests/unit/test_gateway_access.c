@@ -32,6 +32,7 @@ static void refuses_wrong_keys_with_one_body_and_right_ones_for_other_models(voi
 
 	snprintf(fields, sizeof(fields), "Authorization: Bearer %s\r\n", other);
 	struct peer *denied = post(r, "/v1/chat/completions", fields, "{\"model\":\"qwen3-4b\"}");
+	struct peer *unknown = post(r, "/v1/chat/completions", fields, "{\"model\":\"qwen3\"}");
 	char *get = mem_printf("GET /v1/models/qwen3-4b HTTP/1.1\r\nHost: localhost\r\n%s"
 			       "Connection: close\r\n\r\n",
 			       fields);
@@ -48,6 +49,7 @@ static void refuses_wrong_keys_with_one_body_and_right_ones_for_other_models(voi
 	expect(good, 200, "42");
 	expect(page, 200, "42");
 	expect(denied, 403, "does not open model 'qwen3-4b'");
+	expect(unknown, 404, "model 'qwen3' is not here. Models: gpt-oss-20b\"");
 	expect(unseen, 403, "does not open model 'qwen3-4b'");
 	for (int i = 0; i < r->done; i++) {
 		if (r->accounts[i].status == 200) {

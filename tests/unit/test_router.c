@@ -136,7 +136,7 @@ static const char *chosen(struct fleet *f, const char *name, struct err *err)
 {
 	struct fleet_model *m;
 
-	return routing_choose(f, name, &m, err) == 0 ? m->server.id : "none";
+	return routing_choose(f, NULL, name, &m, err) == 0 ? m->server.id : "none";
 }
 
 static void chooses_by_id_alias_or_the_only_one(void **state)
