@@ -307,6 +307,15 @@ static void on_body(void *user, struct span piece)
 
 static void wait_for(struct ask *a, struct fleet_model *m, uint64_t again_ms);
 
+/* Nothing was answered, and the proxy is gone: the exchange is the ask's again. */
+static void take_back(struct ask *a, struct exchange *x)
+{
+	uncount(a);
+	a->exchange = x;
+	set_state(a, ASK_READING, NULL);
+	exchange_watch(x, &exchange_calls, a);
+}
+
 /*
  * Nothing was answered. What had not left waits until the fleet knows more of its engine, or tries
  * again: word of a crash may come later than the refused connection.
@@ -316,10 +325,7 @@ static bool on_relay_fail(void *user, struct exchange *x, const struct err *why,
 	struct ask *a = user;
 	struct err err = *why;
 
-	uncount(a);
-	a->exchange = x;
-	set_state(a, ASK_READING, NULL);
-	exchange_watch(x, &exchange_calls, a);
+	take_back(a, x);
 
 	struct fleet_model *m = fleet_find(a->gateway->options.fleet, span_of(a->model));
 
@@ -330,6 +336,17 @@ static bool on_relay_fail(void *user, struct exchange *x, const struct err *why,
 		ask_fail(a, &err);
 	}
 	return true;
+}
+
+/* llama-server words its errors as OpenAI does, on Anthropic's paths too. */
+static void on_refusal(void *user, struct exchange *x, int status, struct span body)
+{
+	struct ask *a = user;
+	struct err err;
+
+	take_back(a, x);
+	api_error_read(body, status, &err);
+	ask_fail(a, &err);
 }
 
 static void on_broken(void *user, const struct err *why, struct buf *last)
@@ -352,7 +369,12 @@ static void on_done(void *user, const struct err *why, int status)
 	}
 }
 
-static const struct proxy_hooks hooks = { on_head, on_body, on_relay_fail, on_broken, on_done };
+static const struct proxy_hooks hooks = {
+	on_head, on_body, on_relay_fail, NULL, on_broken, on_done,
+};
+static const struct proxy_hooks anthropic_hooks = {
+	on_head, on_body, on_relay_fail, on_refusal, on_broken, on_done,
+};
 
 static void relay(struct ask *a, struct fleet_model *m)
 {
@@ -377,7 +399,7 @@ static void relay(struct ask *a, struct fleet_model *m)
 			     .idle_ms = a->gateway->options.first_token_ms },
 		.pass = pass,
 		.pass_count = ARRAY_LEN(pass),
-		.hooks = &hooks,
+		.hooks = a->route->dialect == DIALECT_ANTHROPIC ? &anthropic_hooks : &hooks,
 		.user = a,
 	};
 

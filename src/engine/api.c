@@ -66,6 +66,51 @@ int api_slots_read(struct span body, uint32_t *ret_busy, struct err *err)
 	return 0;
 }
 
+/* Errors */
+
+/* Its reader of Anthropic's requests throws these as if they were its own faults (build 11669). */
+static bool blames_request(struct span sentence)
+{
+	return span_has_suffix(sentence, " is required") ||
+	       span_has(sentence, " input is not supported");
+}
+
+static int error_code(int status, struct span sentence)
+{
+	switch (status) {
+	case 401: /* our key, not the caller's */
+	case 403:
+		return ERR_ENGINE_FAILED;
+	case 404:
+		return ERR_NOT_FOUND;
+	case 413:
+		return ERR_FULL;
+	case 429:
+		return ERR_RATE;
+	case 503:
+		return ERR_UNAVAILABLE;
+	default:
+		return status < 500 || blames_request(sentence) ? ERR_INVALID : ERR_ENGINE_FAILED;
+	}
+}
+
+void api_error_read(struct span body, int status, struct err *ret_err)
+{
+	struct json_room room;
+	struct json *json = json_parse_in(&room, body, false, NULL);
+	const struct json_value *error = json_get(json_root(json), "error");
+	struct span sentence = { NULL, 0 };
+
+	json_to_span(json_get(error, "message"), &sentence);
+	if (sentence.len > 0) {
+		err_set(ret_err, error_code(status, sentence), "%.*s", SPAN_ARG(sentence));
+	} else {
+		err_set(ret_err, error_code(status, sentence),
+			"llama-server answered %d without saying why", status);
+	}
+	json_destroy(json);
+}
+
 /* Usage */
 
 void api_usage_init(struct api_usage *u)

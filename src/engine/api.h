@@ -26,6 +26,13 @@ int api_props_read(struct span body, struct api_props *ret_props, struct err *er
 int api_slots_read(struct span body, uint32_t *ret_busy, struct err *err);
 
 /*
+ * What an answer of `status`, 400 or above, says, as an error of ours: the engine's sentence where
+ * it has one, and a code by the status. Some of what is wrong with a request it calls a fault of
+ * its own, with 500; here that is ERR_INVALID too.
+ */
+void api_error_read(struct span body, int status, struct err *ret_err);
+
+/*
  * What a request took. The engine's own clock (timings) where it says so; tokens from usage, in any
  * of the dialects (OpenAI chat, completions, embeddings and responses; Anthropic messages), else
  * from timings. Anthropic's input_tokens leave the cached ones out: they are added.

@@ -18,17 +18,25 @@ struct proxy {
 	void *user;
 	const struct h1_field *reply_fields;
 	size_t reply_field_count;
-	int status; /* relayed; 0: none yet */
+	int status;  /* relayed; 0: none yet */
+	int refused; /* the status of an answer that is kept for on_refusal, or 0 */
+	struct buf refusal;
 	uint64_t body_max_bytes;
 	bool is_uploading, has_length;
 };
+
+static void free_proxy(struct proxy *p)
+{
+	buf_finish(&p->refusal);
+	free(p);
+}
 
 static void finish(struct proxy *p, const struct err *why)
 {
 	if (p->hooks->on_done != NULL) {
 		p->hooks->on_done(p->user, why, p->status);
 	}
-	free(p);
+	free_proxy(p);
 }
 
 static void finish_left(struct proxy *p)
@@ -88,12 +96,37 @@ static void end_answer(struct proxy *p, int status)
 	}
 }
 
+/* Whether this is of a refusal that somebody words anew: nothing of it is relayed. */
+static bool keep_refusal(struct proxy *p, const struct client_piece *piece)
+{
+	size_t room;
+
+	if (piece->head != NULL && piece->head->status >= 400 && p->hooks->on_refusal != NULL) {
+		p->refused = piece->head->status;
+		buf_init(&p->refusal, PROXY_REFUSAL_MAX_BYTES);
+	}
+	if (p->refused == 0) {
+		return false;
+	}
+	room = buf_room(&p->refusal);
+	buf_add(&p->refusal, piece->body.ptr, piece->body.len < room ? piece->body.len : room);
+	if (piece->done) {
+		exchange_watch(p->x, NULL, NULL);
+		p->hooks->on_refusal(p->user, p->x, p->refused, buf_span(&p->refusal));
+		free_proxy(p);
+	}
+	return true;
+}
+
 /* The client gets its bytes first; who listens hears of them after that. */
 static void on_piece(void *user, const struct client_piece *piece)
 {
 	struct proxy *p = user;
 	int status;
 
+	if (keep_refusal(p, piece)) {
+		return;
+	}
 	if (piece->head != NULL) {
 		if (p->hooks->on_head != NULL) {
 			p->hooks->on_head(p->user, piece->head);
@@ -126,7 +159,7 @@ static void on_fail(void *user, const struct err *why, bool sent)
 		if (!p->is_uploading && p->hooks->on_fail != NULL) {
 			exchange_watch(p->x, NULL, NULL);
 			if (p->hooks->on_fail(p->user, p->x, why, sent)) {
-				free(p);
+				free_proxy(p);
 				return;
 			}
 		}

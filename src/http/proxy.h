@@ -28,14 +28,20 @@ struct proxy_hooks {
 	 * False: the proxy answers with exchange_fail.
 	 */
 	bool (*on_fail)(void *user, struct exchange *x, const struct err *why, bool sent);
+	/*
+	 * An answer of 400 or above, whole, up to PROXY_REFUSAL_MAX_BYTES of its body: the hook has
+	 * taken the exchange back as above and answers it. NULL: it is relayed as any other.
+	 */
+	void (*on_refusal)(void *user, struct exchange *x, int status, struct span body);
 	/* Broken off in mid-stream: bytes put into `last` are still delivered (an error event). */
 	void (*on_broken)(void *user, const struct err *why, struct buf *last);
 	/* NULL: complete; ERR_CANCELED: the client left; else the upstream's fault. 0: no status */
 	void (*on_done)(void *user, const struct err *why, int status);
 }; /* each may be NULL */
 
-#define PROXY_FIELDS_MAX 32	  /* of each kind that the options name */
-#define PROXY_LAST_MAX_BYTES 2048 /* what on_broken may add */
+#define PROXY_FIELDS_MAX 32	     /* of each kind that the options name */
+#define PROXY_LAST_MAX_BYTES 2048    /* what on_broken may add */
+#define PROXY_REFUSAL_MAX_BYTES 4096 /* what on_refusal is shown */
 
 struct proxy_options {
 	struct client *client;

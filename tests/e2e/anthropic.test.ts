@@ -79,6 +79,19 @@ test("models_are_listed", { skip }, async () => {
 	assert.deepEqual(ids, ["ronzal-demo", "ronzal-embed", "ronzal-late"]);
 });
 
+test("what_the_engine_refuses_is_said_in_anthropics_words", { skip }, async () => {
+	const { messages: _missing, ...ask } = hello();
+	const isSaid = (error: unknown) => {
+		assert.ok(error instanceof Anthropic.BadRequestError);
+		assert.equal(error.status, 400);
+		assert.equal(error.type, "invalid_request_error");
+		assert.ok(error.message.includes("'messages' is required"), error.message);
+		return true;
+	};
+	await assert.rejects(client.messages.create(ask as never), isSaid);
+	await assert.rejects(client.messages.countTokens(ask as never), isSaid);
+});
+
 test("wrong_key_and_unknown_model_are_said_in_anthropics_words", { skip }, async () => {
 	const wrong = new Anthropic({ baseURL: stack.url, apiKey: "rz-wrong", maxRetries: 0 });
 	await assert.rejects(wrong.messages.create(hello()), Anthropic.AuthenticationError);

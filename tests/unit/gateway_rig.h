@@ -26,7 +26,7 @@
 	"\"quantization\":\"Q4_K_M\",\"size_params\":4.02,\"aliases\":[\"small\"]}," \
 	"\"gpt-oss-20b\":{\"file_path\":\"/m/g.gguf\",\"port\":8082,\"enabled\":false}}}"
 
-enum script { ANSWER, ANSWER_TIMED, STREAM, STREAM_ON, DIE_IN_STREAM, HANG_UP, SILENT };
+enum script { ANSWER, ANSWER_TIMED, STREAM, STREAM_ON, DIE_IN_STREAM, HANG_UP, SILENT, REFUSE };
 
 struct rig;
 
@@ -48,7 +48,9 @@ struct rig {
 	uint16_t engine_port;
 	enum script script;
 	const char *predicted_ms; /* of ANSWER_TIMED */
-	struct buf asked;	  /* what the engine heard: lines of method, target, fields, body */
+	int refusal;		  /* of REFUSE: its status, and body */
+	const char *refusal_body;
+	struct buf asked; /* what the engine heard: lines of method, target, fields, body */
 	int requests, engine_closed;
 	struct exchange *held;
 	struct peer peers[CLIENTS_MAX];
@@ -114,6 +116,9 @@ static void on_engine_body(void *user, struct exchange *x, struct span body)
 		snprintf(timed, sizeof(timed), "{\"timings\":{\"predicted_ms\":%s}}",
 			 r->predicted_ms);
 		exchange_reply_json(x, 200, span_of(timed));
+		return;
+	case REFUSE:
+		exchange_reply_json(x, r->refusal, span_of(r->refusal_body));
 		return;
 	case STREAM:
 		send_events(x, EVENTS);

@@ -116,6 +116,66 @@ static void sends_a_request_once_that_had_reached_an_engine(void **state)
 	finish_rig(r);
 }
 
+static void words_the_engines_refusals_in_the_callers_dialect(void **state)
+{
+	static const struct {
+		int status;
+		const char *body;
+		int expected;
+		const char *type, *sentence;
+	} cases[] = {
+		{ 400,
+		  "{\"error\":{\"code\":400,\"message\":\"no \\\"content\\\"\",\"type\":\"x\"}}",
+		  400, "invalid_request_error", "no \\\"content\\\"" },
+		{ 500, "{\"error\":{\"message\":\"'messages' is required\"}}", 400,
+		  "invalid_request_error", "'messages' is required" },
+		{ 500, "{\"error\":{\"message\":\"Compute error.\"}}", 502, "api_error",
+		  "Compute error." },
+		{ 503, "{\"error\":{\"message\":\"Loading model\"}}", 503, "overloaded_error",
+		  "Loading model" },
+		{ 401, "", 502, "api_error", "llama-server answered 401 without saying why" },
+	};
+	struct rig *r = make_rig(NULL);
+	char error[200];
+
+	(void)state;
+	r->script = REFUSE;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		r->refusal = cases[i].status;
+		r->refusal_body = cases[i].body;
+		struct peer *anthropic = post(r, "/v1/messages", "", "{\"stream\":true}");
+		struct peer *openai = chat(r, "{}");
+
+		run_until(r, all_ended);
+		snprintf(error, sizeof(error),
+			 "{\"type\":\"error\",\"error\":{\"message\":\"%s\",\"type\":\"%s\"}}",
+			 cases[i].sentence, cases[i].type);
+		expect(anthropic, cases[i].expected, error);
+		expect(openai, cases[i].status, cases[i].body);
+	}
+	assert_int_equal(r->done, 2 * (int)ARRAY_LEN(cases));
+	assert_int_equal(gateway_active(r->gateway), 0);
+	finish_rig(r);
+}
+
+/* No more of it is kept than is shown. */
+static void a_long_refusal_is_cut(void **state)
+{
+	struct rig *r = make_rig(NULL);
+	char *body = mem_printf("{\"error\":{\"message\":\"%*s\"}}", 200000, "x");
+
+	(void)state;
+	r->script = REFUSE;
+	r->refusal = 400;
+	r->refusal_body = body;
+	struct peer *p = post(r, "/v1/messages", "", "{}");
+
+	run_until(r, all_ended);
+	expect(p, 400, "llama-server answered 400 without saying why");
+	free(body);
+	finish_rig(r);
+}
+
 static bool two_wait(const struct rig *r)
 {
 	return fleet_find(&r->fleet, SPAN_LIT("qwen3-4b"))->queued == 2;
@@ -408,6 +468,8 @@ int main(void)
 		cmocka_unit_test(relays_a_stream_byte_by_byte_and_reads_its_timings),
 		cmocka_unit_test(ends_a_stream_whose_engine_dies_with_an_error_event_and_no_end),
 		cmocka_unit_test(sends_a_request_once_that_had_reached_an_engine),
+		cmocka_unit_test(words_the_engines_refusals_in_the_callers_dialect),
+		cmocka_unit_test(a_long_refusal_is_cut),
 		cmocka_unit_test(starts_a_stopped_model_once_and_answers_all_who_waited),
 		cmocka_unit_test(says_at_once_why_a_start_was_refused),
 		cmocka_unit_test(says_at_once_that_waiting_is_no_use),

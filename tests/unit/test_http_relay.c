@@ -74,7 +74,9 @@ static void relay_start(struct relay *r, const char *answer)
 	static const struct span pass[] = { SPAN_INIT("Accept") };
 	static const struct h1_field added[] = { { SPAN_INIT("X-Key"), SPAN_INIT("secret") } };
 	static const struct h1_field marks[] = { { SPAN_INIT("X-Mark"), SPAN_INIT("us") } };
-	static const struct proxy_hooks hooks = { on_head, on_body, on_fail, NULL, on_done };
+	static const struct proxy_hooks hooks = {
+		.on_head = on_head, .on_body = on_body, .on_fail = on_fail, .on_done = on_done
+	};
 
 	*r = (struct relay){ .rig.on_request = relay_request };
 	rig_start(&r->rig, &(struct http_server_options){ .send_ms = 2000 });
