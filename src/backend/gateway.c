@@ -88,21 +88,6 @@ void gateway_write_error(const struct request *request, const struct err *why, s
 	error_body_write(route_dialect(request != NULL ? request->path : ""), why, out);
 }
 
-static void fail(struct exchange *x, const struct err *why, const char *allow)
-{
-	bool may_retry = why->code == ERR_RATE || why->code == ERR_UNAVAILABLE;
-	struct h1_field field = { SPAN_LIT("Retry-After"), SPAN_LIT("5") };
-
-	if (allow != NULL) {
-		field = (struct h1_field){ SPAN_LIT("Allow"), span_of(allow) };
-	}
-	exchange_fail_with(x,
-			   &(struct reply){ .status = err_http_status(why->code),
-					    .fields = &field,
-					    .field_count = may_retry || allow != NULL },
-			   why);
-}
-
 /* Accounts */
 
 static void tell(struct ask *a, enum account_phase phase, const char *error)
@@ -210,7 +195,7 @@ static void ask_fail(struct ask *a, const struct err *why)
 	struct err copy = *why;
 
 	ask_done(a, err_http_status(copy.code), copy.text);
-	fail(x, &copy, NULL);
+	exchange_fail(x, &copy);
 }
 
 static void on_exchange_close(void *user)
@@ -743,12 +728,15 @@ void gateway_handle(struct gateway *g, struct exchange *x)
 		exchange_fail_with(x, &(struct reply){ .status = 404 }, &err);
 	} else if (method != route->method) {
 		const char *allow = h1_method_name(route->method);
+		struct h1_field field = { SPAN_LIT("Allow"), span_of(allow) };
 
 		err_set(&err, ERR_METHOD, "%s takes %s, not %s", route->path, allow,
 			h1_method_name(request->method));
-		fail(x, &err, allow);
+		exchange_fail_with(
+			x, &(struct reply){ .status = 405, .fields = &field, .field_count = 1 },
+			&err);
 	} else if (authenticate(g, x, &key, &key_name, &err) != 0) {
-		fail(x, &err, NULL);
+		exchange_fail(x, &err);
 	} else if (route->kind == ROUTE_MODELS) {
 		list_models(g, x, route, key);
 	} else {

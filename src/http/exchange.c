@@ -329,5 +329,12 @@ void exchange_fail_with(struct exchange *x, const struct reply *reply, const str
 
 void exchange_fail(struct exchange *x, const struct err *why)
 {
-	exchange_fail_with(x, &(struct reply){ .status = err_http_status(why->code) }, why);
+	static const struct h1_field later = { SPAN_INIT("Retry-After"), SPAN_INIT("5") };
+	bool may_retry = why->code == ERR_RATE || why->code == ERR_UNAVAILABLE;
+
+	exchange_fail_with(x,
+			   &(struct reply){ .status = err_http_status(why->code),
+					    .fields = &later,
+					    .field_count = may_retry },
+			   why);
 }

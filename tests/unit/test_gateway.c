@@ -176,6 +176,28 @@ static void a_long_refusal_is_cut(void **state)
 	finish_rig(r);
 }
 
+static bool engine_was_asked(const struct rig *r)
+{
+	return r->requests == 1;
+}
+
+static void a_stop_tells_whom_the_engine_had_not_answered_to_come_again(void **state)
+{
+	struct rig *r = make_rig(NULL);
+	struct err why;
+
+	(void)state;
+	r->script = SILENT;
+	struct peer *p = chat(r, "{}");
+
+	run_until(r, engine_was_asked);
+	err_set(&why, ERR_UNAVAILABLE, "the gateway is stopping");
+	gateway_stop(r->gateway, &why);
+	run_until(r, all_ended);
+	expect(p, 503, "\r\nRetry-After: 5\r\n");
+	finish_rig(r);
+}
+
 static bool two_wait(const struct rig *r)
 {
 	return fleet_find(&r->fleet, SPAN_LIT("qwen3-4b"))->queued == 2;
@@ -470,6 +492,7 @@ int main(void)
 		cmocka_unit_test(sends_a_request_once_that_had_reached_an_engine),
 		cmocka_unit_test(words_the_engines_refusals_in_the_callers_dialect),
 		cmocka_unit_test(a_long_refusal_is_cut),
+		cmocka_unit_test(a_stop_tells_whom_the_engine_had_not_answered_to_come_again),
 		cmocka_unit_test(starts_a_stopped_model_once_and_answers_all_who_waited),
 		cmocka_unit_test(says_at_once_why_a_start_was_refused),
 		cmocka_unit_test(says_at_once_that_waiting_is_no_use),
