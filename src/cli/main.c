@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "cli/cli.h"
 #include "cli/term.h"
+#include "os/memory.h"
 #include "version.h"
 
 #define OUT_MAX_BYTES (1u << 20)
@@ -243,6 +244,7 @@ int main(int argc, char **argv)
 			open("/dev/null", O_RDWR);
 		}
 	}
+	memory_return_large_blocks();
 	config_init(&cli.config);
 	buf_init(&cli.out, OUT_MAX_BYTES);
 	int status = run(&cli, (const char *const *)argv + (argc > 0), &err);

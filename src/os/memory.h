@@ -26,4 +26,11 @@ int memory_read(struct memory *ret_memory);
  */
 int memory_forget_file(const char *path);
 
+/*
+ * Has large blocks go back to the system as soon as they are freed, for the rest of the process.
+ * glibc: by a fixed mmap threshold, which otherwise rises to the largest block ever freed, up to
+ * 32 MiB. macOS: its allocator does so by itself, and nothing is done.
+ */
+void memory_return_large_blocks(void);
+
 #endif

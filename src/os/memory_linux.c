@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -13,6 +14,7 @@
 #define CGROUP_ROOT "/sys/fs/cgroup"
 #define WARN_BELOW_PERCENT 10 /* of the total still available */
 #define CRITICAL_BELOW_PERCENT 4
+#define LARGE_BLOCK_BYTES (1 << 20)
 
 /*
  * One number out of CGROUP_ROOT/PATH/FILE, `field` NULL for the whole text; 0 when there is none.
@@ -115,4 +117,11 @@ int memory_forget_file(const char *path)
 
 	close(fd);
 	return status;
+}
+
+void memory_return_large_blocks(void)
+{
+#ifdef M_MMAP_THRESHOLD /* other C libraries have no such rising threshold */
+	mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES);
+#endif
 }

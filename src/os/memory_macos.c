@@ -66,3 +66,8 @@ int memory_forget_file(const char *path)
 	(void)path;
 	return -ENOTSUP;
 }
+
+void memory_return_large_blocks(void)
+{
+	/* libmalloc maps large blocks one by one, and its threshold does not move */
+}

@@ -243,8 +243,25 @@ was_kept() {
 	get "/api/requests?limit=1" | has '"model_id":"'"$MODEL"'".*"generated_tokens":20'
 }
 
+resident() { sed -n 's/^VmRSS:[^0-9]*\([0-9]*\).*/\1/p' "/proc/$pid/status"; } # KiB
+
+gives_the_memory_of_a_large_body_back() {
+	before=$(resident)
+	head -c 25000000 /dev/zero | tr '\0' ' ' >"$T/large"
+	printf '{"model":"none"}' >>"$T/large"
+	for _ in 1 2 3; do
+		get /v1/chat/completions -H 'Content-Type: application/json' \
+			--data-binary "@$T/large" | has 'none' || return 1
+	done
+	until_true 20 is_back
+	status=$?
+	echo "# resident: $before KiB, after large bodies $(resident) KiB"
+	return $status
+}
+is_back() { [ "$(resident)" -lt $((before + 8192)) ]; }
+
 is_small_and_quiet_when_idle() {
-	rss=$(sed -n 's/^VmRSS:[^0-9]*\([0-9]*\).*/\1/p' "/proc/$pid/status")
+	rss=$(resident)
 	turns() { sed -n 's/^voluntary_ctxt_switches:[^0-9]*//p' "/proc/$pid/status"; }
 	for _ in 1 2 3; do # the requests before this one may have left something to do
 		before=$(turns)
@@ -305,7 +322,8 @@ for name in is_up_with_an_agent_of_its_own answers_ready_only_when_a_model_could
 	refuses_what_it_does_not_know finds_requests_by_a_key_of_any_name \
 	keeps_strangers_out_without_a_trace opens_to_the_management_token makes_and_revokes_keys \
 	follows_a_log_for_two_readers tells_events_from_a_full_picture_on \
-	keeps_what_was_used tells_the_speed_of_whole_answers is_small_and_quiet_when_idle \
+	keeps_what_was_used tells_the_speed_of_whole_answers \
+	gives_the_memory_of_a_large_body_back is_small_and_quiet_when_idle \
 	ends_all_within_8_s_of_a_signal lives_without_its_usage_database \
 	takes_its_agent_along_when_it_is_killed refuses_an_unknown_mode; do
 	check $name $name
