@@ -613,7 +613,8 @@ static int read_routing(struct ask *a, struct fleet_model **ret_model, struct er
 	}
 	a->is_stream = routing.stream;
 	if (a->has_key && key == NULL) {
-		return err_set(err, ERR_DENIED, "the key '%s' was revoked", a->key);
+		err_set(err, ERR_DENIED, "the key '%s' was revoked", a->key);
+		return ERR_DENIED;
 	}
 	return routing_choose(o->fleet, key, routing.model, ret_model, err);
 }

@@ -101,7 +101,10 @@ static bool keep_refusal(struct proxy *p, const struct client_piece *piece)
 {
 	size_t room;
 
-	if (piece->head != NULL && piece->head->status >= 400 && p->hooks->on_refusal != NULL) {
+	if (p->hooks->on_refusal == NULL) {
+		return false;
+	}
+	if (piece->head != NULL && piece->head->status >= 400) {
 		p->refused = piece->head->status;
 		buf_init(&p->refusal, PROXY_REFUSAL_MAX_BYTES);
 	}
