@@ -112,11 +112,10 @@ command_fn command_agent, command_backend, command_bench, command_chat, command_
 	command_status, command_up;
 
 /*
- * The agent as a process (service.c): the one that answers at its socket, or pid 0; a new one that
- * writes into the logs folder, once it answers: when the descriptor is closed, at our end at the
- * latest, it stops its models and ends (daemon.h); the end of one, waited for 10 s at most.
+ * The agent as a process (service.c): the one that answers at its socket, or pid 0; one that comes
+ * up, and the end of one, each waited for 10 s at most.
  */
 struct proc service_agent(const struct cli *cli);
-int service_start_agent(const struct cli *cli, int *ret_keeper, struct err *err);
+int service_await_agent(const struct cli *cli, struct proc *ret_agent, struct err *err);
 int service_await_end(const struct cli *cli, struct proc agent, struct err *err);
 #endif

@@ -137,6 +137,7 @@ static void start(struct timer *t)
 
 void kept_start(struct kept *k)
 {
+	timer_stop(&k->again);
 	timer_init(&k->again, k->loop, start);
 	start(&k->again);
 }

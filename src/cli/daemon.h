@@ -53,7 +53,7 @@ struct kept {
  */
 struct child *daemon_start(struct loop *loop, struct child_options *options, const char *log,
 			   struct err *err);
-void kept_start(struct kept *k); /* what fails is logged and tried again */
+void kept_start(struct kept *k); /* at once, if it waits; what fails is logged and tried again */
 /* Signals it, and starts it no more; on_end is told as before. */
 void kept_stop(struct kept *k, int signum);
 void kept_close(struct kept *k); /* lets go of it, whether it runs or not */

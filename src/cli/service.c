@@ -93,7 +93,7 @@ static int end_agent(const struct cli *cli, struct proc agent, struct err *err)
 		       : service_await_end(cli, agent, err);
 }
 
-static int await_agent(const struct cli *cli, struct proc *ret_agent, struct err *err)
+int service_await_agent(const struct cli *cli, struct proc *ret_agent, struct err *err)
 {
 	for (int i = 0; i < WAIT_STEPS; i++) {
 		*ret_agent = service_agent(cli);
@@ -124,15 +124,10 @@ static int run_tool(const char *const *argv, struct err *err)
 	return status;
 }
 
-/* Kept by whoever holds the other end of the pipe `keeper`; -1: nobody's child. */
-static int spawn_agent(const struct cli *cli, int keeper, struct err *err)
+static int spawn_agent(const struct cli *cli, struct err *err)
 {
-	bool is_kept = keeper >= 0;
-	const char *const argv[] = { cli->places.program, "agent", is_kept ? "--kept" : NULL,
-				     NULL };
-	struct child_options options = { .argv = argv,
-					 .stdio = { is_kept ? CHILD_FD : CHILD_NULL },
-					 .fds = { keeper } };
+	const char *const argv[] = { cli->places.program, "agent", NULL };
+	struct child_options options = { .argv = argv, .stdio = { CHILD_NULL } };
 	struct loop *loop = loop_create();
 	struct child *child = daemon_start(loop, &options, cli->places.agent_log, err);
 	int status = child != NULL ? 0 : err->code;
@@ -140,22 +135,6 @@ static int spawn_agent(const struct cli *cli, int keeper, struct err *err)
 	child_close(child);
 	loop_destroy(loop);
 	return status;
-}
-
-int service_start_agent(const struct cli *cli, int *ret_keeper, struct err *err)
-{
-	struct proc agent;
-	int ends[2];
-
-	if (pipe(ends) != 0) {
-		return err_set_os(err, -errno, "making the agent's pipe");
-	}
-	fcntl(ends[1], F_SETFD, FD_CLOEXEC);
-	int status = spawn_agent(cli, ends[0], err);
-
-	close(ends[0]);
-	*ret_keeper = ends[1];
-	return status != 0 ? status : await_agent(cli, &agent, err);
 }
 
 /* NULL for a background process. */
@@ -272,10 +251,9 @@ static int install(const struct cli *cli, bool background, struct err *err)
 	}
 	status = status != 0 ? status : end_agent(cli, service_agent(cli), err);
 	if (status == 0) {
-		status = file != NULL ? start_managed(manager, file, err)
-				      : spawn_agent(cli, -1, err);
+		status = file != NULL ? start_managed(manager, file, err) : spawn_agent(cli, err);
 	}
-	status = status != 0 ? status : await_agent(cli, &agent, err);
+	status = status != 0 ? status : service_await_agent(cli, &agent, err);
 	if (status == 0) {
 		printf("agent      runs (pid %ld) as %s\n", (long)agent.pid,
 		       managers[manager].name);

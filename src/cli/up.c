@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * `ronzal up`: everything on this machine, in one terminal. It attaches to the agent that runs or
- * starts one, starts every enabled model, then the gateway and the page, and waits. Ctrl-C ends
+ * keeps one, starts every enabled model, then the gateway and the page, and waits. Ctrl-C ends
  * what it started, in the reverse order: page, gateway, models, agent. If it is killed, they notice
  * and end by themselves (cli/daemon.h).
  *
@@ -42,9 +42,9 @@ struct up {
 	struct cli *cli;
 	struct visit visit;
 	struct daemon daemon; /* on the visit's loop */
-	struct part backend, frontend;
+	struct part agent, backend, frontend;
+	bool has_agent; /* the part; else one that is not ours to start or to stop */
 	bool is_leaving;
-	int agent_keeper; /* of our own agent: closed, it stops its models and ends; else -1 */
 	struct wire_request models; /* those that did not run before, to start and to stop them */
 };
 
@@ -57,6 +57,10 @@ static uint32_t on_part_end(struct kept *k, int exit_code)
 	if (p->up->is_leaving || p->probe_until_ms != 0) {
 		p->probe_until_ms = 0;
 		loop_stop(k->loop);
+	} else if (p == &p->up->agent && exit_code == err_exit_code(ERR_BUSY)) {
+		fprintf(stderr, "ronzal: another agent runs now, which is left alone\n");
+		p->up->has_agent = false;
+		kept_stop(k, SIGTERM);
 	} else {
 		fprintf(stderr, "ronzal: the %s ended (%s %d); starting it again. Its log: %s\n",
 			k->argv[1], exit_code < 0 ? "signal" : "exit code", abs(exit_code), k->log);
@@ -137,13 +141,37 @@ static void part_stop(struct part *p)
 
 static int attach(struct up *up, struct err *err)
 {
+	struct proc agent;
 	int status = visit_open(&up->visit, up->cli, err);
 
 	if (status != ERR_NO_AGENT) {
 		return status;
 	}
-	status = service_start_agent(up->cli, &up->agent_keeper, err);
-	return status == 0 ? visit_open(&up->visit, up->cli, err) : status;
+	up->visit.loop = loop_create();
+	up->has_agent = true;
+	part_init(&up->agent, up, "agent", 0);
+	kept_start(&up->agent.kept);
+	status = service_await_agent(up->cli, &agent, err);
+	return status == 0 ? visit_open_on(&up->visit, up->visit.loop, up->cli, err) : status;
+}
+
+/*
+ * The end of its keeper's pipe, not a signal, tells our agent to stop its models too. One that died
+ * a moment ago is started for that: the engines still run.
+ */
+static void stop_agent(struct up *up, struct err *err)
+{
+	struct proc agent;
+
+	if (up->agent.kept.child == NULL) {
+		kept_start(&up->agent.kept);
+	}
+	int status = service_await_agent(up->cli, &agent, err);
+
+	kept_close(&up->agent.kept);
+	if (status == 0) {
+		service_await_end(up->cli, agent, err);
+	}
 }
 
 static bool is_to_start(const struct server *s)
@@ -196,7 +224,6 @@ static void leave(struct daemon *d)
 /* Ends what we started: with our own agent everything, else the models that did not run before. */
 static void end_all(struct up *up)
 {
-	struct proc agent = service_agent(up->cli);
 	struct err err = { 0 };
 
 	printf("\nstopping ...\n");
@@ -206,9 +233,8 @@ static void end_all(struct up *up)
 	part_stop(&up->backend);
 	up->visit.interrupted = false;
 	up->models.verb = VERB_STOP;
-	if (up->agent_keeper >= 0) {
-		close(up->agent_keeper);
-		service_await_end(up->cli, agent, &err);
+	if (up->has_agent) {
+		stop_agent(up, &err);
 	} else if (up->models.id_count > 0) {
 		visit_ask(&up->visit, &up->models, &err);
 	}
@@ -252,7 +278,7 @@ static int check_port(const char *part, uint32_t port, struct err *err)
 
 int command_up(struct cli *cli, struct args *args, struct err *err)
 {
-	struct up up = { .cli = cli, .agent_keeper = -1 };
+	struct up up = { .cli = cli };
 	int status = check_port("backend", cli->config.backend_port, err);
 
 	(void)args;
@@ -260,6 +286,9 @@ int command_up(struct cli *cli, struct args *args, struct err *err)
 	status = status != 0 ? status : demo_register(cli, err);
 	status = status != 0 ? status : attach(&up, err);
 	if (status != 0) {
+		kept_close(&up.agent.kept);
+		free(up.agent.log);
+		visit_close(&up.visit);
 		return status;
 	}
 	up.daemon = (struct daemon){ .loop = up.visit.loop, .leave = leave };
@@ -274,6 +303,7 @@ int command_up(struct cli *cli, struct args *args, struct err *err)
 	end_all(&up);
 	daemon_left(&up.daemon);
 	wire_request_finish(&up.models);
+	free(up.agent.log);
 	visit_close(&up.visit);
 	return status;
 }

@@ -117,11 +117,11 @@ static void on_open_timeout(struct timer *t)
 	loop_stop(t->loop);
 }
 
-int visit_open(struct visit *s, const struct cli *cli, struct err *err)
+int visit_open_on(struct visit *s, struct loop *loop, const struct cli *cli, struct err *err)
 {
 	struct timer opening;
 
-	*s = (struct visit){ .loop = loop_create() };
+	*s = (struct visit){ .loop = loop };
 	timer_init(&opening, s->loop, on_open_timeout);
 	timer_start(&opening, VISIT_OPEN_MS);
 	s->link = link_unix_create(s->loop, cli->places.agent_socket, "", "ronzal", &calls, s);
@@ -134,6 +134,13 @@ int visit_open(struct visit *s, const struct cli *cli, struct err *err)
 				       VISIT_OPEN_MS / 1000);
 
 	timer_stop(&opening);
+	return status;
+}
+
+int visit_open(struct visit *s, const struct cli *cli, struct err *err)
+{
+	int status = visit_open_on(s, loop_create(), cli, err);
+
 	if (status != 0) {
 		visit_close(s);
 	}

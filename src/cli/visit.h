@@ -29,6 +29,8 @@ struct visit {
 
 /* Dials the user's agent and waits for its picture; ERR_NO_AGENT says how to start one. */
 int visit_open(struct visit *s, const struct cli *cli, struct err *err);
+/* The same on a loop that becomes the visit's; visit_close also when it fails. */
+int visit_open_on(struct visit *s, struct loop *loop, const struct cli *cli, struct err *err);
 void visit_close(struct visit *s);
 
 /* Sends and waits for the reply, however long that takes; its error is the result. */

@@ -56,12 +56,35 @@ again() {
 }
 check a_second_one_says_who_has_its_port again
 
+ends() { # PART: SIGKILL
+	pid=$(pgrep -P "$UP" -f "ronzal $1 --kept") && kill -KILL "$pid" &&
+		await grep -q "the $1 ended (signal 9); starting it again" "$T/err"
+}
+
 back() {
-	backend=$(pgrep -P "$UP" -f 'backend --kept --native') && kill -KILL "$backend" &&
-		await grep -q 'the backend ended (signal 9); starting it again' "$T/err" &&
-		await curl -sf "http://localhost:18760/health" >/dev/null
+	ends backend && await curl -sf "http://localhost:18760/health" >/dev/null
 }
 check a_killed_backend_comes_back back
+
+page_back() {
+	ends frontend && await curl -sf "http://localhost:18761/" >/dev/null
+}
+if grep -q 'page  *http' "$T/out"; then
+	check a_killed_page_comes_back page_back
+else
+	skip a_killed_page_comes_back 'the page is not built here: make web'
+fi
+
+engines() {
+	pgrep -f "ronzal-demo.*--port|--port 1876[23]" | sort
+}
+
+agent_back() {
+	engines >"$T/before"
+	ends agent && await shows && engines >"$T/after" &&
+		[ -s "$T/before" ] && cmp "$T/before" "$T/after"
+}
+check a_killed_agent_comes_back_to_the_same_engines agent_back
 
 # Whatever was started here inherited the home or, shims and engines, names it; without /proc only
 # the latter are seen.
@@ -79,6 +102,11 @@ leaves() {
 		{ echo "status $status"; pgrep -af "$T/r"; find "$T/r/run"; return 1; }
 }
 check ctrl_c_leaves_no_process_and_no_socket leaves
+
+leaves_agentless() {
+	comes_up && ends agent && leaves
+}
+check ctrl_c_right_after_the_agent_died_leaves_no_process leaves_agentless
 
 killed() {
 	kill -KILL "$UP"
@@ -98,7 +126,8 @@ no_part() {
 lives_on() {
 	"$RONZAL" agent <&- >"$T/agent" 2>&1 & # by hand, without an input
 	AGENT=$!
-	await "$RONZAL" status >/dev/null 2>&1 && comes_up && killed && await no_part && shows
+	await "$RONZAL" status >/dev/null 2>&1 && comes_up && ! pgrep -P "$UP" -f 'ronzal agent' &&
+		killed && await no_part && shows
 	result=$?
 	"$RONZAL" stop >/dev/null 2>&1
 	kill "$AGENT" && wait "$AGENT" && await none_left && [ $result -eq 0 ] || { cat "$T/agent"; return 1; }
