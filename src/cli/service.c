@@ -5,7 +5,6 @@
  * again replaces the program under running models: the old agent goes, the new one adopts them.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
