@@ -216,7 +216,7 @@ static void sees_each_change_of_many_in_a_second(void **state)
 static void loses_no_key_when_many_processes_add_one(void **state)
 {
 	struct home *h = *state;
-	char secret[KEY_SECRET_BYTES], name[8];
+	char secret[KEY_SECRET_BYTES], name[16];
 	struct err err;
 
 	for (int i = 0; i < 20; i++) {
