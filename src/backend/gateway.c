@@ -729,13 +729,10 @@ void gateway_handle(struct gateway *g, struct exchange *x)
 		exchange_fail_with(x, &(struct reply){ .status = 404 }, &err);
 	} else if (method != route->method) {
 		const char *allow = h1_method_name(route->method);
-		struct h1_field field = { SPAN_LIT("Allow"), span_of(allow) };
 
 		err_set(&err, ERR_METHOD, "%s takes %s, not %s", route->path, allow,
 			h1_method_name(request->method));
-		exchange_fail_with(
-			x, &(struct reply){ .status = 405, .fields = &field, .field_count = 1 },
-			&err);
+		exchange_fail_method(x, allow, &err);
 	} else if (authenticate(g, x, &key, &key_name, &err) != 0) {
 		exchange_fail(x, &err);
 	} else if (route->kind == ROUTE_MODELS) {

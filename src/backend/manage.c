@@ -329,10 +329,7 @@ void manage_handle(struct manage *m, struct exchange *x)
 		status = ERR_UNAUTHENTICATED;
 	}
 	if (status == ERR_METHOD) {
-		struct h1_field field = { SPAN_LIT("Allow"), span_of(allow) };
-
-		exchange_fail_with(x, &(struct reply){ 405, .fields = &field, .field_count = 1 },
-				   &err);
+		exchange_fail_method(x, allow, &err);
 	} else if (status != 0) {
 		exchange_fail(x, &err);
 	} else {

@@ -338,3 +338,11 @@ void exchange_fail(struct exchange *x, const struct err *why)
 					    .field_count = may_retry },
 			   why);
 }
+
+void exchange_fail_method(struct exchange *x, const char *allow, const struct err *why)
+{
+	struct h1_field field = { SPAN_LIT("Allow"), span_of(allow) };
+
+	exchange_fail_with(x, &(struct reply){ .status = 405, .fields = &field, .field_count = 1 },
+			   why);
+}

@@ -203,7 +203,8 @@ void files_serve(const struct files *f, struct exchange *x)
 	const char *encoding;
 
 	if (request->method != H1_GET && request->method != H1_HEAD) {
-		exchange_fail(x, &(struct err){ ERR_METHOD, "files are only read: use GET" });
+		exchange_fail_method(x, "GET, HEAD",
+				     &(struct err){ ERR_METHOD, "files are only read: use GET" });
 		return;
 	}
 	if (file == NULL) {

@@ -135,8 +135,13 @@ struct reply {
 /* One whole answer of any size; what the client is slow to read is copied. Ends the exchange. */
 void exchange_reply(struct exchange *x, const struct reply *reply, struct span body);
 void exchange_reply_json(struct exchange *x, int status, struct span body);
-/* An error answer: status from err's table row, body from write_error. Ends the exchange. */
+/*
+ * An error answer: status from err's table row, body from write_error, Retry-After for what may go
+ * well later. Ends the exchange.
+ */
 void exchange_fail(struct exchange *x, const struct err *why);
+/* 405, with the methods that there are: "GET, PUT". */
+void exchange_fail_method(struct exchange *x, const char *allow, const struct err *why);
 void exchange_fail_with(struct exchange *x, const struct reply *reply, const struct err *why);
 
 /*

@@ -139,6 +139,7 @@ static void a_known_etag_gets_304_without_a_body(void **state)
 	free(got);
 	got = get(&s, "POST", "/app.js", "");
 	assert_memory_equal(got, "HTTP/1.1 405 ", 13);
+	assert_non_null(strstr(got, "\r\nAllow: GET, HEAD\r\n"));
 	free(got);
 	site_finish(&s);
 }
